@@ -1,0 +1,27 @@
+"""The representations everything else is written in; one image at a time, a batch axis is only ever added by `vmap`."""
+
+from jaxtyping import Array, Float, Int, Shaped
+
+Image = Float[Array, "height width channels"]
+"""RGB in [0, 1]; 1/255 is one grey level everywhere. One channel (greyscale) is allowed."""
+
+Attribution = Float[Array, "height width"]
+"""A map on the image's grid in [0, 1]; 0 is irrelevant."""
+
+FeatureMap = Float[Array, "rows columns features"]
+"""What the convolutional part of a network returns for one image."""
+
+Embedding = Float[Array, " embedding"]
+"""A face embedding before L2 normalisation."""
+
+Logits = Float[Array, " classes"]
+"""Class scores before softmax."""
+
+Output = Float[Array, " outputs"]
+"""Logits or an embedding."""
+
+Location = Int[Array, "2"]
+"""Row and column of one position in a feature map."""
+
+Scalar = Shaped[Array, ""]
+"""One number, of any dtype."""

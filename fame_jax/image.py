@@ -1,0 +1,93 @@
+"""Pure functions of one image or one map: grey, Gaussian blur, resize, normalisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from fame_jax._types import Attribution, Image
+
+LUMA = (0.2989, 0.587, 0.114)
+"""Weights of red, green and blue in torchvision's `rgb_to_grayscale` (OpenCV and the ITU have 0.299 for red)."""
+
+
+def grey(image: Image, weights: ArrayLike = LUMA) -> Attribution:
+    """Weighted sum of the channels.
+
+    Args:
+        image: `[H, W, 3]`, or `[H, W, 1]`, which passes through.
+        weights: one weight a channel.
+
+    Returns:
+        `[H, W]`, not normalised.
+    """
+    if image.shape[-1] == 1:
+        return image[..., 0]
+    # A product and a sum rather than a matrix product: three terms, and no reduced-precision matrix unit is involved.
+    return jnp.sum(image * jnp.asarray(weights, image.dtype), axis=-1)
+
+
+def kernel_sigma(kernel_size: int) -> float:
+    """OpenCV's and torchvision's default standard deviation for a kernel size: 7.7 pixels for the paper's 49."""
+    return 0.3 * ((kernel_size - 1) / 2 - 1) + 0.8
+
+
+def gaussian_blur(map: Attribution, kernel_size: int = 49, sigma: ArrayLike | None = None) -> Attribution:
+    """Separable Gaussian blur with the border mirrored about the edge pixel (numpy's `reflect`, OpenCV's default).
+
+    Each pass is a product with a banded matrix into which the border is folded, which is exact and fast on every
+    device; a 49-tap convolution of one channel is neither on CPU.
+
+    Args:
+        map: `[H, W]`.
+        kernel_size: number of taps; an even number is raised by one.
+        sigma: standard deviation in pixels; None for `kernel_sigma(kernel_size)`.
+
+    Returns:
+        `[H, W]`; the taps sum to one, so a constant map stays as it is.
+
+    Raises:
+        ValueError: if a side of the map is too short to be mirrored, that is, not above half the kernel size.
+    """
+    kernel_size += 1 - kernel_size % 2
+    radius = kernel_size // 2
+    if min(map.shape) <= radius:
+        raise ValueError(
+            f"gaussian_blur: a {map.shape[0]}x{map.shape[1]} map is too small for kernel_size={kernel_size}: "
+            f"both sides must be above {radius} pixels. Choose a smaller kernel_size."
+        )
+    offsets = jnp.arange(-radius, radius + 1, dtype=map.dtype)
+    deviation = jnp.asarray(kernel_sigma(kernel_size) if sigma is None else sigma, map.dtype)
+    taps = jnp.exp(-0.5 * (offsets / deviation) ** 2)
+    taps = taps / jnp.sum(taps)
+    rows, columns = (_blur_matrix(size, taps) for size in map.shape)
+    return jnp.matmul(jnp.matmul(rows, map, precision="highest"), columns.T, precision="highest")
+
+
+def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size size"]:
+    """`B[i, j]`: weight of pixel j in blurred pixel i, mirrored taps added to the pixel they fall on."""
+    radius = taps.shape[0] // 2
+    source = np.pad(np.arange(size), radius, mode="reflect")
+    window = np.arange(size)[:, None] + np.arange(taps.shape[0])
+    return jnp.zeros((size, size), taps.dtype).at[np.arange(size)[:, None], source[window]].add(taps)
+
+
+def resize(map: Attribution, height: int, width: int) -> Attribution:
+    """Bilinear with half-pixel centres and clamped edges, no antialiasing.
+
+    For enlarging it equals `cv2.resize(..., INTER_LINEAR)` and torch's `align_corners=False`.
+    """
+    return jax.image.resize(map, (height, width), "bilinear", antialias=False)
+
+
+def max_normalise(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Divides by the largest magnitude over all axes; all zeros stay zeros, exactly and with a finite gradient."""
+    largest = jnp.max(jnp.abs(array))
+    return array / jnp.where(largest > 0, largest, 1)
+
+
+def minmax_normalise(array: Float[Array, "*shape"], epsilon: float = 1e-8) -> Float[Array, "*shape"]:
+    """`(x - min) / (max - min + epsilon)`, which moves the smallest value to 0, unlike `max_normalise`."""
+    lowest = jnp.min(array)
+    return (array - lowest) / (jnp.max(array) - lowest + epsilon)

@@ -1,0 +1,95 @@
+"""What is asked of the network: scalars of one image, all of which the walk descends.
+
+Every loss takes the image first and whatever it needs after it, network included, so that `core.perturb` can trace all
+of it. A loss of your own needs nothing from here: any `loss(image, *args) -> scalar` will do.
+
+References:
+    Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Eq. (2), (5)
+    and (6).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from fame_jax._types import Embedding, Image, Output, Scalar
+from fame_jax.network import Network
+
+
+def class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLike) -> Scalar:
+    """`z_o`, the raw logit of one class (Sec. 3.3); unbounded below, so it keeps falling.
+
+    A label outside the classes gives NaN (status `not finite`), never a neighbour's logit.
+    """
+    return network(image).at[label].get(mode="fill", fill_value=jnp.nan)
+
+
+def absolute_class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLike) -> Scalar:
+    """`|z_o|`, what the authors' first script minimised: falls until the logit is 0 and then dithers around it."""
+    return _magnitude(class_logit(image, network, label))
+
+
+def feature_activation(image: Image, network: Network, location: ArrayLike) -> Scalar:
+    """`L_a = sum_c |a[row, column, c]|`, the activation at one location of the feature map (Eq. 5).
+
+    Args:
+        image: `[H, W, C]` in [0, 1].
+        network: anything with `features(image) -> [h, w, c]`.
+        location: row and column, `[2]`. A location outside the map has a zero gradient, hence a blank map and the
+            status `zero gradient`.
+    """
+    row, column = jnp.asarray(location)
+    features = network.features(image)
+    return jnp.sum(_magnitude(features.at[row, column].get(mode="fill", fill_value=0)))
+
+
+def similarity(image: Image, network: Callable[[Image], Output], reference: Embedding, sign: ArrayLike = 1) -> Scalar:
+    """`L_+ = s` (sign +1) or `L_- = 1 - s` (sign -1), with s the cosine of two embeddings (Eq. 2 and 6).
+
+    The norm of the image's embedding is held constant in the gradient (footnote 4); see `similarity_free_norm`.
+
+    Args:
+        image: the face that is changed, `[H, W, C]` in [0, 1].
+        network: image to embedding.
+        reference: embedding of the other face, `[d]`, of any length above zero; it is normalised here. All zeros give
+            s = 0 and a zero gradient.
+        sign: +1 descends the similarity (map e+), -1 the dissimilarity (map e-). Traced, so that both run in one batch.
+    """
+    embedding = network(image)
+    return _signed_cosine(embedding, jax.lax.stop_gradient(_norm(embedding)), reference, sign)
+
+
+def similarity_free_norm(
+    image: Image, network: Callable[[Image], Output], reference: Embedding, sign: ArrayLike = 1
+) -> Scalar:
+    """`similarity` differentiated through the norm as well, as the authors' published code does."""
+    embedding = network(image)
+    return _signed_cosine(embedding, _norm(embedding), reference, sign)
+
+
+def dissimilarity(image: Image, network: Callable[[Image], Output], reference: Embedding) -> Scalar:
+    """`L_- = 1 - s` (Eq. 6)."""
+    return similarity(image, network, reference, -1)
+
+
+def cosine(embedding: Embedding, reference: Embedding) -> Scalar:
+    """`s = a.b / (|a| |b|)` in [-1, 1] (Eq. 2); 0 where an embedding is all zeros."""
+    return _signed_cosine(embedding, _norm(embedding), reference, 1)
+
+
+def _signed_cosine(embedding: Embedding, norm: Scalar, reference: Embedding, sign: ArrayLike) -> Scalar:
+    score = jnp.vdot(reference, embedding, precision="highest") / (norm * _norm(reference))
+    return (1 - jnp.asarray(sign, score.dtype)) / 2 + sign * score
+
+
+def _norm(embedding: Embedding) -> Scalar:
+    """The L2 norm, with 1 in place of 0: the product it divides is zero then, and so is its gradient."""
+    square = jnp.sum(embedding**2)
+    return jnp.sqrt(jnp.where(square > 0, square, 1))
+
+
+def _magnitude(values: jax.Array) -> jax.Array:
+    """`|x|` whose gradient at 0 is 0 as in PyTorch; that of `jnp.abs` is 1."""
+    return values * jax.lax.stop_gradient(jnp.sign(values))

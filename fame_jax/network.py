@@ -1,0 +1,65 @@
+"""The one contract a network fulfils, and a way to make one from any two functions."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from fame_jax._types import FeatureMap, Image, Output
+
+
+@runtime_checkable
+class Network(Protocol):
+    """`network(image) == head(features(image))`, for one image at a time.
+
+    Normalisation by mean and standard deviation, channel order and so on belong to the network: it takes RGB in [0, 1].
+    The split takes the place of hooks: Grad-CAM is the gradient of `head` at `features(image)`.
+    """
+
+    def features(self, image: Image) -> FeatureMap:
+        """The feature map `[h, w, c]` whose locations can be explained."""
+        ...
+
+    def head(self, features: FeatureMap) -> Output:
+        """Logits or embedding `[o]` from the feature map."""
+        ...
+
+    def __call__(self, image: Image) -> Output:
+        """Logits or embedding `[o]`."""
+        ...
+
+
+@jax.tree_util.register_pytree_node_class
+class Split:
+    """A network made of two callables, of whatever library.
+
+    A callable that is a pytree (an NNX or Equinox module, a `jax.tree_util.Partial` over parameters) is traced: new
+    weights do not recompile. A plain function is static, and arrays it closes over become constants of the program.
+
+    Args:
+        features: image `[H, W, C]` to feature map `[h, w, c]`.
+        head: feature map to logits or embedding `[o]`.
+
+    Example:
+        >>> from jax.tree_util import Partial
+        >>> network = Split(Partial(backbone.apply, parameters), Partial(classifier.apply, other_parameters))
+    """
+
+    def __init__(self, features: Callable[[Image], FeatureMap], head: Callable[[FeatureMap], Output]):
+        self.features = features
+        self.head = head
+
+    def __call__(self, image: Image) -> Output:
+        """Logits or embedding `[o]` of one image."""
+        return self.head(self.features(image))
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Pytree callables are children; plain functions are part of the structure."""
+        static = tuple(f if jax.tree_util.all_leaves([f]) else None for f in (self.features, self.head))
+        children = tuple(None if s is not None else f for s, f in zip(static, (self.features, self.head), strict=True))
+        return children, static
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], children: tuple[Any, ...]) -> "Split":
+        """The inverse of `tree_flatten`."""
+        return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)))

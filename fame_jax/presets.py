@@ -1,0 +1,38 @@
+"""The two presets: `paper` follows the paper's text, `official` the authors' later published code.
+
+A preset is a dictionary of ordinary keyword arguments, by the function they belong to. The defaults of every function
+are the paper's, so `paper` holds nothing; each value of `official` is a fact about the authors' repository
+(AIML-IfI/fame, commit 13fd675), whose README says that it is a rewrite of lost scripts.
+
+Example:
+    >>> explain(class_logit, image, network, 285, **PRESETS["official"]["classification"])
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fame_jax.image import LUMA
+
+Options = Mapping[str, Any]
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of torchvision's normalisation; a step in the normalised space is this much smaller in pixels."""
+
+_OFFICIAL_MAP = {"grey_of": "images", "normalise": "minmax"}
+
+OFFICIAL: Mapping[str, Options] = MappingProxyType(
+    {
+        # Steps are taken in the mean/std-normalised tensor; no early stop.
+        "classification": {"scale": IMAGENET_STD, **_OFFICIAL_MAP},
+        # Figures 1 and 7 of the paper are driven in pixel space by the same code.
+        "feature_map": _OFFICIAL_MAP,
+        # Face tensors are BGR there and the luma weights are applied in tensor order; the walk stops at a loss of 0.01,
+        # here for every face by itself; the gradient runs through the norm of the embedding.
+        "faces": {"stop_loss": 0.01, "free_norm": True, "grey_weights": LUMA[::-1], **_OFFICIAL_MAP},
+    }
+)
+
+PRESETS: Mapping[str, Mapping[str, Options]] = MappingProxyType(
+    {"paper": MappingProxyType({name: {} for name in OFFICIAL}), "official": OFFICIAL}
+)
