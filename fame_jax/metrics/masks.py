@@ -1,0 +1,112 @@
+"""Which pixels are P % of an image: the order in which a map removes them, and how far along it a fraction reaches.
+
+Deletion drops the selected pixels and insertion shows them and nothing else, so that one mask serves both. A map is
+sorted once; every fraction after that is a comparison of ranks, traced, so that a new fraction compiles nothing.
+
+References:
+    Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, Sec. 4.3.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int
+
+from fame_jax._types import Attribution
+
+Method = Literal["rank", "percentile"]
+"""`rank`: exactly a share of the pixels. `percentile`: the pixels above a percentile of the map, ties all or none."""
+
+Order = Literal["most", "least"]
+"""Which pixels come first: the `most` relevant (MoRF) or the `least` relevant (LeRF)."""
+
+
+def ranks(map: Attribution, *, method: Method = "rank", order: Order = "most") -> Int[Array, "height width"]:
+    """The place of every pixel in the order of removal; those below `count` are selected.
+
+    Args:
+        map: `[H, W]`, of any scale.
+        method: `rank` puts equal pixels in row-major order (left to right, then top to bottom) whatever the order of
+            removal, so that ranks are a permutation; `percentile` gives all of them the last of their places.
+        order: `most` or `least` relevant first.
+
+    Returns:
+        `int32 [H, W]`, 0 for the first pixel.
+
+    Raises:
+        ValueError: for an unknown method or order.
+    """
+    _check(method, order)
+    keys = (-map if order == "most" else map).ravel()
+    if method == "rank":
+        places = jnp.zeros(keys.size, jnp.int32).at[jnp.argsort(keys, stable=True)].set(jnp.arange(keys.size))
+    else:
+        places = jnp.searchsorted(jnp.sort(keys), keys, side="right").astype(jnp.int32) - 1
+    return places.reshape(map.shape)
+
+
+def count(fraction: ArrayLike, pixels: int, *, method: Method = "rank") -> Int[Array, "*fractions"]:
+    """How many places of `ranks` a fraction of the image reaches.
+
+    Args:
+        fraction: share of the pixels, in [0, 1], one or many; traced.
+        pixels: number of pixels of the map.
+        method: `rank` rounds `fraction * pixels` to the nearest integer, halves to even, so that both ends are exact.
+            `percentile` is the comparison `map > percentile(map, 100 (1 - fraction))` with linear interpolation: an
+            interpolated value lies below its upper neighbour, so the comparison is one with the lower neighbour,
+            and takes `ceil(fraction * (pixels - 1))` places: never the smallest values of the map, at any fraction.
+
+    Returns:
+        Numbers of places, `int32`, of the fraction's shape.
+    """
+    _check(method, "most")
+    if method == "rank":
+        return jnp.round(jnp.asarray(fraction, float) * pixels).astype(jnp.int32)
+    # A fraction such as 0.2 is off by half a unit in the last place, which must not lift a whole number to the next.
+    places = jnp.asarray(fraction, float) * (pixels - 1)
+    return jnp.ceil(places * (1 - 4 * jnp.finfo(places.dtype).eps)).astype(jnp.int32)
+
+
+def selected(
+    map: Attribution, fraction: ArrayLike, *, method: Method = "rank", order: Order = "most"
+) -> Bool[Array, "height width"]:
+    """The mask of a fraction of the pixels, in the order of a map.
+
+    `vmap` over fractions sorts once.
+
+    Args:
+        map: `[H, W]`.
+        fraction: share of the pixels, in [0, 1]; traced.
+        method: `rank` selects `round(fraction * H * W)` pixels. `percentile` selects what is above the percentile
+            (below it for `least`): nothing of an all-zero map, and never the smallest values.
+        order: `most` or `least` relevant first.
+
+    Returns:
+        `bool [H, W]`.
+
+    Raises:
+        ValueError: for an unknown method or order.
+    """
+    return ranks(map, method=method, order=order) < count(fraction, map.size, method=method)
+
+
+def deletion_mask(
+    map: Attribution, fraction_removed: ArrayLike, *, method: Method = "rank", order: Order = "most"
+) -> Bool[Array, "height width"]:
+    """What deletion keeps: all but the selected pixels. See `selected`."""
+    return ~selected(map, fraction_removed, method=method, order=order)
+
+
+def insertion_mask(
+    map: Attribution, fraction_inserted: ArrayLike, *, method: Method = "rank", order: Order = "most"
+) -> Bool[Array, "height width"]:
+    """What insertion shows: the selected pixels. See `selected`."""
+    return selected(map, fraction_inserted, method=method, order=order)
+
+
+def _check(method: str, order: str) -> None:
+    if method not in ("rank", "percentile"):
+        raise ValueError(f"masks: method={method!r}; expected 'rank' or 'percentile'.")
+    if order not in ("most", "least"):
+        raise ValueError(f"masks: order={order!r}; expected 'most' or 'least'.")
