@@ -81,15 +81,27 @@ class Explanation(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The traced options of `perturb`, by the same names."""
+    """The traced options of `perturb`; the defaults are the paper's.
 
-    iterations: ArrayLike
-    step_size: ArrayLike
-    scale: ArrayLike
-    clip: tuple[ArrayLike, ArrayLike] | None
-    stop_loss: ArrayLike | None
-    stop_change: ArrayLike | None
-    window: ArrayLike
+    Attributes:
+        iterations: largest number of steps.
+        step_size: step size of the optimizer, in units of `scale`.
+        scale: units of the space in which steps are taken, one number or one a channel. 1 is pixel space; the standard
+            deviation of the network's normalisation gives the normalised space.
+        clip: lowest and highest pixel value, applied after every step; None for no clipping.
+        stop_loss: stop as soon as the loss is below this, tested before every step.
+        stop_change: stop once less than this share of the map's mass, in [0, 1], has moved during the last `window`
+            steps (total variation distance of the blurred grey change, each summing to one).
+        window: number of steps between two comparisons for `stop_change`.
+    """
+
+    iterations: ArrayLike = 500
+    step_size: ArrayLike = 1 / 255
+    scale: ArrayLike = 1.0
+    clip: tuple[ArrayLike, ArrayLike] | None = None
+    stop_loss: ArrayLike | None = None
+    stop_change: ArrayLike | None = None
+    window: ArrayLike = 25
 
 
 class Walk(NamedTuple):
@@ -130,13 +142,7 @@ def perturb(
     image: Image,
     *args: Any,
     optimizer: Optimizer = lots,
-    iterations: ArrayLike = 500,
-    step_size: ArrayLike = 1 / 255,
-    scale: ArrayLike = 1.0,
-    clip: tuple[ArrayLike, ArrayLike] | None = None,
-    stop_loss: ArrayLike | None = None,
-    stop_change: ArrayLike | None = None,
-    window: ArrayLike = 25,
+    **rules: Any,
 ) -> Perturbation:
     """Walks one image downhill on a loss (Eq. 3); `vmap` it for many.
 
@@ -146,15 +152,7 @@ def perturb(
         *args: traced arguments of the loss: the network, a label, a location, a reference embedding.
         optimizer: makes an optax transformation from the step size (`lots`, `optax.adam`, ...), static; or a
             ready-made transformation, which then has its own step size and compiles anew for each instance.
-        iterations: largest number of steps.
-        step_size: step size of `optimizer`, in units of `scale`.
-        scale: units of the space in which steps are taken, one number or one a channel. 1 is pixel space; the standard
-            deviation of the network's normalisation gives the normalised space.
-        clip: lowest and highest pixel value, applied after every step; None for no clipping, as in the paper.
-        stop_loss: stop as soon as the loss is below this, tested before every step.
-        stop_change: stop once less than this share of the map's mass, in [0, 1], has moved during the last `window`
-            steps (total variation distance of the blurred grey change, each summing to one).
-        window: number of steps between two comparisons for `stop_change`.
+        **rules: any field of `Rules`: `iterations`, `step_size`, `scale`, `clip`, `stop_loss`, `stop_change`, `window`.
 
     Returns:
         Perturbed image, steps taken, first and last loss, status.
@@ -163,14 +161,14 @@ def perturb(
         >>> result = perturb(class_logit, image, network, 285)
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
-    rules = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
-    walk = begin(optimizer, image, rules)
-    if stop_change is None:
+    limits = Rules(**rules)
+    walk = begin(optimizer, image, limits)
+    if limits.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
-        return advance(loss, optimizer, image, args, rules, walk, jnp.asarray(iterations) + 1).result
+        return advance(loss, optimizer, args, limits, walk, jnp.asarray(limits.iterations) + 1).result
 
     def one_window(walk: Walk) -> Walk:
-        return compare(image, rules, advance(loss, optimizer, image, args, rules, walk, window))
+        return compare(image, limits, advance(loss, optimizer, args, limits, walk, limits.window))
 
     return jax.lax.while_loop(lambda walk: walk.moving, one_window, walk).result
 
@@ -184,7 +182,7 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
 
 
 def advance(
-    loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules, walk: Walk, count: ArrayLike
+    loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk, count: ArrayLike
 ) -> Walk:
     """Up to `count` more evaluations of the loss, each followed by a step unless the walk ends there."""
 
@@ -211,7 +209,7 @@ def _step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules,
     """Evaluates loss and gradient, decides whether the walk ends here, and if not takes one step."""
     here, steps = walk.result.perturbed, walk.result.steps
     value, gradient = jax.value_and_grad(loss)(here, *args)
-    value, scale = value.astype(here.dtype), jnp.asarray(rules.scale, here.dtype)
+    value, scale = value.astype(here.dtype), jnp.broadcast_to(jnp.asarray(rules.scale, here.dtype), here.shape)
     updates, state = _transformation(optimizer, rules).update(scale * gradient, walk.optimizer_state, here)
     there = optax.apply_updates(here, scale * updates)
     if rules.clip is not None:

@@ -25,7 +25,7 @@ def grey(image: Image, weights: ArrayLike = LUMA) -> Attribution:
     if image.shape[-1] == 1:
         return image[..., 0]
     # A product and a sum rather than a matrix product: three terms, and no reduced-precision matrix unit is involved.
-    return jnp.sum(image * jnp.asarray(weights, image.dtype), axis=-1)
+    return jnp.sum(image * jnp.asarray(weights, image.dtype)[None, None], axis=-1)
 
 
 def kernel_sigma(kernel_size: int) -> float:

@@ -1,0 +1,117 @@
+"""FAME itself: maps of a class, of the locations of a feature map, and of a pair of faces.
+
+References:
+    Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 3.3, 4.1.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from fame_jax._types import Image, Scalar
+from fame_jax.core import Explanation, explain
+from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
+from fame_jax.network import Network
+
+
+class PairExplanation(NamedTuple):
+    """Why two faces match, or do not: e+ is what makes them similar, e- what makes them dissimilar.
+
+    Attributes:
+        similarity: cosine of the two embeddings, in [-1, 1].
+        probe_similar: e+ on the probe (descends the similarity).
+        probe_dissimilar: e- on the probe (descends the dissimilarity).
+        gallery_similar: e+ on the gallery image.
+        gallery_dissimilar: e- on the gallery image.
+    """
+
+    similarity: Scalar
+    probe_similar: Explanation
+    probe_dissimilar: Explanation
+    gallery_similar: Explanation
+    gallery_dissimilar: Explanation
+
+
+def class_map(network: Network, image: Image, label: ArrayLike, **options: Any) -> Explanation:
+    """Which pixels would have to change for the network to lose this class?
+
+    Args:
+        network: image to logits.
+        image: `[H, W, 3]` in [0, 1].
+        label: index of the class.
+        **options: those of `fame_jax.explain`.
+    """
+    return explain(class_logit, image, network, label, **options)
+
+
+def location_map(network: Network, image: Image, location: ArrayLike, **options: Any) -> Explanation:
+    """Which pixels would have to change for one location of the feature map to fall silent (Eq. 5)?
+
+    Args:
+        network: has `features`.
+        image: `[H, W, 3]` in [0, 1].
+        location: row and column in the feature map.
+        **options: those of `fame_jax.explain`.
+    """
+    return explain(feature_activation, image, network, location, **options)
+
+
+def location_maps(
+    network: Network,
+    image: Image,
+    *,
+    rows: tuple[int, ...] | None = None,
+    batch_size: int | None = None,
+    **options: Any,
+) -> Explanation:
+    """`location_map` of every location of some rows, or of all, in one batched run (Sec. 4.1).
+
+    Args:
+        network: has `features`.
+        image: `[H, W, 3]` in [0, 1].
+        rows: rows of the feature map, from 0; None for all.
+        batch_size: locations at a time, which bounds memory; None for all at once.
+        **options: those of `fame_jax.explain`.
+
+    Returns:
+        An `Explanation` whose fields have two leading axes, rows and columns: maps are `[rows, columns, H, W]`.
+
+    Raises:
+        ValueError: for a row that the feature map does not have.
+    """
+    height, width, _ = jax.eval_shape(network.features, image).shape
+    chosen = tuple(range(height)) if rows is None else rows
+    if outside := [row for row in chosen if not 0 <= row < height]:
+        raise ValueError(f"location_maps: row {outside[0]} is outside the feature map, whose rows are 0 to {height - 1}.")
+    grid = jnp.stack(jnp.meshgrid(jnp.asarray(chosen), jnp.arange(width), indexing="ij"), axis=-1).reshape(-1, 2)
+    maps = jax.lax.map(
+        lambda location: location_map(network, image, location, **options), grid, batch_size=batch_size or len(grid)
+    )
+    return jax.tree.map(lambda x: x.reshape(len(chosen), width, *x.shape[1:]), maps)
+
+
+def pair_maps(
+    network: Network, probe: Image, gallery: Image, *, free_norm: bool = False, **options: Any
+) -> PairExplanation:
+    """e+ and e- of probe and gallery: four walks in one batch, the other embedding computed once and held (Eq. 6).
+
+    Args:
+        network: image to embedding.
+        probe: aligned face `[H, W, 3]` in [0, 1].
+        gallery: aligned face of the same size.
+        free_norm: differentiate through the norm of the embedding, as the authors' code does; the paper holds it
+            constant (footnote 4).
+        **options: those of `fame_jax.explain`.
+    """
+    embeddings = jax.vmap(network)(jnp.stack([probe, gallery]))
+    loss = similarity_free_norm if free_norm else similarity
+    images = jnp.stack([probe, probe, gallery, gallery])
+    references = embeddings[jnp.array([1, 1, 0, 0])]
+    signs = jnp.array([1, -1, 1, -1], probe.dtype)
+    runs = jax.vmap(lambda image, reference, sign: explain(loss, image, network, reference, sign, **options))(
+        images, references, signs
+    )
+    four = [jax.tree.map(lambda x, i=i: x[i], runs) for i in range(4)]
+    return PairExplanation(cosine(embeddings[0], embeddings[1]), *four)

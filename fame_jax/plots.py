@@ -1,0 +1,148 @@
+"""Pictures of maps; every function takes arrays and returns a Matplotlib figure.
+
+The default colours (`inferno`) are perceptually uniform and readable by colour-blind people; `jet` gives the paper's
+look.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+
+COLOURS = "inferno"
+
+
+def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS, opacity: float = 0.5) -> NDArray[Any]:
+    """The coloured map blended over its image (the paper's figures: `jet`, 0.5).
+
+    Args:
+        image: `[H, W, 3]` in [0, 1].
+        attribution: `[H, W]` in [0, 1].
+        colours: name of a Matplotlib colour map.
+        opacity: of the map, in [0, 1].
+
+    Returns:
+        `[H, W, 3]` in [0, 1].
+    """
+    coloured = colormaps[colours](np.asarray(attribution, np.float64))[..., :3]
+    return np.clip((1 - opacity) * np.asarray(image) + opacity * coloured, 0, 1)
+
+
+def explanation(image: ArrayLike, attribution: ArrayLike, *, title: str = "", colours: str = COLOURS) -> Figure:
+    """Photograph, map and overlay side by side, with the colour scale.
+
+    Args:
+        image: `[H, W, 3]` in [0, 1].
+        attribution: `[H, W]` in [0, 1].
+        title: a line above.
+        colours: name of a Matplotlib colour map.
+    """
+    figure = Figure(figsize=(10.4, 3.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    _show(left, image, "photograph")
+    shown = middle.imshow(np.asarray(attribution), cmap=colours, vmin=0, vmax=1)
+    _bare(middle, "which pixels would have to change")
+    _show(right, overlay(image, attribution, colours=colours), "overlay")
+    figure.colorbar(shown, ax=right, label="relevance", shrink=0.9)
+    figure.suptitle(title)
+    return figure
+
+
+def method_grid(
+    images: Sequence[ArrayLike], maps: Mapping[str, Sequence[ArrayLike]], *, colours: str = COLOURS, columns: int = 6
+) -> Figure:
+    """Photographs with the overlays of all methods (Fig. 2 and 9): one row an image, folded after `columns`.
+
+    Args:
+        images: `[H, W, 3]` in [0, 1] each.
+        maps: by method, a map `[H, W]` for every image.
+        colours: name of a Matplotlib colour map.
+        columns: panels in one line.
+    """
+    panels = [
+        (picture, name)
+        for i, image in enumerate(images)
+        for picture, name in [(image, ""), *((overlay(image, of[i], colours=colours), n) for n, of in maps.items())]
+    ]
+    columns = min(columns, 1 + len(maps))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(1.9 * columns, 2.1 * lines), layout="constrained")
+    for axes, panel in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
+        _show(axes, *panel)
+    for axes in figure.axes[len(panels) :]:
+        axes.remove()
+    return figure
+
+
+def pair(
+    probe: ArrayLike,
+    gallery: ArrayLike,
+    maps: Mapping[str, ArrayLike],
+    *,
+    title: str = "",
+    colours: str = COLOURS,
+) -> Figure:
+    """Two faces, with e+ and e- over each (Fig. 3).
+
+    Args:
+        probe: `[H, W, 3]` in [0, 1].
+        gallery: `[H, W, 3]` in [0, 1].
+        maps: any of `probe_similar`, `probe_dissimilar`, `gallery_similar`, `gallery_dissimilar`, `[H, W]` each.
+        title: a line above.
+        colours: name of a Matplotlib colour map.
+    """
+    figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+    grid = figure.subplots(2, 3)
+    for row, (name, face) in zip(grid, {"probe": probe, "gallery": gallery}.items(), strict=True):
+        _show(row[0], face, name)
+        for axes, kind, sign in zip(row[1:], ("similar", "dissimilar"), ("e+", "e−"), strict=True):
+            if f"{name}_{kind}" in maps:
+                _show(axes, overlay(face, maps[f"{name}_{kind}"], colours=colours), f"{kind} ({sign})")
+            else:
+                axes.set_axis_off()
+    figure.suptitle(title)
+    return figure
+
+
+def location_sheet(
+    image: ArrayLike, maps: ArrayLike, *, rows: Sequence[int] | None = None, colours: str = COLOURS
+) -> Figure:
+    """The maps of all feature-map locations, each with the white outline of its own cell (Fig. 1, 7 and 8).
+
+    Args:
+        image: `[H, W, 3]` in [0, 1].
+        maps: `[rows, columns, H, W]` in [0, 1].
+        rows: which rows of a square feature map these are; None for all of them.
+        colours: name of a Matplotlib colour map.
+    """
+    maps = np.asarray(maps)
+    count, columns, height, width = maps.shape
+    rows = range(count) if rows is None else rows
+    total = max(columns, max(rows) + 1)
+    figure = Figure(figsize=(1.3 * columns, 1.35 * count), layout="constrained")
+    grid = figure.subplots(count, columns, squeeze=False)
+    for i, row in enumerate(rows):
+        for column in range(columns):
+            _show(grid[i, column], overlay(image, maps[i, column], colours=colours), f"({row}, {column})")
+            top, bottom = (round(n * height / total) for n in (row, row + 1))
+            left, right = (round(n * width / columns) for n in (column, column + 1))
+            cell = Rectangle(
+                (left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.2
+            )
+            grid[i, column].add_patch(cell)
+    return figure
+
+
+def _show(axes: Axes, picture: ArrayLike, title: str) -> None:
+    axes.imshow(np.clip(np.asarray(picture, np.float64), 0, 1), vmin=0, vmax=1)
+    _bare(axes, title)
+
+
+def _bare(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
