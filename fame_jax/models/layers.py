@@ -7,7 +7,7 @@ else, when a network is traced: the plain one everywhere but on CPU.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -50,9 +50,31 @@ def conv(
     )
 
 
-def batch_norm(features: int, *, epsilon: float = 1e-5, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.BatchNorm:
+def batch_norm(
+    features: int, *, epsilon: float = 1e-5, affine: bool = True, dtype: Any = jnp.float32, rngs: nnx.Rngs
+) -> nnx.BatchNorm:
     """`nnx.BatchNorm` by its stored statistics: a network that is explained is never in training mode."""
-    return nnx.BatchNorm(features, use_running_average=True, epsilon=epsilon, param_dtype=dtype, rngs=rngs)
+    return nnx.BatchNorm(
+        features,
+        use_running_average=True,
+        epsilon=epsilon,
+        use_scale=affine,
+        use_bias=affine,
+        param_dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def layer_norm(features: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """`nnx.LayerNorm` over the channels with epsilon 1e-6, the variance as a mean of squared deviations."""
+    return nnx.LayerNorm(features, epsilon=1e-6, use_fast_variance=False, param_dtype=dtype, rngs=rngs)
+
+
+def chain(layers: Iterable[Callable[[Any], Any]], x: Any) -> Any:
+    """`x` through one layer after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 class PReLU(nnx.Module):
