@@ -1,0 +1,391 @@
+"""Deletion and insertion of a class: how its score falls as the pixels a map ranks first are removed, or rises as they
+are shown.
+
+All masks of an image come from one sort and run through the network in batches of `batch_size`. A network that is a
+pytree (an NNX or Equinox module, `Split`, a `jax.tree_util.Partial`) is traced; a plain function is code, and compiles
+anew when it is created anew.
+
+References:
+    Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, Sec. 4.3.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from fame_jax._types import Attribution, Image, Output, Scalar
+from fame_jax.image import gaussian_blur
+from fame_jax.metrics.masks import Method, Order, count, ranks
+
+Classifier = Callable[[Image], Output]
+"""One image `[H, W, C]` in [0, 1] to logits `[o]`."""
+
+Score = Literal["probability", "logit"]
+"""What is read for a class: its softmax `probability` or its `logit`."""
+
+TENTHS = tuple(tenth / 10 for tenth in range(11))
+"""0 %, 10 %, ..., 100 % of the pixels."""
+
+
+class Curve(NamedTuple):
+    """A score as ever more of an image is removed or shown; arrays of one more axis under `vmap`.
+
+    Attributes:
+        fractions: shares of the pixels, `[k]`, ascending.
+        scores: one score a share, `[k]`.
+        auc: area under the curve over [0, 1] by the trapezoid rule.
+    """
+
+    fractions: Float[Array, " k"]
+    scores: Float[Array, " k"]
+    auc: Scalar
+
+
+class Curves(NamedTuple):
+    """Deletion and insertion of many images.
+
+    Attributes:
+        deletion: `Curve` of arrays `[n, k]`, and AUCs `[n]`; lower is better.
+        insertion: the same; higher is better.
+        blank: number of all-zero maps among them.
+    """
+
+    deletion: Curve
+    insertion: Curve
+    blank: int
+
+
+def deletion(
+    network: Classifier,
+    image: Image,
+    map: Attribution,
+    label: ArrayLike,
+    *,
+    fractions: Sequence[float] | ArrayLike = TENTHS,
+    canvas: ArrayLike = 0.0,
+    score: Score = "probability",
+    method: Method = "rank",
+    order: Order = "most",
+    batch_size: int = 32,
+) -> Curve:
+    """The score of a class as the pixels that a map ranks first are replaced by a canvas. Lower is better for `most`.
+
+    Args:
+        network: image to logits, see above.
+        image: `[H, W, C]` in [0, 1].
+        map: `[H, W]`.
+        label: the class; traced. A number above the last class gives NaN.
+        fractions: shares of the pixels removed, `[k]`, ascending, in [0, 1]; traced.
+        canvas: what stands in for a removed pixel: a number (0 is black), one a channel, or an image.
+        score: softmax `probability` or `logit`.
+        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map removes nothing.
+        order: `most` or `least` relevant first.
+        batch_size: images in one pass through the network; bounds memory.
+
+    Returns:
+        The curve; its score at 0 is the clean one.
+    """
+    fractions = jnp.asarray(fractions, map.dtype)
+    scores = _scores(
+        traceable(network),
+        image,
+        canvas,
+        ranks(map, method=method, order=order),
+        count(fractions, map.size, method=method),
+        label,
+        score=score,
+        inserting=False,
+        batch_size=batch_size,
+    )
+    return Curve(fractions, scores, jnp.trapezoid(scores, fractions))
+
+
+def insertion(
+    network: Classifier,
+    image: Image,
+    map: Attribution,
+    label: ArrayLike,
+    *,
+    fractions: Sequence[float] | ArrayLike = TENTHS,
+    canvas: ArrayLike = 0.0,
+    score: Score = "probability",
+    method: Method = "rank",
+    order: Order = "most",
+    batch_size: int = 32,
+) -> Curve:
+    """The score of a class as the pixels that a map ranks first appear on a canvas. Higher is better for `most`.
+
+    Args:
+        network: image to logits, see above.
+        image: `[H, W, C]` in [0, 1].
+        map: `[H, W]`.
+        label: the class; traced. A number above the last class gives NaN.
+        fractions: shares of the pixels shown, `[k]`, ascending, in [0, 1]; traced.
+        canvas: what stands in for a pixel not yet shown: a number (0 is black), one a channel, or an image.
+        score: softmax `probability` or `logit`.
+        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map shows nothing, and no
+            map ever shows its smallest values.
+        order: `most` or `least` relevant first.
+        batch_size: images in one pass through the network; bounds memory.
+
+    Returns:
+        The curve; with `rank` its score at 1 is the clean one.
+    """
+    fractions = jnp.asarray(fractions, map.dtype)
+    scores = _scores(
+        traceable(network),
+        image,
+        canvas,
+        ranks(map, method=method, order=order),
+        count(fractions, map.size, method=method),
+        label,
+        score=score,
+        inserting=True,
+        batch_size=batch_size,
+    )
+    return Curve(fractions, scores, jnp.trapezoid(scores, fractions))
+
+
+def rise_deletion(
+    network: Classifier,
+    image: Image,
+    map: Attribution,
+    *,
+    mean: ArrayLike,
+    pixels_a_step: int = 224,
+    batch_size: int = 32,
+) -> Curve:
+    """RISE's causal metric by deletion: the probability of the class predicted for the clean image.
+
+    Args:
+        network: image to logits.
+        image: `[H, W, C]` in [0, 1].
+        map: `[H, W]`; equal pixels are removed row by row.
+        mean: colour that the network's normalisation maps to 0, `[C]` in [0, 1]: what removed pixels become.
+        pixels_a_step: pixels removed between two scores.
+        batch_size: images in one pass through the network.
+
+    Returns:
+        The curve of `ceil(H W / pixels_a_step) + 1` scores at equal distances, which makes its area
+        `(sum - first / 2 - last / 2) / steps` as published, even where the last step is a shorter one.
+    """
+    return _causal(network, image, map, mean, pixels_a_step, False, batch_size)
+
+
+def rise_insertion(
+    network: Classifier,
+    image: Image,
+    map: Attribution,
+    *,
+    kernel_size: int = 11,
+    sigma: ArrayLike = 5.0,
+    pixels_a_step: int = 224,
+    batch_size: int = 32,
+) -> Curve:
+    """RISE's causal metric by insertion into the blurred image; see `rise_deletion`.
+
+    Args:
+        network: image to logits.
+        image: `[H, W, C]` in [0, 1].
+        map: `[H, W]`; equal pixels are shown row by row.
+        kernel_size: taps of the blur of the canvas, whose border is mirrored.
+        sigma: standard deviation of that blur in pixels.
+        pixels_a_step: pixels shown between two scores.
+        batch_size: images in one pass through the network.
+
+    Returns:
+        The curve; its last score is the clean one.
+    """
+    blurred = jax.vmap(gaussian_blur, (2, None, None), 2)(image, kernel_size, sigma)
+    return _causal(network, image, map, blurred, pixels_a_step, True, batch_size)
+
+
+def class_curves(
+    network: Classifier,
+    images: Float[Array | np.ndarray, "n height width channels"],
+    maps: Float[Array | np.ndarray, "n height width"],
+    labels: Int[Array | np.ndarray, " n"],
+    *,
+    fractions: Sequence[float] | ArrayLike = TENTHS,
+    canvas: ArrayLike = 0.0,
+    score: Score = "probability",
+    method: Method = "rank",
+    order: Order = "most",
+    images_at_once: int = 4,
+    batch_size: int = 32,
+) -> Curves:
+    """`deletion` and `insertion` of many images, a few at a time: any number of them in the same device memory.
+
+    Args:
+        network: image to logits.
+        images: `[n, H, W, C]` in [0, 1].
+        maps: `[n, H, W]`.
+        labels: `[n]`.
+        fractions: see `deletion`.
+        canvas: see `deletion`; the same for all images.
+        score: see `deletion`.
+        method: see `deletion`.
+        order: see `deletion`.
+        images_at_once: images that share a pass through the network.
+        batch_size: masks of one image that share a pass.
+
+    Returns:
+        Both curves of every image as NumPy arrays, and the number of all-zero maps.
+
+    Warns:
+        UserWarning: for all-zero maps, with their number: their curves say nothing about the method that made them.
+    """
+    blank = warn_of_blank_maps(maps, method)
+
+    options = {"score": score, "method": method, "order": order, "batch_size": batch_size}
+
+    def both(images: jax.Array, maps: jax.Array, labels: jax.Array) -> tuple[Curve, Curve]:
+        return _both(traceable(network), images, maps, labels, jnp.asarray(fractions, float), canvas, **options)
+
+    removed, shown = in_portions(both, images_at_once, images, maps, labels)
+    return Curves(removed, shown, blank)
+
+
+def warn_of_blank_maps(maps: Float[Array | np.ndarray, "n height width"], method: Method) -> int:
+    """The number of all-zero maps, with a warning if there are any.
+
+    Args:
+        maps: `[n, H, W]`.
+        method: the kind of mask, on which it depends what such a map does.
+
+    Returns:
+        How many maps are zero everywhere.
+
+    Warns:
+        UserWarning: names the number.
+    """
+    blank = int(np.sum(~np.any(np.asarray(maps), axis=(1, 2))))
+    if blank:
+        effect = (
+            "they remove and show nothing, so that deletion stays at the clean score and insertion at the canvas'"
+            if method == "percentile"
+            else "their pixels are taken row by row from the top, which is no statement about the image"
+        )
+        warnings.warn(f"{blank} of {len(maps)} maps are all zero: {effect}.", stacklevel=3)
+    return blank
+
+
+def in_portions(function: Callable[..., Any], size: int, *arrays: Array | np.ndarray) -> Any:
+    """Applies a function of batches to any number of entries, `size` at a time, and joins the results on the host.
+
+    The last portion is filled up with copies of the last entry, whose results are dropped, so that every call has the
+    same shapes and only one program is compiled.
+
+    Args:
+        function: of arrays `[size, ...]`, to a pytree of arrays `[size, ...]`.
+        size: entries at a time; no more than there are.
+        *arrays: `[n, ...]` each, n at least one.
+
+    Returns:
+        The function's pytree with NumPy arrays `[n, ...]`.
+
+    Raises:
+        ValueError: for no entries, or arrays that differ in number.
+    """
+    number = len(arrays[0])
+    if number == 0 or any(len(array) != number for array in arrays):
+        raise ValueError(
+            f"in_portions: arrays of {[len(array) for array in arrays]} entries; expected one number above 0."
+        )
+    size = min(size, number)
+    portions = []
+    for start in range(0, number, size):
+        portion = (np.asarray(array[start : start + size]) for array in arrays)
+        full = (np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1), mode="edge") for part in portion)
+        portions.append(jax.tree.map(np.asarray, function(*(jnp.asarray(part) for part in full))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *portions)
+
+
+def traceable(network: Callable[[Image], Output]) -> Callable[[Image], Output]:
+    """The network as a pytree: itself if it is one, and a pytree without leaves around a plain function."""
+    return jax.tree_util.Partial(network) if jax.tree_util.all_leaves([network]) else network
+
+
+def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:
+    """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image."""
+    return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
+
+
+@functools.partial(jax.jit, static_argnames=("score", "method", "order", "batch_size"))
+def _both(
+    network: Classifier,
+    images: Float[Array, "n height width channels"],
+    maps: Float[Array, "n height width"],
+    labels: Int[Array, " n"],
+    fractions: ArrayLike,
+    canvas: ArrayLike,
+    **options: Any,
+) -> tuple[Curve, Curve]:
+    def one(image: Image, map: Attribution, label: Scalar) -> tuple[Curve, Curve]:
+        return (
+            deletion(network, image, map, label, fractions=fractions, canvas=canvas, **options),
+            insertion(network, image, map, label, fractions=fractions, canvas=canvas, **options),
+        )
+
+    return jax.vmap(one)(images, maps, labels)
+
+
+@functools.partial(jax.jit, static_argnames=("score", "inserting", "batch_size"))
+def _scores(
+    network: Classifier,
+    image: Image,
+    canvas: ArrayLike,
+    places: Int[Array, "height width"],
+    reach: Int[Array, " k"],
+    label: ArrayLike,
+    *,
+    score: Score,
+    inserting: bool,
+    batch_size: int,
+) -> Float[Array, " k"]:
+    """The score of a class with the first `reach` places removed, or with nothing else shown."""
+
+    def one(reach: Scalar) -> Scalar:
+        logits = network(on_canvas((places < reach) == inserting, image, canvas))
+        values = jax.nn.softmax(logits) if score == "probability" else logits
+        return values.at[label].get(mode="fill", fill_value=jnp.nan)
+
+    return jax.lax.map(one, reach, batch_size=min(batch_size, reach.size))
+
+
+def _causal(
+    network: Classifier,
+    image: Image,
+    map: Attribution,
+    canvas: ArrayLike,
+    pixels_a_step: int,
+    inserting: bool,
+    batch_size: int,
+) -> Curve:
+    network = traceable(network)
+    steps = -(-map.size // pixels_a_step)
+    reach = jnp.minimum(jnp.arange(steps + 1) * pixels_a_step, map.size)
+    scores = _scores(
+        network,
+        image,
+        canvas,
+        ranks(map),
+        reach,
+        _predicted(network, image),
+        score="probability",
+        inserting=inserting,
+        batch_size=batch_size,
+    )
+    return Curve(reach / map.size, scores, (jnp.sum(scores) - (scores[0] + scores[-1]) / 2) / steps)
+
+
+@jax.jit
+def _predicted(network: Classifier, image: Image) -> Scalar:
+    return jnp.argmax(network(image))

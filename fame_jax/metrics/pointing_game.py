@@ -1,0 +1,152 @@
+"""Does a map point at the right thing? The pointing game, a grid of photographs of which one quarter is right, and an
+occluder drawn on a face.
+
+The last two make their own ground truth and need no boxes.
+
+References:
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, Sec. 4.1 (the pointing game).
+    Böhle, Fritz and Schiele, "Convolutional Dynamic Alignment Networks for Interpretable Classifications", CVPR 2021,
+        Sec. 4.2 (the grid).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from fame_jax._types import Attribution, Image, Scalar
+from fame_jax.metrics.iou import Mask, energy_inside
+
+SUNGLASSES = (20, 41, 92, 62)
+"""`x_min, y_min, x_max, y_max` over the eyes of a face aligned to 112x112 by the five-point template of ArcFace.
+
+The eyes are at (38.3, 51.7) and (73.5, 51.5): half their distance further out on both sides, three tenths of it above
+and below.
+"""
+
+
+class Concentration(NamedTuple):
+    """How much of a map lies on a part of an image.
+
+    Attributes:
+        share: of the map's mass that lies on the part, in [0, 1]; 0 for an all-zero map.
+        area: of the whole that the part covers, in [0, 1].
+        ratio: `share / area`: 1 where the map is spread evenly, below 1 where it avoids the part.
+    """
+
+    share: Scalar
+    area: Scalar
+    ratio: Scalar
+
+
+def pointing_game(map: Attribution, mask: Mask) -> Scalar:
+    """Whether the largest value of a map lies inside a mask; the mean over images is the pointing game's accuracy.
+
+    Args:
+        map: `[H, W]`. Of several largest values the first counts, row by row.
+        mask: `bool [H, W]`, for instance the union of `iou.box_masks`; without the 15 pixels of tolerance around it
+            that the original allows.
+
+    Returns:
+        True for a hit. An all-zero map points nowhere: False.
+    """
+    return jnp.asarray(mask).ravel()[jnp.argmax(map)] & jnp.any(map != 0)
+
+
+def grid_members(labels: Int[np.ndarray, " n"], seed: int = 0) -> Int[np.ndarray, "grids 4"]:
+    """Draws photographs for as many 2x2 grids of four different classes as there can be, each used at most once.
+
+    Args:
+        labels: class of each photograph, `[n]`.
+        seed: of the draw.
+
+    Returns:
+        Indices of photographs, `[grids, 4]`: upper left, upper right, lower left, lower right.
+
+    Raises:
+        ValueError: for fewer than four classes.
+    """
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
+    of_class = [shuffled[labels[shuffled] == label].tolist() for label in generator.permutation(np.unique(labels))]
+    if len(of_class) < 4:
+        raise ValueError(f"grid_members: photographs of {len(of_class)} classes; a grid needs four.")
+    grids = []
+    # Always from the classes with most photographs left, which leaves over as few as possible.
+    while len(of_class) >= 4:
+        of_class.sort(key=len, reverse=True)
+        grids.append(generator.permutation([members.pop() for members in of_class[:4]]))
+        of_class = [members for members in of_class if members]
+    return np.stack(grids)
+
+
+def composed_grid(images: Float[Array, "4 height width channels"]) -> Image:
+    """Four photographs at half their size each, side by side: an image of the network's own size.
+
+    Args:
+        images: upper left, upper right, lower left, lower right, `[4, H, W, C]` in [0, 1], of even H and W.
+
+    Returns:
+        `[H, W, C]`; every pixel is the mean of a 2x2 block.
+
+    Raises:
+        ValueError: for an odd side.
+    """
+    _, height, width, channels = images.shape
+    if height % 2 or width % 2:
+        raise ValueError(f"composed_grid: {height}x{width} images have no exact half; both sides must be even.")
+    halves = images.reshape(2, 2, height // 2, 2, width // 2, 2, channels).mean(axis=(3, 5))
+    return halves.transpose(0, 2, 1, 3, 4).reshape(height, width, channels)
+
+
+def grid_pointing_game(map: Attribution, quarter: ArrayLike) -> Scalar:
+    """The share of a map's mass that lies in the quarter of a grid that shows the explained class.
+
+    Args:
+        map: of the `composed_grid` and the class of one of its photographs, `[H, W]`, nowhere negative.
+        quarter: 0 upper left, 1 upper right, 2 lower left, 3 lower right; traced.
+
+    Returns:
+        In [0, 1]; 1/4 for an evenly spread map, 0 for an all-zero one.
+    """
+    height, width = map.shape
+    row, column = jnp.divmod(jnp.asarray(quarter), 2)
+    rows, columns = jnp.arange(height) // (height // 2), jnp.arange(width) // (width // 2)
+    return energy_inside(map, (rows == row)[:, None] & (columns == column)[None, :])
+
+
+def occluded(image: Image, box: tuple[int, int, int, int] = SUNGLASSES, colour: ArrayLike = 0.0) -> Image:
+    """An image with a rectangle drawn on it.
+
+    Args:
+        image: `[H, W, C]` in [0, 1].
+        box: `x_min, y_min, x_max, y_max` in pixels, the maxima outside.
+        colour: a number or one a channel, in [0, 1].
+
+    Returns:
+        `[H, W, C]`.
+    """
+    x_min, y_min, x_max, y_max = box
+    return image.at[y_min:y_max, x_min:x_max].set(jnp.asarray(colour, image.dtype))
+
+
+def concentration(map: Attribution, mask: Mask, face: Mask | None = None) -> Concentration:
+    """How much of a map lies on an occluder, against how much of the face the occluder covers.
+
+    What supports a match cannot come from under an occluder of one image of a genuine pair, so that its e+ should
+    stay away from it: a ratio below 1.
+
+    Args:
+        map: e+ of the `occluded` probe, `[H, W]`, nowhere negative.
+        mask: of the occluder, `bool [H, W]`: `iou.box_masks(np.array([box]), H, W)[0]`.
+        face: `bool [H, W]`, of which share and area are taken; None for the whole crop.
+
+    Returns:
+        Share, area and their ratio, which is NaN where the occluder misses the face.
+    """
+    face = jnp.ones(map.shape, bool) if face is None else jnp.asarray(face)
+    share = energy_inside(jnp.where(face, map, 0), mask)
+    area = energy_inside(face.astype(map.dtype), mask)
+    return Concentration(share, area, share / area)

@@ -1,0 +1,316 @@
+"""Deletion and insertion of face verification: how accuracy at a fixed threshold falls as the pixels that a map ranks
+first are removed from the probe, or rises as they are shown.
+
+References:
+    Lu, Xu and Ebrahimi, "Towards Visual Saliency Explanations of Face Verification", WACV 2024.
+    Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 4.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from fame_jax._types import Attribution, Embedding, Image, Scalar
+from fame_jax.metrics.deletion import TENTHS, in_portions, on_canvas, traceable, warn_of_blank_maps
+from fame_jax.metrics.masks import Method, Order, count, ranks
+
+Embedder = Callable[[Image], Embedding]
+"""One face `[H, W, C]` in [0, 1] to its embedding `[d]`, of any length."""
+
+Scores = Float[np.ndarray, " n"]
+"""Similarities of pairs."""
+
+Genuine = Bool[np.ndarray, " n"]
+"""True for two faces of one person, False for impostors."""
+
+Criterion = Literal["equal_error_rate", "max_accuracy"]
+"""What a threshold is chosen for."""
+
+
+class OperatingPoint(NamedTuple):
+    """A threshold, and how pairs fare when a score at or above it is accepted.
+
+    Attributes:
+        threshold: the decision threshold.
+        false_match_rate: share of impostors accepted.
+        false_non_match_rate: share of genuine pairs rejected.
+        accuracy: share of all pairs decided rightly.
+    """
+
+    threshold: float
+    false_match_rate: float
+    false_non_match_rate: float
+    accuracy: float
+
+    @property
+    def equal_error_rate(self) -> float:
+        """The mean of both error rates."""
+        return (self.false_match_rate + self.false_non_match_rate) / 2
+
+
+class PairScores(NamedTuple):
+    """Similarities of a pair, clean and masked; arrays of one more axis under `vmap`.
+
+    Attributes:
+        clean: of the two faces as they are.
+        deletion: with ever more of the map's first pixels removed, `[k]`.
+        insertion: with ever more of them shown, `[k]`.
+    """
+
+    clean: Scalar
+    deletion: Float[Array, " k"]
+    insertion: Float[Array, " k"]
+
+
+class VerificationCurves(NamedTuple):
+    """Accuracy over all pairs as ever more of the probe is removed or shown.
+
+    Attributes:
+        fractions: shares of the pixels, `[k]`.
+        deletion: accuracies, `[k]`; lower is better.
+        insertion: accuracies, `[k]`; higher is better.
+        deletion_auc: area under `deletion` in percent, by the trapezoid rule.
+        insertion_auc: the same of `insertion`.
+        threshold: the threshold of all of them.
+        scores: the similarities behind them, of arrays `[n]`, `[n, k]` and `[n, k]`, from which accuracies of other
+            thresholds or of resampled pairs follow.
+        blank: number of all-zero maps.
+    """
+
+    fractions: Float[np.ndarray, " k"]
+    deletion: Float[np.ndarray, " k"]
+    insertion: Float[np.ndarray, " k"]
+    deletion_auc: float
+    insertion_auc: float
+    threshold: float
+    scores: PairScores
+    blank: int
+
+
+def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "equal_error_rate") -> OperatingPoint:
+    """The threshold, among the scores themselves, that a criterion prefers; the largest of equally good ones.
+
+    Errors are counted rather than averaged, so that ties are exact.
+
+    Args:
+        scores: similarities of the clean pairs, `[n]`.
+        genuine: `[n]`.
+        criterion: `equal_error_rate` for the smallest difference of false match rate and false non-match rate, which
+            is the lowest genuine score where pairs are separated perfectly; `max_accuracy` for the fewest errors.
+
+    Returns:
+        Threshold and rates.
+
+    Raises:
+        ValueError: without both kinds of pairs, for a score that is not finite, or an unknown criterion.
+    """
+    pairs, impostors = np.sort(scores[genuine]), np.sort(scores[~genuine])
+    if not (len(pairs) and len(impostors)):
+        raise ValueError(f"operating_point: {len(pairs)} genuine and {len(impostors)} impostor pairs; both are needed.")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"operating_point: {np.sum(~np.isfinite(scores))} of {len(scores)} scores are not finite.")
+    thresholds = np.unique(scores)[::-1]
+    rejected = np.searchsorted(pairs, thresholds)
+    accepted = len(impostors) - np.searchsorted(impostors, thresholds)
+    if criterion == "equal_error_rate":
+        best = np.argmin(np.abs(accepted * len(pairs) - rejected * len(impostors)))
+    elif criterion == "max_accuracy":
+        best = np.argmin(accepted + rejected)
+    else:
+        raise ValueError(f"operating_point: criterion={criterion!r}; expected 'equal_error_rate' or 'max_accuracy'.")
+    return OperatingPoint(
+        threshold=float(thresholds[best]),
+        false_match_rate=float(accepted[best] / len(impostors)),
+        false_non_match_rate=float(rejected[best] / len(pairs)),
+        accuracy=float((len(scores) - accepted[best] - rejected[best]) / len(scores)),
+    )
+
+
+def verification_accuracy(
+    scores: Float[np.ndarray, "n ..."], genuine: Genuine, threshold: float
+) -> Float[np.ndarray, "..."]:
+    """The share of pairs that `score >= threshold` decides rightly, genuine and impostor alike.
+
+    Args:
+        scores: `[n]`, or `[n, k]` for k shares of the pixels.
+        genuine: `[n]`.
+        threshold: see `operating_point`.
+
+    Returns:
+        One accuracy, or `[k]`.
+    """
+    # Compared in double precision, in which a threshold taken from the scores is still one of them.
+    accepted = scores.astype(np.float64) >= threshold
+    return np.asarray(np.mean(genuine == accepted.T, axis=-1))
+
+
+def pair_scores(
+    network: Embedder,
+    probe: Image,
+    gallery: Image,
+    map: Attribution,
+    gallery_map: Attribution | None = None,
+    *,
+    fractions: Sequence[float] | ArrayLike = TENTHS,
+    canvas: ArrayLike = 0.0,
+    method: Method = "rank",
+    order: Order = "most",
+    batch_size: int = 32,
+) -> PairScores:
+    """Cosine similarities of one pair as its probe is taken apart and put together by a map; `vmap` it for many.
+
+    Args:
+        network: face to embedding; a pytree is traced, a plain function is code.
+        probe: `[H, W, C]` in [0, 1].
+        gallery: `[H, W, C]` in [0, 1].
+        map: of the probe, `[H, W]`: e+ of this very pair.
+        gallery_map: of the gallery image, `[H, W]`, to mask it by the same shares; None to leave it as it is.
+        fractions: shares of the pixels, `[k]`, ascending, in [0, 1]; traced.
+        canvas: what stands in for a pixel not visible: a number (0 is black), one a channel, or an image.
+        method: `rank` or `percentile`, see `masks.selected`.
+        order: `most` or `least` relevant first.
+        batch_size: masks in one pass through the network.
+
+    Returns:
+        The clean score and both curves. Where a mask leaves the pair as it is, the score is the clean one to the last
+        bit: a pair at the very threshold stays on its side of it.
+    """
+    return _pair_scores(
+        traceable(network),
+        probe,
+        gallery,
+        map,
+        gallery_map,
+        jnp.asarray(fractions, map.dtype),
+        canvas,
+        method=method,
+        order=order,
+        batch_size=batch_size,
+    )
+
+
+def verification_curves(
+    network: Embedder,
+    probes: Float[Array | np.ndarray, "n height width channels"],
+    galleries: Float[Array | np.ndarray, "n height width channels"],
+    maps: Float[Array | np.ndarray, "n height width"],
+    genuine: Genuine,
+    *,
+    gallery_maps: Float[Array | np.ndarray, "n height width"] | None = None,
+    threshold: float | Criterion = "equal_error_rate",
+    decimals: int | None = None,
+    fractions: Sequence[float] | ArrayLike = TENTHS,
+    canvas: ArrayLike = 0.0,
+    method: Method = "rank",
+    order: Order = "most",
+    pairs_at_once: int = 4,
+    batch_size: int = 32,
+) -> VerificationCurves:
+    """Deletion and insertion of a verification protocol, a few pairs at a time: any number in the same device memory.
+
+    Args:
+        network: see `pair_scores`.
+        probes: `[n, H, W, C]` in [0, 1].
+        galleries: `[n, H, W, C]` in [0, 1].
+        maps: of the probes, `[n, H, W]`: e+ of each pair, the impostors' as well.
+        genuine: `[n]`.
+        gallery_maps: `[n, H, W]` to mask both images of a pair; None for the probe alone, as in the paper.
+        threshold: a number from elsewhere, or the criterion by which it is chosen among the clean scores.
+        decimals: rounds the threshold, as a lost script of the authors did (4); None for no rounding.
+        fractions: see `pair_scores`.
+        canvas: see `pair_scores`.
+        method: see `pair_scores`.
+        order: see `pair_scores`.
+        pairs_at_once: pairs that share a pass through the network.
+        batch_size: masks of one pair that share a pass.
+
+    Returns:
+        Accuracies, areas in percent, the threshold, the scores behind them and the number of all-zero maps.
+
+    Raises:
+        ValueError: for no pairs, arrays that differ in number, or what `operating_point` refuses.
+
+    Warns:
+        UserWarning: for all-zero maps, with their number.
+    """
+    blank = warn_of_blank_maps(maps, method)
+    options = {"method": method, "order": order, "batch_size": batch_size}
+
+    def of_portion(*pairs: jax.Array) -> PairScores:
+        return _pairs_scores(traceable(network), pairs, jnp.asarray(fractions, float), canvas, **options)
+
+    masked_by = (maps,) if gallery_maps is None else (maps, gallery_maps)
+    scores = in_portions(of_portion, pairs_at_once, probes, galleries, *masked_by)
+    if isinstance(threshold, str):
+        threshold = operating_point(scores.clean, genuine, threshold).threshold
+    if decimals is not None:
+        threshold = round(threshold, decimals)
+    shares = np.asarray(fractions, np.float64)
+    removed, shown = (verification_accuracy(s, genuine, threshold) for s in (scores.deletion, scores.insertion))
+    return VerificationCurves(
+        fractions=shares,
+        deletion=removed,
+        insertion=shown,
+        deletion_auc=100 * float(np.trapezoid(removed, shares)),
+        insertion_auc=100 * float(np.trapezoid(shown, shares)),
+        threshold=threshold,
+        scores=scores,
+        blank=blank,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("method", "order", "batch_size"))
+def _pair_scores(
+    network: Embedder,
+    probe: Image,
+    gallery: Image,
+    map: Attribution,
+    gallery_map: Attribution | None,
+    fractions: Float[Array, " k"],
+    canvas: ArrayLike,
+    *,
+    method: Method,
+    order: Order,
+    batch_size: int,
+) -> PairScores:
+    places = ranks(map, method=method, order=order)
+    gallery_places = None if gallery_map is None else ranks(gallery_map, method=method, order=order)
+    reach = count(fractions, map.size, method=method)
+    reference = _unit(network(gallery))
+    clean = jnp.vdot(_unit(network(probe)), reference, precision="highest")
+
+    def masked(reach_and_inserting: tuple[Scalar, Scalar]) -> Scalar:
+        reach, inserting = reach_and_inserting
+        visible = (places < reach) == inserting
+        embedding, other, untouched = _unit(network(on_canvas(visible, probe, canvas))), reference, jnp.all(visible)
+        if gallery_places is not None:
+            visible = (gallery_places < reach) == inserting
+            other, untouched = _unit(network(on_canvas(visible, gallery, canvas))), untouched & jnp.all(visible)
+        return jnp.where(untouched, clean, jnp.vdot(embedding, other, precision="highest"))
+
+    both = jnp.tile(reach, 2), jnp.arange(2 * reach.size) >= reach.size
+    scores = jax.lax.map(masked, both, batch_size=min(batch_size, 2 * reach.size))
+    return PairScores(clean, *jnp.split(scores, 2))
+
+
+@functools.partial(jax.jit, static_argnames=("method", "order", "batch_size"))
+def _pairs_scores(
+    network: Embedder,
+    pairs: tuple[Array, ...],
+    fractions: Float[Array, " k"],
+    canvas: ArrayLike,
+    **options: Any,
+) -> PairScores:
+    return jax.vmap(lambda *pair: pair_scores(network, *pair, fractions=fractions, canvas=canvas, **options))(*pairs)
+
+
+def _unit(embedding: Embedding) -> Embedding:
+    """The embedding over its norm; all zeros stay zeros, so that their similarity to anything is 0."""
+    square = jnp.sum(embedding**2)
+    return embedding / jnp.sqrt(jnp.where(square > 0, square, 1))
