@@ -1,0 +1,24 @@
+"""Publishers' checkpoints, read without their libraries and converted strictly: `convert_file` is all in one."""
+
+from weight_conversion.checkpoint_file import read_checkpoint, sha256
+from weight_conversion.convert import Conversion, Row, convert, convert_file
+from weight_conversion.download import DownloadError, download
+from weight_conversion.errors import CheckpointError, ConversionError
+from weight_conversion.install import install
+from weight_conversion.names import NAMES, Names
+
+__all__ = [
+    "NAMES",
+    "CheckpointError",
+    "Conversion",
+    "ConversionError",
+    "DownloadError",
+    "Names",
+    "Row",
+    "convert",
+    "convert_file",
+    "download",
+    "install",
+    "read_checkpoint",
+    "sha256",
+]
