@@ -12,7 +12,7 @@ References:
 import enum
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -308,9 +308,15 @@ def explain(loss: Loss, image: Image, *args: Any, **options: Any) -> Explanation
     Example:
         >>> maps = jax.vmap(lambda image, label: explain(class_logit, image, network, label))(images, labels)
     """
-    of_map = {name: options.pop(name) for name in _ATTRIBUTION_OPTIONS & options.keys()}
-    walk = perturb(loss, image, *args, **options)
+    of_walk, of_map = split_options(options)
+    walk = perturb(loss, image, *args, **of_walk)
     return Explanation(attribution(image, walk.perturbed, **of_map), *walk)
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `explain` by whom they belong to: `perturb` first, `attribution` second."""
+    of_map = {name: value for name, value in options.items() if name in _ATTRIBUTION_OPTIONS}
+    return {name: value for name, value in options.items() if name not in of_map}, of_map
 
 
 def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:

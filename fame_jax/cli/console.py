@@ -1,0 +1,115 @@
+"""What all commands share: dispatch, errors in one line, numbers as people write them, the progress bar."""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Annotated
+
+import jax
+import tyro
+from tqdm import tqdm
+
+# Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
+# A command is a dataclass whose fields are its options; calling it runs it and returns the exit code.
+COMMANDS = {
+    "explain": ("fame_jax.cli.explain", "Explain", "Explain photographs: which pixels would have to change?"),
+    "models": ("fame_jax.cli.models", "Models", "List the networks and what is installed of them."),
+    "convert": ("fame_jax.cli.convert", "Convert", "Convert a publisher's weights and install them."),
+    "download": ("fame_jax.cli.download", "Download", "Fetch a network's official weights, check, convert and install them."),
+}
+
+
+class InputError(ValueError):
+    """Bad input, in words that say what was wrong, what was expected and what to do."""
+
+
+def say(text: str) -> None:
+    """One line on standard output, above a progress bar if there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def switch_on(precision: str) -> None:
+    """Lets JAX compute in 64 bits where that is asked for."""
+    if precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+
+
+def say_error(error: BaseException | str) -> None:
+    """One line on standard error."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    tqdm.write(f"fame: {text}", file=sys.stderr)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        from fame_jax import __version__
+
+        print(f"fame {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        say_error(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}. See fame --help.")
+        return 2
+    module, command, _ = COMMANDS[name]
+    try:
+        return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
+    except KeyboardInterrupt:
+        say_error("interrupted; what was finished is kept.")
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError) as error:
+        # Every error of ours is a ValueError or an OSError with a message for people; a bug shows itself in full below.
+        if not _for_people(error):
+            raise
+        say_error(error)
+        return 2
+
+
+def _for_people(error: BaseException) -> bool:
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("fame_jax", "weight_conversion")
+
+
+def _overview() -> str:
+    lines = ["usage: fame COMMAND [OPTIONS]", "", "Which pixels would have to change? FAME and its baselines, in JAX.", ""]
+    width = max(map(len, COMMANDS))
+    lines += [f"  {name:<{width}}  {description}" for name, (_, _, description) in COMMANDS.items()]
+    return "\n".join([*lines, "", "fame COMMAND --help says more. Without a photograph, fame explain explains a cat."])
+
+
+def _number(texts: list[str]) -> float:
+    return float(Fraction(texts[0]))
+
+
+Number = Annotated[
+    float,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NUMBER",
+        instance_from_str=_number,
+        is_instance=lambda value: isinstance(value, float | int),
+        str_from_instance=lambda value: [_fraction(value)],
+    ),
+]
+"""A number as people write it: 0.5, 1e-3 or 1/255."""
+
+
+def _fraction(value: float) -> str:
+    return f"1/{round(1 / value)}" if 0 < value < 0.01 and abs(1 / value - round(1 / value)) < 1e-9 else f"{value:g}"
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
+    """A bar with the time left, on standard error, for anything that takes over two seconds."""
+    with tqdm(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
+        yield bar

@@ -1,0 +1,34 @@
+"""`fame convert`: a publisher's file becomes an installed network."""
+
+import pathlib
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from fame_jax import models
+from fame_jax.cli.console import InputError
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Convert a publisher's weights (.pth, .ckpt, .safetensors, .onnx) and install them. Needs no torch."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Network; fame models lists them."""
+    checkpoint: Annotated[pathlib.Path, tyro.conf.Positional]
+    """The publisher's file."""
+    out: pathlib.Path | None = None
+    """Folder for the converted weights. Omitted: where fame finds them by the network's name."""
+
+    def __call__(self) -> int:
+        """Converts, saves, and says where."""
+        # Imported here: weight_conversion stands above the networks and is needed by few commands.
+        from weight_conversion import install
+
+        models.entry(self.model)
+        if not self.checkpoint.is_file():
+            raise InputError(f"{self.checkpoint}: no such file; expected the weights of {self.model}.")
+        folder = install(self.model, self.checkpoint, self.out)
+        print(f"{self.model}: {self.checkpoint.name} converted to {folder}")
+        return 0

@@ -1,0 +1,37 @@
+"""`fame models`: the registry as a table."""
+
+from dataclasses import dataclass
+
+from fame_jax import models
+from fame_jax.models.load import BUNDLED
+
+
+@dataclass(frozen=True)
+class Models:
+    """List the networks: task, size, where their weights come from, and what is installed."""
+
+    def __call__(self) -> int:
+        """Prints the table."""
+        rows = [("network", "task", "parameters", "input", "resize", "layer", "official file", "licence", "installed")]
+        rows += [_row(entry) for entry in models.REGISTRY.values()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(f"\nfame download NETWORK fetches official weights; fame convert NETWORK FILE takes yours. Home: {models.home()}")
+        return 0
+
+
+def _row(entry: models.Entry) -> tuple[str, ...]:
+    folder = models.installed(entry.name)
+    state = "no" if folder is None else "bundled" if folder.parent == BUNDLED else "yes"
+    return (
+        entry.name,
+        entry.task,
+        f"{entry.parameters:,}",
+        f"{entry.size}",
+        f"{entry.resize}",
+        entry.layer,
+        entry.file,
+        entry.licence,
+        state,
+    )

@@ -1,0 +1,84 @@
+"""Official weights over HTTP: resumed never, verified always, whole or not there."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from fame_jax.models import Entry
+
+BASE_ADDRESS = "FAME_BASE_ADDRESS"
+"""Environment variable that replaces the folder of every address: a mirror, or a test's server."""
+
+_CHUNK = 1 << 20
+_TIMEOUT = 60
+
+
+class DownloadError(OSError):
+    """A file that could not be fetched, or is not the one expected."""
+
+
+def download(entry: Entry, folder: pathlib.Path, report: Callable[[int, int], object] = lambda done, total: None) -> pathlib.Path:
+    """Fetches the official file of a network and checks its hash; a file that is there already is checked instead.
+
+    Args:
+        entry: of the registry.
+        folder: to be made; the file keeps its official name.
+        report: called with the bytes received and expected (0 if unknown).
+
+    Returns:
+        The file.
+
+    Raises:
+        DownloadError: if there is no address, the server fails, the disk is full or the hash differs.
+    """
+    base = os.environ.get(BASE_ADDRESS) or entry.address
+    if base is None:
+        raise DownloadError(
+            f"{entry.name}: {entry.source} publishes {entry.file} without a stable address. "
+            f"Fetch it by hand and run `fame convert {entry.name} FILE`."
+        )
+    file = folder / entry.file
+    if file.is_file() and _sha256(file).startswith(entry.sha256_prefix):
+        return file
+    address = f"{base.rstrip('/')}/{entry.file}"
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{entry.file}.")
+    try:
+        with os.fdopen(handle, "wb") as target:
+            found = _fetch(address, target, report)
+        if not found.startswith(entry.sha256_prefix):
+            raise DownloadError(
+                f"{address}: SHA-256 starts with {found[:8]}, expected {entry.sha256_prefix}; nothing was installed."
+            )
+        shutil.move(temporary, file)
+    finally:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+    return file
+
+
+def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
+    """Streams into the file and returns the SHA-256."""
+    digest, done = hashlib.sha256(), 0
+    try:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:
+            total = int(answer.headers.get("Content-Length") or 0)
+            while chunk := answer.read(_CHUNK):
+                target.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                report(done, total)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        raise DownloadError(f"{address}: {getattr(error, 'reason', error)}; nothing was installed.") from error
+    if total and done != total:
+        raise DownloadError(f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed.")
+    return digest.hexdigest()
+
+
+def _sha256(file: pathlib.Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
