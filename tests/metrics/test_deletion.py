@@ -210,3 +210,14 @@ def test_portions_join_to_the_whole_in_one_shape(size):
 def test_portions_of_nothing_or_of_unequal_numbers_are_refused(arrays):
     with pytest.raises(ValueError, match="entries"):
         in_portions(lambda *a: a, 2, *arrays)
+
+
+def test_double_precision_stays_double():
+    with jax.enable_x64(True):
+        image, map = (jnp.asarray(np.asarray(array), jnp.float64) for array in (IMAGE, RANDOM))
+        network = Partial(logits_of_patch, jnp.float64(5))
+        for method in ("rank", "percentile"):
+            curve = deletion(network, image, map, LABEL, method=method)
+            assert curve.scores.dtype == curve.auc.dtype == jnp.float64
+            assert float(curve.scores[0]) == pytest.approx(float(jax.nn.softmax(network(image))[LABEL]), rel=1e-14)
+        assert rise_deletion(network, image, map, mean=0.5).scores.dtype == jnp.float64

@@ -237,3 +237,12 @@ def test_new_weights_and_fractions_do_not_compile_anew():
         verification_curves(network, probes, galleries, maps, genuine, fractions=fractions, threshold=0.5)
         counts.append(len(traces))
     assert counts[0] == counts[1]
+
+
+def test_double_precision_stays_double():
+    with jax.enable_x64(True):
+        probes, galleries, maps, genuine = pairs(4)
+        probes, galleries, maps = (array.astype(np.float64) for array in (probes, galleries, maps))
+        curves = verification_curves(embedding_of_eyes, probes, galleries, maps, genuine)
+        assert curves.scores.insertion.dtype == np.float64
+        assert curves.deletion[0] == 1
