@@ -1,5 +1,6 @@
 """The representations everything else is written in; one image at a time, a batch axis is only ever added by `vmap`."""
 
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
 Image = Float[Array, "height width channels"]
@@ -25,3 +26,6 @@ Location = Int[Array, "2"]
 
 Scalar = Shaped[Array, ""]
 """One number, of any dtype."""
+
+PerChannel = ArrayLike | tuple[ArrayLike, ...]
+"""One number for all channels, or one a channel."""

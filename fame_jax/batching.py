@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fame_jax._types import Image
-from fame_jax.core import Loss, Optimizer, Perturbation, Rules, Walk, advance, begin, compare, lots
+from fame_jax.core import Loss, Optimizer, Perturbation, Rules, Walk, advance, begin, compare, lots, rules_from
 
 
 class Slots(NamedTuple):
@@ -44,12 +44,12 @@ def perturb_many(
         batch_size: number of slots.
         optimizer: see `fame_jax.perturb`.
         progress: called with the number of steps taken since the last call, or skipped by an early stop.
-        **options: the fields of `fame_jax.core.Rules`.
+        **options: the other named arguments of `fame_jax.perturb`.
 
     Yields:
         Index of the example and its result, in the order in which walks finish.
     """
-    rules = Rules(**options)
+    rules = rules_from(**options)
     queue = enumerate(examples)
     limit = int(np.asarray(rules.iterations))
     slots: Slots | None = None

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from fame_jax._types import Attribution, Image, Scalar
+from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.image import LUMA, gaussian_blur, grey, max_normalise, minmax_normalise
 
 Loss = Callable[..., Scalar]
@@ -81,27 +81,15 @@ class Explanation(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The traced options of `perturb`; the defaults are the paper's.
+    """The traced options of `perturb`, by the same names; `rules_from` fills in the defaults."""
 
-    Attributes:
-        iterations: largest number of steps.
-        step_size: step size of the optimizer, in units of `scale`.
-        scale: units of the space in which steps are taken, one number or one a channel. 1 is pixel space; the standard
-            deviation of the network's normalisation gives the normalised space.
-        clip: lowest and highest pixel value, applied after every step; None for no clipping.
-        stop_loss: stop as soon as the loss is below this, tested before every step.
-        stop_change: stop once less than this share of the map's mass, in [0, 1], has moved during the last `window`
-            steps (total variation distance of the blurred grey change, each summing to one).
-        window: number of steps between two comparisons for `stop_change`.
-    """
-
-    iterations: ArrayLike = 500
-    step_size: ArrayLike = 1 / 255
-    scale: ArrayLike = 1.0
-    clip: tuple[ArrayLike, ArrayLike] | None = None
-    stop_loss: ArrayLike | None = None
-    stop_change: ArrayLike | None = None
-    window: ArrayLike = 25
+    iterations: ArrayLike
+    step_size: ArrayLike
+    scale: PerChannel
+    clip: tuple[ArrayLike, ArrayLike] | None
+    stop_loss: ArrayLike | None
+    stop_change: ArrayLike | None
+    window: ArrayLike
 
 
 class Walk(NamedTuple):
@@ -142,7 +130,13 @@ def perturb(
     image: Image,
     *args: Any,
     optimizer: Optimizer = lots,
-    **rules: Any,
+    iterations: ArrayLike = 500,
+    step_size: ArrayLike = 1 / 255,
+    scale: PerChannel = 1.0,
+    clip: tuple[ArrayLike, ArrayLike] | None = None,
+    stop_loss: ArrayLike | None = None,
+    stop_change: ArrayLike | None = None,
+    window: ArrayLike = 25,
 ) -> Perturbation:
     """Walks one image downhill on a loss (Eq. 3); `vmap` it for many.
 
@@ -152,7 +146,15 @@ def perturb(
         *args: traced arguments of the loss: the network, a label, a location, a reference embedding.
         optimizer: makes an optax transformation from the step size (`lots`, `optax.adam`, ...), static; or a
             ready-made transformation, which then has its own step size and compiles anew for each instance.
-        **rules: any field of `Rules`: `iterations`, `step_size`, `scale`, `clip`, `stop_loss`, `stop_change`, `window`.
+        iterations: largest number of steps.
+        step_size: step size of `optimizer`, in units of `scale`.
+        scale: units of the space in which steps are taken, one number or one a channel. 1 is pixel space; the standard
+            deviation of the network's normalisation gives the normalised space.
+        clip: lowest and highest pixel value, applied after every step; None for no clipping.
+        stop_loss: stop as soon as the loss is below this, tested before every step.
+        stop_change: stop once less than this share of the map's mass, in [0, 1], has moved during the last `window`
+            steps (total variation distance of the blurred grey change, each summing to one).
+        window: number of steps between two comparisons for `stop_change`.
 
     Returns:
         Perturbed image, steps taken, first and last loss, status.
@@ -161,7 +163,7 @@ def perturb(
         >>> result = perturb(class_logit, image, network, 285)
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
-    limits = Rules(**rules)
+    limits = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
     walk = begin(optimizer, image, limits)
     if limits.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
@@ -329,6 +331,12 @@ def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:
     return grey(image, weights)
 
 
+def rules_from(**options: Any) -> Rules:
+    """Rules with the defaults of `perturb` for what is not given."""
+    return Rules(**{name: options.pop(name, _DEFAULTS[name]) for name in Rules._fields}, **options)
+
+
 _ATTRIBUTION_OPTIONS = {
     name for name, p in inspect.signature(attribution).parameters.items() if p.kind is p.KEYWORD_ONLY
 }
+_DEFAULTS = {name: p.default for name, p in inspect.signature(perturb).parameters.items()}

@@ -6,13 +6,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from fame_jax._types import Attribution, Image
+from fame_jax._types import Attribution, Image, PerChannel
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's `rgb_to_grayscale` (OpenCV and the ITU have 0.299 for red)."""
 
 
-def grey(image: Image, weights: ArrayLike = LUMA) -> Attribution:
+def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
     """Weighted sum of the channels.
 
     Args:
@@ -73,7 +73,7 @@ def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size s
     return jnp.zeros((size, size), taps.dtype).at[np.arange(size)[:, None], source[window]].add(taps)
 
 
-def resize(map: Attribution, height: int, width: int) -> Attribution:
+def resize(map: Attribution, height: int, width: int) -> Float[Array, "new_height new_width"]:
     """Bilinear with half-pixel centres and clamped edges, no antialiasing.
 
     For enlarging it equals `cv2.resize(..., INTER_LINEAR)` and torch's `align_corners=False`.

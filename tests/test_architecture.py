@@ -1,0 +1,99 @@
+"""The tree shows what the program is: imports point one way, and each heavy package has one place."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Who may import what of our own, by the first matching prefix; a module may always import from its own package.
+MAY_IMPORT = {
+    "fame_jax._types": (),
+    "fame_jax.image": ("_types",),
+    "fame_jax.network": ("_types",),
+    "fame_jax.core": ("_types", "image"),
+    "fame_jax.losses": ("_types", "network"),
+    "fame_jax.presets": ("image",),
+    "fame_jax.batching": ("_types", "core"),
+    "fame_jax.explainers": ("_types", "image", "network", "losses", "core"),
+    "fame_jax.metrics": ("_types", "image"),
+    "fame_jax.models": ("_types", "network", "presets"),
+    "fame_jax.data": ("_types",),
+    "fame_jax.plots": (),
+    "fame_jax.cli": ("*",),
+    "fame_jax": ("_types", "image", "core", "losses", "network", "presets", "data", "explainers", "metrics", "models", "plots"),
+    "weight_conversion": ("models",),
+}
+
+# Package: the modules of ours that may import it.
+PLACES = {
+    "flax": ("fame_jax.models", "weight_conversion"),
+    "orbax": ("fame_jax.models",),
+    "torch": ("weight_conversion.report",),
+    "torchvision": ("weight_conversion.report",),
+    "PIL": ("fame_jax.data",),
+    "matplotlib": ("fame_jax.plots", "fame_jax.cli"),
+    "cv2": ("fame_jax.data.faces",),
+    "onnx": ("weight_conversion",),
+    "tyro": ("fame_jax.cli",),
+    "tqdm": ("fame_jax.cli",),
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of the two packages by its dotted name."""
+    found = {}
+    for package in ("fame_jax", "weight_conversion"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = ast.parse(path.read_text())
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Dotted names a module imports, at any depth."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def inside(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name: str):
+    home = next(prefix for prefix in MAY_IMPORT if inside(name, prefix))
+    allowed = MAY_IMPORT[home]
+    for imported in imports(MODULES[name]):
+        if inside(imported, "weight_conversion") and home != "weight_conversion":
+            assert home == "fame_jax.cli", f"{name} may not import weight_conversion"
+        if not imported.startswith("fame_jax.") or inside(imported, home) or "*" in allowed:
+            continue
+        assert any(inside(imported, f"fame_jax.{part}") for part in allowed) or home == "fame_jax", (
+            f"{name} may not import {imported}"
+        )
+
+
+@pytest.mark.parametrize("package", PLACES)
+def test_each_heavy_package_has_its_place(package: str):
+    for name, tree in MODULES.items():
+        if any(inside(imported, package) for imported in imports(tree)):
+            assert any(inside(name, place) for place in PLACES[package]), f"{name} may not import {package}"
+
+
+def test_importing_fame_jax_needs_jax_jaxtyping_and_optax_alone():
+    heavy = ("flax", "orbax", "PIL", "matplotlib", "skimage", "tqdm", "tyro", "torch", "cv2")
+    code = f"import sys, fame_jax; print([m for m in {heavy!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,262 @@
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fame_jax import Status, attribution, class_logit, explain, lots, perturb
+
+SIZE = 32
+STEP = 1 / 255
+
+
+def weights(seed: int, classes: int = 4):
+    keys = jax.random.split(jax.random.key(seed))
+    return {
+        "hidden": jax.random.normal(keys[0], (SIZE * SIZE * 3, 16)) / SIZE,
+        "out": jax.random.normal(keys[1], (16, classes)),
+    }
+
+
+def apply(parameters, image):
+    return jax.nn.relu(image.reshape(-1) @ parameters["hidden"]) @ parameters["out"]
+
+
+def network(seed: int = 0):
+    return jax.tree_util.Partial(apply, weights(seed))
+
+
+def images(count: int, dtype=jnp.float32):
+    return jax.random.uniform(jax.random.key(7), (count, SIZE, SIZE, 3), dtype)
+
+
+IMAGE = images(1)[0]
+
+
+def status(result) -> Status:
+    return Status(int(result.status))
+
+
+def test_one_step_moves_some_pixel_by_exactly_the_step_size():
+    with jax.enable_x64(True):
+        image = jnp.zeros((SIZE, SIZE, 3), jnp.float64)
+        parameters = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), weights(3))
+        loss = functools.partial(class_logit)
+        result = perturb(loss, image + 0.0, jax.tree_util.Partial(lambda p, x: apply(p, x + 0.5), parameters), 1, iterations=1)
+        change = jnp.abs(result.perturbed - image)
+        assert float(change.max()) == STEP
+        assert int((change == STEP).sum()) == 1
+
+
+def test_step_is_the_gradient_over_its_largest_magnitude():
+    gradient = jax.grad(class_logit)(IMAGE, network(), 2)
+    expected = IMAGE - STEP * gradient / jnp.abs(gradient).max()
+    np.testing.assert_allclose(perturb(class_logit, IMAGE, network(), 2, iterations=1).perturbed, expected, atol=1e-7)
+
+
+def test_no_pixel_moves_farther_than_steps_times_step_size():
+    result = perturb(class_logit, IMAGE, network(), 2, iterations=30)
+    assert float(jnp.abs(result.perturbed - IMAGE).max()) <= 30 * STEP + 1e-6
+    assert int(result.steps) == 30
+    assert float(result.last_loss) < float(result.first_loss)
+
+
+def test_first_and_last_loss_are_those_of_the_images():
+    result = perturb(class_logit, IMAGE, network(), 2, iterations=10)
+    assert float(result.first_loss) == pytest.approx(float(network()(IMAGE)[2]), abs=1e-5)
+    assert float(result.last_loss) == pytest.approx(float(network()(result.perturbed)[2]), abs=1e-5)
+
+
+def test_vmap_equals_a_loop():
+    batch, labels = images(3), jnp.array([0, 3, 1])
+    together = jax.vmap(lambda x, y: explain(class_logit, x, network(), y, iterations=5, kernel_size=11))(batch, labels)
+    for i in range(3):
+        alone = explain(class_logit, batch[i], network(), labels[i], iterations=5, kernel_size=11)
+        np.testing.assert_allclose(together.perturbed[i] * 255, alone.perturbed * 255, atol=0.05)
+        np.testing.assert_allclose(together.attribution[i], alone.attribution, atol=1e-3)
+
+
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_any_split_of_a_batch_gives_the_same_maps_in_float64(split):
+    with jax.enable_x64(True):
+        batch = images(6, jnp.float64)
+        net = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), network())
+        run = jax.jit(jax.vmap(lambda x: explain(class_logit, x, net, 1, iterations=100, kernel_size=11).attribution))
+        parts = jnp.concatenate([run(part) for part in jnp.split(batch, 6 // split)])
+        np.testing.assert_allclose(run(batch), parts, atol=1e-9)
+
+
+def test_new_label_step_count_step_size_and_weights_compile_nothing():
+    perturb.clear_cache()
+    perturb(class_logit, IMAGE, network(0), 1, iterations=3, step_size=0.1)
+    perturb(class_logit, IMAGE, network(0), 2, iterations=3, step_size=0.1)
+    perturb(class_logit, IMAGE, network(0), 2, iterations=4, step_size=0.1)
+    perturb(class_logit, IMAGE, network(1), 2, iterations=4, step_size=0.2)
+    assert perturb._cache_size() == 1
+
+
+def test_weights_leave_no_constants_in_the_program():
+    jaxpr = jax.make_jaxpr(lambda net, x: perturb(class_logit, x, net, 1))(network(), IMAGE)
+    assert not jaxpr.consts
+
+
+def test_jit_equals_no_jit():
+    with jax.enable_x64(True):
+        net = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), network())
+        image = jnp.asarray(IMAGE, jnp.float64)
+        compiled = explain(class_logit, image, net, 1, iterations=3, kernel_size=11)
+        with jax.disable_jit():
+            plain = explain(class_logit, image, net, 1, iterations=3, kernel_size=11)
+        np.testing.assert_allclose(compiled.attribution, plain.attribution, atol=1e-12)
+        np.testing.assert_allclose(compiled.perturbed, plain.perturbed, atol=1e-12)
+
+
+def linear(image, slope):
+    return jnp.vdot(image, slope)
+
+
+def test_zero_gradient_is_a_zero_step_and_has_a_status():
+    result = explain(linear, IMAGE, jnp.zeros_like(IMAGE), kernel_size=11)
+    assert status(result) is Status.ZERO_GRADIENT
+    assert int(result.steps) == 0
+    np.testing.assert_array_equal(result.perturbed, IMAGE)
+    np.testing.assert_array_equal(result.attribution, 0)
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
+def test_gradient_that_is_not_finite_freezes_the_image(bad):
+    slope = jnp.ones_like(IMAGE).at[3, 4, 1].set(bad)
+    result = explain(linear, IMAGE, slope, kernel_size=11)
+    assert status(result) is Status.NOT_FINITE
+    np.testing.assert_array_equal(result.perturbed, IMAGE)
+    np.testing.assert_array_equal(result.attribution, 0)
+
+
+def test_one_bad_image_of_a_batch_leaves_the_others_alone():
+    slopes = jnp.stack([jnp.ones_like(IMAGE), jnp.full_like(IMAGE, jnp.nan), jnp.zeros_like(IMAGE)])
+    result = jax.vmap(lambda slope: perturb(linear, IMAGE, slope, iterations=4))(slopes)
+    assert [Status(int(s)) for s in result.status] == [Status.OK, Status.NOT_FINITE, Status.ZERO_GRADIENT]
+    np.testing.assert_allclose(result.perturbed[0], IMAGE - 4 * STEP, atol=1e-6)
+    np.testing.assert_array_equal(result.perturbed[1], IMAGE)
+
+
+def test_loss_that_turns_bad_on_the_way_keeps_the_steps_before():
+    def root(image):
+        return jnp.sqrt(image[0, 0, 0])
+
+    image = jnp.zeros((SIZE, SIZE, 3)).at[0, 0, 0].set(2.5 * STEP)
+    result = perturb(root, image)
+    assert status(result) is Status.NOT_FINITE
+    assert int(result.steps) == 3
+
+
+def test_stop_below_a_loss_is_tested_before_every_step():
+    slope = jnp.zeros_like(IMAGE).at[0, 0, 0].set(1)
+    image = jnp.zeros_like(IMAGE).at[0, 0, 0].set(1)
+    result = perturb(linear, image, slope, stop_loss=1 - 9.5 * STEP)
+    assert status(result) is Status.OK
+    assert int(result.steps) == 10
+
+
+@pytest.mark.parametrize("options", [{"stop_loss": 1e9}, {"iterations": 0}])
+def test_stop_before_the_first_step_has_a_status(options):
+    result = explain(class_logit, IMAGE, network(), 1, kernel_size=11, **options)
+    assert status(result) is Status.STOPPED_BEFORE_FIRST_STEP
+    np.testing.assert_array_equal(result.attribution, 0)
+
+
+def test_stop_is_decided_image_by_image():
+    slope = jnp.zeros_like(IMAGE).at[0, 0, 0].set(1)
+    batch = jnp.stack([jnp.zeros_like(IMAGE).at[0, 0, 0].set(v) for v in (0.2, 0.9, 0.1)])
+    result = jax.vmap(lambda x: perturb(linear, x, slope, stop_loss=0.5, step_size=0.25))(batch)
+    np.testing.assert_array_equal(result.steps, [0, 2, 0])
+
+
+def test_walk_ends_when_its_map_no_longer_changes():
+    slope = jax.random.normal(jax.random.key(5), IMAGE.shape)
+    result = perturb(linear, IMAGE, slope, stop_change=0.01, window=5)
+    # A linear loss moves every pixel at a constant rate, so the map is the same after every window: the second
+    # comparison finds no change.
+    assert int(result.steps) == 10
+    assert status(result) is Status.OK
+
+
+def test_step_that_clipping_undoes_has_a_status():
+    result = perturb(linear, jnp.zeros_like(IMAGE), jnp.ones_like(IMAGE), clip=(0.0, 1.0))
+    assert status(result) is Status.STEP_WITHOUT_EFFECT
+    assert int(result.steps) == 0
+
+
+def test_clipping_keeps_pixels_in_range():
+    result = perturb(linear, IMAGE, jnp.ones_like(IMAGE), clip=(0.0, 1.0), iterations=200)
+    assert float(result.perturbed.min()) == 0
+    assert float(perturb(linear, IMAGE, jnp.ones_like(IMAGE), iterations=200).perturbed.min()) < 0
+
+
+def test_scale_takes_the_step_in_the_normalised_space():
+    mean, std = 0.4, jnp.asarray([0.2, 0.3, 0.1])
+    net = network()
+
+    def of_normalised(y, net, label):
+        return class_logit(y * std[None, None] + mean, net, label)
+
+    walked = perturb(of_normalised, (IMAGE - mean) / std[None, None], net, 2, iterations=5).perturbed
+    scaled = perturb(class_logit, IMAGE, net, 2, iterations=5, scale=(0.2, 0.3, 0.1)).perturbed
+    np.testing.assert_allclose(scaled, walked * std[None, None] + mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam, optax.adam(0.01), functools.partial(optax.sgd, momentum=0.9)])
+def test_any_optax_transformation_takes_the_place_of_lots(optimizer):
+    result = perturb(class_logit, IMAGE, network(), 2, optimizer=optimizer, iterations=10, step_size=0.01)
+    assert int(result.steps) == 10
+    assert float(result.last_loss) < float(result.first_loss)
+
+
+def test_lots_is_an_optax_transformation():
+    transformation = optax.chain(lots(0.5), optax.scale(2.0))
+    updates, _ = transformation.update(jnp.asarray([-2.0, 1.0, 0.0]), transformation.init(jnp.zeros(3)))
+    np.testing.assert_allclose(updates, [1.0, -0.5, 0.0])
+
+
+def test_map_is_grey_then_blurred_then_divided_by_its_maximum():
+    perturbed = IMAGE.at[16, 16].add(jnp.asarray([0.1, -0.2, 0.3]))
+    found = attribution(IMAGE, perturbed, kernel_size=None)
+    assert float(found[16, 16]) == 1
+    assert int((found > 1e-5).sum()) == 1
+    blurred = attribution(IMAGE, perturbed, kernel_size=5)
+    assert float(blurred[16, 16]) == 1
+    assert int((blurred > 1e-5).sum()) == 25
+
+
+def test_grey_of_images_lets_opposite_changes_cancel():
+    perturbed = IMAGE + jnp.asarray([0.1 / 0.2989, -0.1 / 0.587, 0.0])[None, None] * (jnp.arange(32) == 5)[:, None, None]
+    assert float(attribution(IMAGE, perturbed, kernel_size=None).max()) == 1
+    cancelled = attribution(IMAGE, perturbed.at[0, 0].add(0.5), grey_of="images", kernel_size=None)
+    assert float(cancelled[5].max()) < 1e-5
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("mean", 0.2), ("max", 0.3), ((0.5, 0.25, 0.25), 0.175)])
+def test_grey_weights(weights, expected):
+    change = jnp.zeros((SIZE, SIZE, 3)).at[0, 0].set(jnp.asarray([0.1, 0.2, 0.3])).at[1, 1].set(1.0)
+    found = attribution(jnp.zeros_like(change), change, grey_weights=weights, kernel_size=None)
+    assert float(found[0, 0]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"grey_of": "sum"}, {"normalise": "l2"}, {"grey_weights": "median"}])
+def test_unknown_option_of_the_map_is_named(options):
+    (name, value), unchecked = next(iter(options.items())), inspect.unwrap(attribution)
+    with pytest.raises(ValueError, match=f"{name}='{value}'"):
+        unchecked(IMAGE, IMAGE, kernel_size=None, **options)
+
+
+def test_unknown_option_of_explain_is_an_error():
+    with pytest.raises(TypeError, match="iteration"):
+        explain(class_logit, IMAGE, network(), 1, iteration=5)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_words(status):
+    assert status.message

@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fame_jax import Split, absolute_class_logit, class_logit, cosine, dissimilarity, feature_activation, similarity
+from fame_jax.core import Status, perturb
+from fame_jax.losses import similarity_free_norm
+
+WEIGHTS = jax.random.normal(jax.random.key(0), (4 * 4 * 3, 5))
+IMAGE = jax.random.uniform(jax.random.key(1), (4, 4, 3))
+REFERENCE = jax.random.normal(jax.random.key(2), (5,))
+
+
+def network(image):
+    return image.reshape(-1) @ WEIGHTS
+
+
+def test_class_logit_is_the_raw_logit():
+    assert float(class_logit(IMAGE, network, 3)) == pytest.approx(float(network(IMAGE)[3]))
+
+
+def test_label_outside_the_classes_is_not_a_neighbours_logit():
+    assert Status(int(perturb(class_logit, IMAGE, jax.tree_util.Partial(network), 5).status)) is Status.NOT_FINITE
+
+
+def test_absolute_logit_turns_around_at_zero():
+    negative = int(jnp.argmin(network(IMAGE)))
+    assert float(network(IMAGE)[negative]) < 0
+    np.testing.assert_allclose(
+        jax.grad(absolute_class_logit)(IMAGE, network, negative),
+        -jax.grad(class_logit)(IMAGE, network, negative),
+    )
+
+
+def test_similarity_and_dissimilarity_add_up_to_one():
+    total = similarity(IMAGE, network, REFERENCE) + dissimilarity(IMAGE, network, REFERENCE)
+    assert float(total) == pytest.approx(1, abs=1e-6)
+
+
+def test_similarity_is_the_cosine():
+    a, b = np.asarray(network(IMAGE)), np.asarray(REFERENCE)
+    expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert float(cosine(jnp.asarray(a), REFERENCE)) == pytest.approx(expected, abs=1e-6)
+    assert float(similarity(IMAGE, network, REFERENCE)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_frozen_norm_gradient_points_along_that_of_the_dot_product():
+    found = jax.grad(similarity)(IMAGE, network, REFERENCE)
+    dot = jax.grad(lambda image: network(image) @ REFERENCE)(IMAGE)
+    np.testing.assert_allclose(found / jnp.linalg.norm(found), dot / jnp.linalg.norm(dot), atol=1e-6)
+
+
+def test_free_norm_gradient_keeps_the_length_of_the_embedding():
+    """The cosine does not change along the embedding, so moving the image towards it changes nothing (linear network)."""
+    free = jax.grad(similarity_free_norm)(IMAGE, network, REFERENCE)
+    assert abs(float(jnp.vdot(free, IMAGE))) < 1e-5
+    assert abs(float(jnp.vdot(jax.grad(similarity)(IMAGE, network, REFERENCE), IMAGE))) > 1e-3
+
+
+@pytest.mark.parametrize("loss", [similarity, similarity_free_norm])
+def test_embedding_of_zeros_gives_zero_similarity_and_a_status(loss):
+    result = perturb(loss, IMAGE, jax.tree_util.Partial(network), jnp.zeros(5))
+    assert Status(int(result.status)) is Status.ZERO_GRADIENT
+    assert float(result.first_loss) == 0
+
+
+def features(image):
+    return jnp.maximum(image[::2, ::2] - 0.5, 0) * 2
+
+
+def test_feature_activation_sums_one_location_only():
+    split = Split(features, lambda f: f.sum((0, 1)))
+    expected = np.abs(np.asarray(features(IMAGE))[1, 0]).sum()
+    assert float(feature_activation(IMAGE, split, jnp.array([1, 0]))) == pytest.approx(float(expected))
+
+
+def test_activation_of_a_dead_location_has_no_gradient():
+    split = Split(features, lambda f: f.sum((0, 1)))
+    result = perturb(feature_activation, jnp.zeros((4, 4, 3)), split, jnp.array([0, 0]))
+    assert Status(int(result.status)) is Status.ZERO_GRADIENT
+    assert int(result.steps) == 0
+    np.testing.assert_array_equal(result.perturbed, 0)
+
+
+def test_location_outside_the_map_is_reported():
+    split = Split(features, lambda f: f.sum((0, 1)))
+    assert Status(int(perturb(feature_activation, IMAGE, split, jnp.array([2, 0])).status)) is Status.ZERO_GRADIENT
