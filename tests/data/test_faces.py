@@ -1,0 +1,394 @@
+"""Geometry against known similarities, scikit-image's estimate and OpenCV's warp; detection on packaged photographs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage.transform import SimilarityTransform
+
+from fame_jax.data import (
+    Face,
+    FaceError,
+    ImageError,
+    align,
+    align_eyes,
+    detect,
+    faces,
+    load_face,
+    read_image,
+    sample,
+    sample_path,
+    sunglasses,
+)
+from fame_jax.data.faces import TEMPLATE, similarity
+
+NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
+PHOTOGRAPHS = ["biden", "obama", "obama2", "obama3"]
+
+
+def written(path, image):
+    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(path)
+    return path
+
+
+def enlarged(image, width, height):
+    return np.asarray(Image.fromarray((image * 255).astype(np.uint8)).resize((width, height)), np.float32) / 255
+
+
+# The transform.
+
+angles, scales, shifts = st.floats(-np.pi, np.pi), st.floats(0.05, 20), st.floats(-500, 500)
+
+
+@settings(max_examples=50, deadline=None)
+@given(angle=angles, scale=scales, x=shifts, y=shifts)
+def test_a_transformed_template_comes_back_to_the_template(angle, scale, x, y):
+    photographed = SimilarityTransform(scale=scale, rotation=angle, translation=(x, y))(TEMPLATE)
+    back = similarity(photographed, TEMPLATE)(photographed)
+    np.testing.assert_allclose(back, TEMPLATE, atol=0.01)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_transform_equals_scikit_images_least_squares_estimate(seed):
+    landmarks = TEMPLATE * 2 + np.random.default_rng(seed).normal(0, 8, (5, 2))
+    if hasattr(SimilarityTransform, "from_estimate"):
+        estimate = SimilarityTransform.from_estimate(landmarks, TEMPLATE)
+    else:
+        estimate = SimilarityTransform()
+        assert estimate.estimate(landmarks, TEMPLATE)
+    np.testing.assert_allclose(similarity(landmarks, TEMPLATE).params, estimate.params, atol=1e-9)
+
+
+def test_mirrored_landmarks_are_not_reflected():
+    mirrored = TEMPLATE * [-1, 1] + [112, 0]
+    assert np.linalg.det(similarity(mirrored, TEMPLATE).params[:2, :2]) > 0
+
+
+@pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), 7.0), np.full((5, 2), np.nan)])
+def test_landmarks_without_extent_are_refused(landmarks):
+    with pytest.raises(FaceError, match="not finite or all in one place"):
+        align(NOISE, landmarks)
+
+
+# The warp.
+
+
+def test_template_landmarks_leave_the_image_as_it_is():
+    np.testing.assert_allclose(align(NOISE, TEMPLATE), NOISE, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [(5, 0), (0, -7), (-13, 20), (200, 0)])
+def test_whole_translations_are_exact_and_the_outside_is_black(shift):
+    x, y = shift
+    padded = np.pad(NOISE, ((112, 112), (112, 112), (0, 0)))
+    # Landmarks that lie (x, y) from the template bring pixel (x, y) to the corner.
+    image = align(padded[112:224, 112:224].copy(), TEMPLATE + np.array([x, y]))
+    expected = padded[112 + y : 224 + y, 112 + x : 224 + x] if x < 112 else np.zeros_like(NOISE)
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+
+
+def test_half_turn_is_exact():
+    turned = align(NOISE, 111 - TEMPLATE)
+    np.testing.assert_allclose(turned, NOISE[::-1, ::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "rotation", "shift"), [(1.4, 0.2, (60, 40)), (2.3, -0.6, (120, 200)), (0.7, 1.0, (150, 90))]
+)
+def test_warp_equals_opencvs(scale, rotation, shift):
+    cv2 = pytest.importorskip("cv2")
+    image = sample("portrait")
+    landmarks = SimilarityTransform(scale=scale, rotation=rotation, translation=shift)(TEMPLATE)
+    matrix = similarity(landmarks, TEMPLATE).params[:2]
+    expected = cv2.warpAffine(image, matrix, (112, 112), flags=cv2.INTER_LINEAR, borderValue=0)
+    ours = align(image, landmarks)
+    assert abs(ours - expected).mean() < 2 / 255
+    assert ours.max() > 0.5
+
+
+def test_channels_stay_in_order():
+    image = np.zeros((112, 112, 3), np.float32)
+    image[..., 0] = 1
+    np.testing.assert_allclose(align(image, TEMPLATE)[50, 50], [1, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("convention", "right", "left"),
+    [("template", (38.2946, 51.6963), (73.5318, 51.5014)), ("bob", (40, 55), (72, 55))],
+)
+def test_eyes_come_to_lie_where_the_convention_has_them(convention, right, left):
+    # A white dot on each eye of a picture that is turned and twice as large.
+    transform = SimilarityTransform(scale=2, rotation=0.4, translation=(90, 30))
+    eyes = np.rint(transform(np.array([right, left], float)))
+    image = np.zeros((300, 300, 3), np.float32)
+    rows, columns = np.mgrid[:300, :300]
+    for x, y in eyes:
+        image[np.hypot(rows - y, columns - x) < 6] = 1
+    face = align_eyes(image, eyes[0], eyes[1], convention)[..., 0]
+    rows, columns = np.mgrid[:112, :112]
+    for (x, y), side in zip((right, left), (columns < 56, columns >= 56), strict=True):
+        weight = face * side
+        assert abs((weight * columns).sum() / weight.sum() - x) < 0.1
+        assert abs((weight * rows).sum() / weight.sum() - y) < 0.1
+
+
+def test_eyes_in_one_place_are_refused():
+    with pytest.raises(FaceError, match="in one place"):
+        align_eyes(NOISE, np.array([3.0, 4.0]), np.array([3.0, 4.0]))
+
+
+# Sunglasses.
+
+
+def test_sunglasses_cover_both_eyes_and_nothing_but_their_rectangle():
+    face, mask = sunglasses(NOISE)
+    assert mask.sum() == 20 * 68
+    for x, y in np.rint(TEMPLATE[:2]).astype(int):
+        assert mask[y - 8 : y + 9, x - 15 : x + 16].all()
+    assert not mask[np.rint(TEMPLATE[2:, 1]).astype(int), np.rint(TEMPLATE[2:, 0]).astype(int)].any()
+    assert (face[mask] == 0).all()
+    np.testing.assert_array_equal(face[~mask], NOISE[~mask])
+
+
+# Detection.
+
+
+@pytest.fixture
+def cv2():
+    return pytest.importorskip("cv2")
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    pytest.importorskip("cv2")
+    return detect(sample("portrait"))
+
+
+def test_the_portrait_has_one_face_with_its_landmarks_in_the_order_of_the_template(portrait):
+    assert len(portrait) == 1
+    (right_eye, left_eye, nose, right_mouth, left_mouth) = portrait[0].landmarks
+    # On a frontal face the subject's right is the image's left, and eyes are above nose above mouth.
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < nose[0] < left_mouth[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+    # Read off the enlarged photograph.
+    marked = [(203, 101), (246, 103), (223, 126), (203, 140), (245, 140)]
+    np.testing.assert_allclose(portrait[0].landmarks, marked, atol=5)
+    left, top, right, bottom = portrait[0].box
+    assert ((portrait[0].landmarks > (left, top)) & (portrait[0].landmarks < (right, bottom))).all()
+    assert 0.9 < portrait[0].score <= 1
+
+
+def test_aligned_landmarks_miss_the_template_by_a_few_pixels_only(portrait):
+    landmarks = portrait[0].landmarks
+    aligned = similarity(landmarks, TEMPLATE)(landmarks)
+    assert np.linalg.norm(aligned - TEMPLATE, axis=1).max() < 6
+
+
+@pytest.mark.parametrize(("width", "height"), [(2048, 2048), (300, 300), (150, 150)])
+def test_a_face_is_found_in_the_same_place_at_any_size(portrait, width, height):
+    found = detect(enlarged(sample("portrait"), width, height))
+    assert len(found) == 1
+    landmarks = found[0].landmarks * (512 / width, 512 / height)
+    tolerance = 4 if width < 200 else 2  # Pixels of the photograph; the eyes are 39 apart.
+    np.testing.assert_allclose(landmarks, portrait[0].landmarks, atol=tolerance)
+
+
+def test_channels_reach_the_detector_in_its_order(cv2, monkeypatch):
+    seen = []
+
+    class Detector:
+        def detect(self, image):
+            seen.append(image)
+            return 1, None
+
+    monkeypatch.setattr(faces, "_yunet", lambda cv2, size: Detector())
+    assert detect(np.broadcast_to(np.array([1, 0.5, 0], np.float32), (40, 60, 3)).copy()) == []
+    assert [max(image.shape) for image in seen] == [320, 480, 640]
+    assert all(image.dtype == np.uint8 and (image[5, 5] == [0, 128, 255]).all() for image in seen)
+
+
+def test_overlapping_detections_are_one_face_averaged_by_score(cv2, monkeypatch):
+    row = np.array([10, 20, 30, 40, *range(10), 0.9], np.float32)
+
+    class Detector:
+        def __init__(self, size):
+            self.scale = np.float32(max(size) / 320)
+
+        def detect(self, image):
+            near = row.copy()
+            near[0] += 3 * (self.scale - 1)  # 10, 11.5 and 13 in pixels of the photograph.
+            near[14] = 0.9 if self.scale == 1 else 0.75
+            far = row + np.float32([200, 100, 40, 40] + [0] * 10 + [0])
+            rows = np.stack([near, far])
+            rows[:, :14] *= self.scale
+            return 1, rows
+
+    monkeypatch.setattr(faces, "_yunet", lambda cv2, size: Detector(size))
+    large, small = detect(np.zeros((320, 320, 3), np.float32))
+    np.testing.assert_allclose(large.box, [210, 120, 280, 200], atol=1e-3)
+    left = (0.9 * 10 + 0.75 * 11.5 + 0.75 * 13) / 2.4
+    np.testing.assert_allclose(small.box, [left, 20, left + 30, 60], atol=1e-3)
+    np.testing.assert_allclose(small.landmarks.ravel(), range(10), atol=1e-4)
+    assert small.score == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 400), (400, 1), (112, 112)])
+def test_blank_pictures_of_any_shape_have_no_face(cv2, shape):
+    assert detect(np.full((*shape, 3), 0.5, np.float32)) == []
+
+
+def test_opencvs_log_level_is_left_as_it_was_and_nothing_is_printed(cv2, capfd):
+    log = getattr(cv2.utils, "logging", cv2)
+    before = log.getLogLevel()
+    detect(NOISE)
+    assert log.getLogLevel() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_opencv_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImportError, match=r"pip install 'fame-jax\[faces\]'"):
+        detect(NOISE)
+
+
+def test_opencv_is_imported_only_when_a_face_has_to_be_found():
+    code = "import sys; import fame_jax.data as d; d.align; d.load_face; assert 'cv2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# From a file.
+
+
+def test_a_photograph_gives_an_aligned_face(portrait):
+    crop = load_face(sample_path("portrait"))
+    np.testing.assert_array_equal(crop.image, align(sample("portrait"), portrait[0].landmarks))
+    np.testing.assert_array_equal(crop.box, portrait[0].box)
+    assert crop.note == ""
+    again = load_face(sample_path("portrait"), face=1)
+    np.testing.assert_array_equal(again.image, crop.image)
+
+
+def test_an_aligned_picture_passes_untouched_without_opencv(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    crop = load_face(written(tmp_path / "a.png", NOISE))
+    np.testing.assert_array_equal(crop.image, read_image(tmp_path / "a.png"))
+    assert (crop.box, crop.landmarks, crop.score) == (None, None, None)
+    assert crop.note == "taken as aligned"
+
+
+def test_an_aligned_picture_has_no_second_face(tmp_path):
+    path = written(tmp_path / "a.png", NOISE)
+    assert load_face(path, face=1).note == "taken as aligned"
+    with pytest.raises(FaceError, match=r"a\.png: there is no face 2: the picture is taken as one aligned face"):
+        load_face(path, face=2)
+
+
+def test_a_square_picture_said_to_be_aligned_is_scaled(tmp_path):
+    crop = load_face(written(tmp_path / "a.png", NOISE.repeat(2, 0).repeat(2, 1)), aligned=True)
+    assert crop.image.shape == (112, 112, 3)
+    assert crop.note == "taken as aligned and scaled from 224x224"
+
+
+def test_an_oblong_picture_said_to_be_aligned_is_refused(tmp_path):
+    with pytest.raises(FaceError, match=r"a\.png: .* this is 100x112: leave --aligned out"):
+        load_face(written(tmp_path / "a.png", NOISE[:, :100]), aligned=True)
+
+
+def test_a_small_photograph_is_searched_when_told_that_it_is_not_aligned(tmp_path, cv2):
+    path = written(tmp_path / "a.png", enlarged(sample("portrait")[:224, 112:336], 112, 112))
+    assert load_face(path).landmarks is None
+    found = load_face(path, aligned=False)
+    assert found.landmarks is not None
+    assert "small" not in found.note
+
+
+def test_no_face_says_what_to_do(cv2):
+    with pytest.raises(FaceError, match=r"chelsea\.png: no face was found: .*another picture.*--aligned"):
+        load_face(sample_path("cat"))
+
+
+def group(path):
+    """The portrait three times: large, middle-sized and small."""
+    canvas = np.full((520, 900, 3), 0.5, np.float32)
+    canvas[:500, :500] = enlarged(sample("portrait"), 500, 500)
+    canvas[:250, 500:750] = enlarged(sample("portrait"), 250, 250)
+    canvas[300:450, 600:750] = enlarged(sample("portrait"), 150, 150)
+    return written(path, canvas)
+
+
+def test_of_several_faces_the_largest_is_taken_or_the_one_asked_for(tmp_path, cv2):
+    path = group(tmp_path / "group.png")
+    crops = [load_face(path, face=number) for number in (None, 1, 2, 3)]
+    assert crops[0].note == "the largest of 3 faces"
+    np.testing.assert_array_equal(crops[0].image, crops[1].image)
+    # Which copy each is shows in where its box lies.
+    centres = [(crop.box[:2] + crop.box[2:]) / 2 for crop in crops[1:] if crop.box is not None]
+    for centre, (left, top, size) in zip(centres, [(0, 0, 500), (500, 0, 250), (600, 300, 150)], strict=True):
+        np.testing.assert_allclose((centre - (left, top)) / size, (225 / 512, 120 / 512), atol=0.02)
+    assert crops[2].note == ""
+    assert crops[3].note.startswith("small: ")
+
+
+@pytest.mark.parametrize("number", [0, 4, -1])
+def test_a_face_that_is_not_there_says_how_many_are(tmp_path, number, cv2):
+    path = group(tmp_path / "group.png")
+    with pytest.raises(FaceError, match=rf"group\.png: there is no face {number}: 3 found"):
+        load_face(path, face=number)
+
+
+def posed(tmp_path, monkeypatch, landmarks, score=0.95):
+    box = np.array([0.0, 0.0, 10.0, 10.0])
+    monkeypatch.setattr(faces, "detect", lambda image: [Face(box, landmarks, score)])
+    return load_face(written(tmp_path / "a.png", NOISE[:100]))
+
+
+def test_a_face_of_a_few_pixels_is_refused_with_its_size(tmp_path, monkeypatch):
+    with pytest.raises(FaceError, match=r"a\.png: the face is too small: 11 pixels across, and 14 are needed"):
+        posed(tmp_path, monkeypatch, TEMPLATE * (11 / 112))
+
+
+def test_a_small_face_is_noted(tmp_path, monkeypatch):
+    assert posed(tmp_path, monkeypatch, TEMPLATE * (28 / 112)).note == "small: 28 pixels across, enlarged to 112"
+    assert posed(tmp_path, monkeypatch, TEMPLATE * (57 / 112)).note == ""
+
+
+def test_a_profile_is_noted(tmp_path, monkeypatch):
+    # Both eyes and both corners of the mouth nearly on one line, the nose far out.
+    profile = np.array([(60.0, 50.0), (66.0, 50.0), (30.0, 70.0), (56.0, 92.0), (60.0, 92.0)])
+    assert posed(tmp_path, monkeypatch, profile).note.startswith("turned away: its landmarks miss the frontal template")
+
+
+def test_a_doubtful_face_is_noted(tmp_path, monkeypatch):
+    assert posed(tmp_path, monkeypatch, TEMPLATE, score=0.75).note == "doubtful: the detector gives it 0.75"
+
+
+def test_degenerate_landmarks_name_the_file(tmp_path, monkeypatch):
+    with pytest.raises(FaceError, match=r"a\.png: the landmarks"):
+        posed(tmp_path, monkeypatch, np.ones((5, 2)))
+
+
+def test_a_broken_picture_is_an_image_error(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"nothing")
+    with pytest.raises(ImageError, match=r"a\.jpg: "):
+        load_face(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_each_shared_photograph_has_one_face_that_fits_the_template(shared_data, cv2, name):
+    crop = load_face(shared_data / "photos" / f"{name}.jpg")
+    assert crop.landmarks is not None
+    assert crop.note == ""
+    assert (crop.score or 0) > 0.9
+    misses = np.linalg.norm(similarity(crop.landmarks, TEMPLATE)(crop.landmarks) - TEMPLATE, axis=1)
+    assert misses.max() < 6
+    # The eyes and the mouth are darker than the skin between them, the bridge of the nose and the cheeks.
+    grey = crop.image.mean(-1)
+    eyes = np.mean([grey[y - 3 : y + 4, x - 6 : x + 7].mean() for x, y in np.rint(TEMPLATE[:2]).astype(int)])
+    assert eyes < grey[62:72, 30:80].mean()
