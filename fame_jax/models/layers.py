@@ -16,7 +16,10 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-Maps = Float[Array, "batch rows columns channels"]
+Map = Float[Array, "_rows _columns _channels"]
+"""A map on its way through a network; a layer may change every axis."""
+
+Maps = Float[Array, "_batch _rows _columns _channels"]
 Kernel = Float[Array, "height width in out"]
 Pad = tuple[tuple[int, int], tuple[int, int]]
 
