@@ -40,7 +40,8 @@ def ranks(map: Attribution, *, method: Method = "rank", order: Order = "most") -
     _check(method, order)
     keys = (-map if order == "most" else map).ravel()
     if method == "rank":
-        places = jnp.zeros(keys.size, jnp.int32).at[jnp.argsort(keys, stable=True)].set(jnp.arange(keys.size, dtype=jnp.int32))
+        pixels = jnp.arange(keys.size, dtype=jnp.int32)
+        places = jnp.zeros_like(pixels).at[jnp.argsort(keys, stable=True)].set(pixels)
     else:
         places = jnp.searchsorted(jnp.sort(keys), keys, side="right").astype(jnp.int32) - 1
     return places.reshape(map.shape)
