@@ -1,0 +1,165 @@
+"""Class activation maps: one derivative at the feature map and four ways to weigh it.
+
+With A the feature map and G the gradient of the explained scalar with respect to it:
+
+| method | raw map | source |
+|---|---|---|
+| Grad-CAM | `sum_c mean(G_c) A_c` | Selvaraju et al., ICCV 2017 |
+| Grad-CAM element-wise | `sum_c max(G_c A_c, 0)` | the `grad-cam` package |
+| HiResCAM | `sum_c G_c A_c` | Draelos and Carin, 2020 |
+| Grad-CAM++ | `sum_c w_c A_c`, `w_c = sum max(G_c, 0) alpha_c` | Chattopadhyay et al., WACV 2018, Eq. (19) |
+
+The scalar is a raw logit, or for two faces the dot product of their unnormalised embeddings with the other one held
+constant (Zhu et al., TIP 2021). Another layer than the network's own feature map is a network split elsewhere:
+`fame_jax.models.probes.split_at`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from fame_jax._types import Attribution, Embedding, FeatureMap, Image, Output, Scalar
+from fame_jax.explainers.pairs import PairMaps
+from fame_jax.image import max_normalise, minmax_normalise, resize
+from fame_jax.network import Network
+
+Weighting = Callable[[FeatureMap, FeatureMap], Float[Array, "rows columns"]]
+"""Feature map and gradient, `[h, w, c]` each, to the raw map `[h, w]`."""
+
+Normalisation = Literal["minmax", "max"]
+
+
+def mean_gradient(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
+    """Grad-CAM: channels weighted by their mean gradient."""
+    return jnp.matmul(features, jnp.mean(gradient, axis=(0, 1)), precision="highest")
+
+
+def positive_products(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
+    """Grad-CAM element-wise: the positive products of feature and gradient."""
+    return jnp.sum(jnp.maximum(gradient * features, 0), axis=-1)
+
+
+def products(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
+    """HiResCAM: all products of feature and gradient; equals Grad-CAM where the gradient is constant over space."""
+    return jnp.sum(gradient * features, axis=-1)
+
+
+def second_order(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
+    """Grad-CAM++: channels weighted by their positive gradients, those by a closed form of higher derivatives."""
+    square, cube = gradient**2, gradient**3
+    total = jnp.sum(features, axis=(0, 1), keepdims=True)
+    share = jnp.where(gradient != 0, square / (2 * square + total * cube + 1e-6), 0)
+    weights = jnp.sum(jnp.maximum(gradient, 0) * share, axis=(0, 1))
+    return jnp.matmul(features, weights, precision="highest")
+
+
+@functools.partial(jax.jit, static_argnames=("weighting", "normalise"))
+def class_cam(
+    network: Network,
+    image: Image,
+    label: ArrayLike,
+    *,
+    weighting: Weighting,
+    normalise: Normalisation = "minmax",
+) -> Attribution:
+    """The map of one class's logit, for any weighting.
+
+    Args:
+        network: anything with `features` and `head`.
+        image: `[H, W, C]` in [0, 1].
+        label: index of the class; one outside the classes gives a blank map.
+        weighting: one of this module's four, or your own.
+        normalise: `minmax` as the `grad-cam` package does, before and after enlarging; `max` divides by the largest
+            value and then enlarges (the text of the FAME paper, Sec. 3.1, and Zhu et al.'s code).
+
+    Returns:
+        `[H, W]` in [0, 1]; blank where no location speaks for the class.
+    """
+    features, pull, logits = _split(network, image)
+    (gradient,) = pull(jax.nn.one_hot(label, logits.shape[0], dtype=logits.dtype))
+    return _enlarged(weighting(features, gradient), image, normalise)
+
+
+def grad_cam(network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax") -> Attribution:
+    """Grad-CAM of one class; see `class_cam`."""
+    return class_cam(network, image, label, weighting=mean_gradient, normalise=normalise)
+
+
+def grad_cam_ew(
+    network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax"
+) -> Attribution:
+    """Grad-CAM element-wise of one class; see `class_cam`."""
+    return class_cam(network, image, label, weighting=positive_products, normalise=normalise)
+
+
+def hires_cam(network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax") -> Attribution:
+    """HiResCAM of one class; see `class_cam`."""
+    return class_cam(network, image, label, weighting=products, normalise=normalise)
+
+
+def grad_cam_pp(
+    network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax"
+) -> Attribution:
+    """Grad-CAM++ of one class; see `class_cam`."""
+    return class_cam(network, image, label, weighting=second_order, normalise=normalise)
+
+
+@functools.partial(jax.jit, static_argnames=("weighting", "target", "normalise"))
+def pair_cam(
+    network: Network,
+    probe: Image,
+    gallery: Image,
+    *,
+    weighting: Weighting = mean_gradient,
+    target: Literal["dot", "cosine"] = "dot",
+    normalise: Normalisation = "minmax",
+) -> PairMaps:
+    """The maps of two faces' similarity, for any weighting; there is no e-.
+
+    Args:
+        network: anything with `features` and `head`, which returns an embedding.
+        probe: `[H, W, C]` in [0, 1].
+        gallery: `[H, W, C]` in [0, 1].
+        weighting: one of this module's four, or your own.
+        target: `dot` is `phi_g . phi_p`; `cosine` divides it by both norms, held constant. The map is the same up to
+            rounding except with Grad-CAM++, whose weights depend on the scale of the gradient.
+        normalise: see `class_cam`.
+
+    Returns:
+        Maps `[H, W]` in [0, 1], often blank with Grad-CAM, whose mean weights assume a pooling head.
+    """
+    (a, pull_a, phi_a), (b, pull_b, phi_b) = _split(network, probe), _split(network, gallery)
+    scale = 1 if target == "dot" else 1 / _product_of_norms(phi_a, phi_b)
+    (gradient_a,), (gradient_b,) = pull_a(scale * phi_b), pull_b(scale * phi_a)
+    return PairMaps(
+        _enlarged(weighting(a, gradient_a), probe, normalise),
+        None,
+        _enlarged(weighting(b, gradient_b), gallery, normalise),
+        None,
+    )
+
+
+def _split(network: Network, image: Image) -> tuple[FeatureMap, Callable[[Output], tuple[FeatureMap]], Output]:
+    """The feature map, the gradient at it for any direction of the output, and the output."""
+    features = network.features(image)
+    output, pull = jax.vjp(network.head, features)
+    return features, pull, output
+
+
+def _product_of_norms(one: Embedding, other: Embedding) -> Scalar:
+    product = jnp.linalg.norm(one) * jnp.linalg.norm(other)
+    return jnp.where(product > 0, product, 1)
+
+
+def _enlarged(raw: Float[Array, "rows columns"], image: Image, normalise: Normalisation) -> Attribution:
+    raw = jnp.maximum(raw, 0)
+    if normalise == "max":
+        return resize(max_normalise(raw), *image.shape[:2])
+    if normalise == "minmax":
+        return jnp.clip(minmax_normalise(resize(minmax_normalise(raw, 1e-7), *image.shape[:2]), 1e-7), 0, 1)
+    raise ValueError(f"normalise={normalise!r}; expected 'minmax' or 'max'.")

@@ -1,0 +1,124 @@
+"""FullGrad: the logit split among the pixels and the biases of all layers, and added up as one map.
+
+    f(x) = <df/dx, x> + sum_l <b_l, G_l>
+
+with b_l the bias of layer l and G_l the gradient at its output. `full_gradients` returns the summands,
+`fullgrad` the map.
+
+References:
+    Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", NeurIPS 2019.
+"""
+
+import functools
+from typing import Literal, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from fame_jax._types import Attribution, FeatureMap, Image, Output, Scalar
+from fame_jax.image import minmax_normalise, resize
+from fame_jax.losses import class_logit
+
+Values = Float[Array, "..."]
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A network that tells its biases and lets a probe be added to each layer: `fame_jax.models.probes.Probed`."""
+
+    def features(self, image: Image) -> FeatureMap:
+        """The feature map `[h, w, c]`."""
+        ...
+
+    def biases(self, image: Image, *, complete: bool = False) -> list[Values]:
+        """The bias of each layer, of the shape of its output: those of parameters, or all there is."""
+        ...
+
+    def with_probes(self, image: Image, probes: list[Values], *, complete: bool = False) -> Output:
+        """The output if `probes[i]` is added to the output of layer i."""
+        ...
+
+
+@functools.partial(jax.jit, static_argnames="complete")
+def full_gradients(
+    network: Probing, image: Image, label: ArrayLike, *, complete: bool = False
+) -> tuple[Image, list[Values]]:
+    """The summands of one logit.
+
+    Args:
+        network: see `Probing`.
+        image: `[H, W, C]` in [0, 1].
+        label: index of the class.
+        complete: all biases, so that the summands add up to the logit whatever the network is made of.
+
+    Returns:
+        `x df/dx`, `[H, W, C]`, and for each layer `b_l G_l`, of the shape of its output.
+    """
+    biases = network.biases(image, complete=complete)
+
+    def logit(image: Image, probes: list[Values]) -> Scalar:
+        return class_logit(image, lambda x: network.with_probes(x, probes, complete=complete), label)
+
+    of_image, of_layers = jax.grad(logit, (0, 1))(image, jax.tree.map(jnp.zeros_like, biases))
+    return image * of_image, jax.tree.map(jnp.multiply, biases, of_layers)
+
+
+@functools.partial(jax.jit, static_argnames="form")
+def fullgrad(
+    network: Probing,
+    image: Image,
+    label: ArrayLike,
+    *,
+    form: Literal["paper", "complete", "idiap"] = "paper",
+) -> Attribution:
+    """The summands' magnitudes, scaled, enlarged and added up.
+
+    Args:
+        network: see `Probing`.
+        image: `[H, W, C]` in [0, 1].
+        label: index of the class.
+        form: `paper` is the `grad-cam` package's, which the FAME paper compares with: convolutions and batch norms,
+            each channel scaled to [0, 1] by itself. `complete` is the same over all layers that lie on the image's
+            grid, with all biases; a transformer's tokens are put back on it. `idiap` is the original authors': the
+            layers of `paper`, channels scaled jointly, corners aligned when enlarged.
+
+    Returns:
+        `[H, W]` in [0, 1]; no ReLU anywhere.
+    """
+    if form not in ("paper", "complete", "idiap"):
+        raise ValueError(f"fullgrad: form={form!r}; expected 'paper', 'complete' or 'idiap'.")
+    rows, columns, _ = jax.eval_shape(network.features, image).shape
+    of_image, of_layers = full_gradients(network, image, label, complete=form == "complete")
+    maps = [_on_grid(share, image, (rows, columns)) for share in (of_image, *of_layers)]
+    merge = _scaled_jointly if form == "idiap" else _scaled_apart
+    merged = [merge(jnp.abs(map), image) for map in maps if map is not None]
+    return jnp.clip(minmax_normalise(functools.reduce(jnp.add, merged), 1e-7), 0, 1)
+
+
+def _scaled_apart(share: FeatureMap, image: Image) -> Attribution:
+    # Added up before enlarging, which is linear.
+    channels = jax.vmap(functools.partial(minmax_normalise, epsilon=1e-7), 2, 2)(share)
+    return resize(jnp.sum(channels, axis=-1), *image.shape[:2])
+
+
+def _scaled_jointly(share: FeatureMap, image: Image) -> Attribution:
+    total = jnp.sum(minmax_normalise(share, 1e-6), axis=-1)
+    places = (jnp.linspace(0, n - 1, size) for n, size in zip(total.shape, image.shape, strict=False))
+    return jax.scipy.ndimage.map_coordinates(total, jnp.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+
+
+def _on_grid(share: Values, image: Image, grid: tuple[int, int]) -> FeatureMap | None:
+    """A layer's share as `[h, w, c]`, or None if it has no place in the image.
+
+    A map has the image's proportions, up to the rounding of strides. Tokens are as many as the feature map has
+    locations, after a class token or the like, which drop out.
+    """
+    height, width, _ = image.shape
+    if share.ndim == 3 and abs(share.shape[0] / height - share.shape[1] / width) <= 1 / min(height, width):
+        return share
+    tokens = grid[0] * grid[1]
+    if share.ndim >= 2 and tokens <= share.shape[0] <= tokens + grid[0]:
+        return share[share.shape[0] - tokens :].reshape(*grid, -1)
+    return None

@@ -1,0 +1,64 @@
+"""RISE: random masks, each weighted by how sure the network is of the class when it sees only what is kept.
+
+References:
+    Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018, Sec. 3.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
+
+from fame_jax._types import Attribution, Image, Output, Scalar
+from fame_jax.explainers.chunks import sum_over
+from fame_jax.image import minmax_normalise
+
+
+@functools.partial(jax.jit, static_argnames=("masks", "cells", "chunk"))
+def rise(
+    network: Callable[[Image], Output],
+    image: Image,
+    label: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    masks: int = 4000,
+    cells: int = 8,
+    kept: ArrayLike = 0.5,
+    chunk: int = 50,
+) -> Attribution:
+    """`sum_i p_i m_i / (N kept)` with p the softmax probability of the class under mask m, then scaled to [0, 1].
+
+    Args:
+        network: image to logits.
+        image: `[H, W, C]` in [0, 1]; hidden parts are black.
+        label: index of the class.
+        key: of the masks.
+        masks: N; the paper has 4000 for VGG-16 and 8000 for ResNet-50.
+        cells: side of the binary grid that is enlarged to a mask.
+        kept: probability of a cell to be kept.
+        chunk: masks in memory at once.
+
+    Returns:
+        `[H, W]` in [0, 1].
+    """
+    height, width = image.shape[:2]
+
+    def weighted(index: Scalar) -> Attribution:
+        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept)
+        return jax.nn.softmax(network(image * mask[..., None]))[label] * mask
+
+    # The constant 1 / (N kept) cancels in the scaling.
+    return jnp.clip(minmax_normalise(sum_over(weighted, masks, chunk) / masks), 0, 1)
+
+
+def smooth_mask(key: PRNGKeyArray, height: int, width: int, *, cells: int, kept: ArrayLike) -> Attribution:
+    """One mask `[H, W]` in [0, 1]: a binary grid, enlarged bilinearly by a cell too much and cropped at random."""
+    grid_key, shift_key = jax.random.split(key)
+    cell = jnp.array([-(-height // cells), -(-width // cells)])
+    enlarged = tuple((cells + 1) * -(-side // cells) for side in (height, width))
+    grid = jax.random.bernoulli(grid_key, kept, (cells, cells)).astype(jnp.float32)
+    shift = jax.random.randint(shift_key, (2,), 0, cell)
+    return jax.lax.dynamic_slice(jax.image.resize(grid, enlarged, "bilinear"), shift, (height, width))

@@ -1,0 +1,177 @@
+"""What holds for every row of the table."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fame_jax.explainers import EXPLAINERS, PairMaps, explainer
+from fame_jax.models.probes import Probed
+
+# Numbers of repetitions that keep the tests quick; nothing else differs from the defaults.
+QUICK = {
+    "fame": {"iterations": 3, "kernel_size": 9},
+    "smooth_grad": {"samples": 6, "chunk": 4},
+    "integrated_gradients": {"steps": 6, "chunk": 4},
+    "rise": {"masks": 12, "chunk": 5},
+    "corrrise": {"masks": 24, "patches": 2, "size": 10, "chunk": 10},
+    "fggb": {"kernel_size": 9, "chunk": 5},
+}
+CLASS_ROWS = [name for name, row in EXPLAINERS.items() if row.of_class is not None]
+PAIR_ROWS = [name for name, row in EXPLAINERS.items() if row.of_pair is not None]
+RANDOM_ROWS = [name for name, row in EXPLAINERS.items() if "key" in row.needs]
+KEY = jax.random.key(3)
+LABELS = jnp.array([1, 4, 2])
+
+
+@pytest.fixture(scope="module")
+def maps_of(classifier, face_network, images):
+    """A row's name, a key and indices of images to all of its maps, `[H, W]` each."""
+
+    def run(name, key, one, other):
+        row, options = EXPLAINERS[name], QUICK.get(name, {})
+        maps = []
+        if row.of_class is not None:
+            network = Probed(classifier) if "probes" in row.needs else classifier
+            maps.append(row.explain(network, images[one], LABELS[one], key=key, **options))
+        if row.of_pair is not None:
+            maps += row.explain_pair(face_network, images[one], images[other], key=key, **options)
+        return [map for map in maps if map is not None]
+
+    return run
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_maps_are_finite_image_shaped_and_in_unit_range(name, maps_of):
+    for map in maps_of(name, KEY, 0, 1):
+        assert map.shape == (32, 32)
+        assert np.isfinite(map).all()
+        assert map.min() >= 0
+        assert map.max() <= 1
+        # FGGB's weights are all positive for these two, so that its e- is rightly blank.
+        assert map.max() > 0 or name == "fggb"
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_jitted_vmap_equals_a_loop_without_jit(name, maps_of):
+    ones, others = jnp.arange(2), jnp.array([1, 2])
+    batched = jax.jit(jax.vmap(lambda i, j: maps_of(name, KEY, i, j)))(ones, others)
+    looped = [maps_of(name, KEY, int(i), int(j)) for i, j in zip(ones, others, strict=True)]
+    for found, expected in zip(batched, zip(*looped, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.stack(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", RANDOM_ROWS)
+def test_same_key_same_map_and_another_key_another(name, maps_of):
+    for first, again, other in zip(
+        maps_of(name, KEY, 0, 1), maps_of(name, KEY, 0, 1), maps_of(name, jax.random.key(4), 0, 1), strict=True
+    ):
+        np.testing.assert_array_equal(first, again)
+        assert np.abs(first - other).max() > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in PAIR_ROWS if name != "random"])
+def test_swapping_the_faces_swaps_the_maps(name, face_network, images):
+    row, options = EXPLAINERS[name], QUICK.get(name, {})
+    maps = row.explain_pair(face_network, images[0], images[1], key=KEY, **options)
+    swapped = row.explain_pair(face_network, images[1], images[0], key=KEY, **options)
+    expected = PairMaps(*swapped[2:], *swapped[:2])
+    for found, reference in zip(jax.tree.leaves(maps), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(found, reference, atol=1e-5)
+
+
+class Counts(collections.Counter):
+    """Compared by identity, so that it can be part of a pytree's structure."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def passes(self, row):
+        jax.effects_barrier()
+        # A CAM's gradient stops at the feature map, after the part that is counted.
+        return self["forward"], self["forward" if "features" in row.needs else "backward"]
+
+
+@jax.tree_util.register_pytree_node_class
+class Counting:
+    """A network that counts how often it is run in each direction."""
+
+    def __init__(self, network, counts):
+        self.network, self.counts = network, counts
+
+    def features(self, image):
+        self.counts["traced"] += 1
+
+        def count(direction, x):
+            jax.debug.callback(lambda _: self.counts.update([direction]), x[0, 0, 0])
+            return x
+
+        @jax.custom_vjp
+        def counted(x):
+            return count("forward", x)
+
+        counted.defvjp(lambda x: (counted(x), None), lambda _, slope: (count("backward", slope),))
+        return self.network.features(counted(image))
+
+    def head(self, features):
+        return self.network.head(features)
+
+    def __call__(self, image):
+        return self.head(self.features(image))
+
+    def tree_flatten(self):
+        return (self.network,), self.counts
+
+    @classmethod
+    def tree_unflatten(cls, counts, children):
+        return cls(*children, counts)
+
+
+@pytest.mark.parametrize("name", [name for name in CLASS_ROWS if "probes" not in EXPLAINERS[name].needs])
+def test_cost_of_a_class_is_the_number_of_passes_and_a_new_label_traces_nothing(name, classifier, images):
+    row, options = EXPLAINERS[name], QUICK.get(name, {})
+    network = Counting(classifier, Counts())
+    maps = [row.explain(network, images[0], 1, key=KEY, **options)]
+    assert network.counts.passes(row) == row.cost("class", **options)
+    traced = network.counts["traced"]
+    maps.append(row.explain(network, images[0], 4, key=KEY, **options))
+    assert network.counts["traced"] == traced
+    assert np.abs(maps[0] - maps[1]).max() > 0.01 or name == "random"
+
+
+@pytest.mark.parametrize("name", PAIR_ROWS)
+def test_cost_of_a_pair_is_the_number_of_passes(name, face_network, images):
+    row, options = EXPLAINERS[name], QUICK.get(name, {})
+    network = Counting(face_network, Counts())
+    jax.block_until_ready(row.explain_pair(network, images[0], images[1], key=KEY, **options))
+    assert network.counts.passes(row) == row.cost("pair", embedding=12, **options)
+
+
+def test_options_and_defaults_are_those_of_the_signatures():
+    assert EXPLAINERS["corrrise"].options("pair") == {
+        "masks": 500,
+        "patches": 10,
+        "size": 30,
+        "statistic": "pearson",
+        "chunk": 50,
+    }
+    assert EXPLAINERS["grad_cam"].options("class") == {"normalise": "minmax"}
+    fame = EXPLAINERS["fame"].options("pair")
+    assert (fame["free_norm"], fame["iterations"], fame["kernel_size"]) == (False, 500, 49)
+
+
+def test_unknown_method_names_the_nearest():
+    with pytest.raises(ValueError, match="grad_cam_pp"):
+        explainer("gradcam++")
+
+
+def test_method_without_pairs_says_which_have_them(face_network, images):
+    with pytest.raises(ValueError, match=r"rise explains no pairs; .*corrrise"):
+        EXPLAINERS["rise"].explain_pair(face_network, images[0], images[1])
+
+
+def test_random_method_asks_for_its_key(classifier, images):
+    with pytest.raises(ValueError, match="needs a key"):
+        EXPLAINERS["rise"].explain(classifier, images[0], 1)
