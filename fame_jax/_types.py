@@ -9,8 +9,8 @@ Image = Float[Array, "height width channels"]
 Attribution = Float[Array, "height width"]
 """A map on the image's grid in [0, 1]; 0 is irrelevant."""
 
-FeatureMap = Float[Array, "rows columns features"]
-"""What the convolutional part of a network returns for one image."""
+FeatureMap = Float[Array, "_rows _columns _features"]
+"""What the convolutional part of a network returns for one image; a layer may change every axis."""
 
 Embedding = Float[Array, " embedding"]
 """A face embedding before L2 normalisation."""

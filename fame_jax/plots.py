@@ -110,20 +110,26 @@ def pair(
 
 
 def location_sheet(
-    image: ArrayLike, maps: ArrayLike, *, rows: Sequence[int] | None = None, colours: str = COLOURS
+    image: ArrayLike,
+    maps: ArrayLike,
+    *,
+    rows: Sequence[int] | None = None,
+    grid_rows: int | None = None,
+    colours: str = COLOURS,
 ) -> Figure:
     """The maps of all feature-map locations, each with the white outline of its own cell (Fig. 1, 7 and 8).
 
     Args:
         image: `[H, W, 3]` in [0, 1].
         maps: `[rows, columns, H, W]` in [0, 1].
-        rows: which rows of a square feature map these are; None for all of them.
+        rows: which rows of the feature map these are; None for all of them.
+        grid_rows: number of rows of the whole feature map; None if `maps` has them all.
         colours: name of a Matplotlib colour map.
     """
     maps = np.asarray(maps)
     count, columns, height, width = maps.shape
     rows = range(count) if rows is None else rows
-    total = max(columns, max(rows) + 1)
+    total = count if grid_rows is None else grid_rows
     figure = Figure(figsize=(1.3 * columns, 1.35 * count), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False)
     for i, row in enumerate(rows):

@@ -16,6 +16,9 @@ from tqdm import tqdm
 # A command is a dataclass whose fields are its options; calling it runs it and returns the exit code.
 COMMANDS = {
     "explain": ("fame_jax.cli.explain", "Explain", "Explain photographs: which pixels would have to change?"),
+    "verify": ("fame_jax.cli.verify", "Verify", "Compare two faces: why do they match, or not?"),
+    "locations": ("fame_jax.cli.locations", "Locations", "Explain every location of a network's feature map."),
+    "calibrate": ("fame_jax.cli.calibrate", "Calibrate", "Compute and store a face network's threshold from labelled pairs."),
     "models": ("fame_jax.cli.models", "Models", "List the networks and what is installed of them."),
     "convert": ("fame_jax.cli.convert", "Convert", "Convert a publisher's weights and install them."),
     "download": ("fame_jax.cli.download", "Download", "Fetch a network's official weights, check, convert and install them."),
@@ -24,6 +27,20 @@ COMMANDS = {
 
 class InputError(ValueError):
     """Bad input, in words that say what was wrong, what was expected and what to do."""
+
+
+def at_least(least: int, **options: int) -> None:
+    """Refuses options below a value, by the names they have on the command line."""
+    for name, value in options.items():
+        if value < least:
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected {least} or more.")
+
+
+def positive(**options: float) -> None:
+    """Refuses options that are not above zero and finite."""
+    for name, value in options.items():
+        if not 0 < value < float("inf"):
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number above 0.")
 
 
 def say(text: str) -> None:

@@ -69,7 +69,12 @@ def write_figure(path: pathlib.Path, figure: Figure) -> None:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Readable JSON."""
-    write(path, lambda file: file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()))
+    write(path, lambda file: file.write((json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()))
+
+
+def number(value: Any) -> float | None:
+    """A number for JSON, which has neither NaN nor infinity."""
+    return float(value) if np.isfinite(value) else None
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Float32, UInt8
 from skimage.transform import SimilarityTransform, warp
 
-from fame_jax.data.images import Pixels, read_image, resize_and_crop
+from fame_jax.data.images import Pixels, read_image, resize_and_crop, sample
 
 SIDE = 112
 """Height and width of an aligned face."""
@@ -31,6 +31,9 @@ TEMPLATE = np.array(
 
 EYES = {"template": TEMPLATE[:2], "bob": np.array([(40.0, 55.0), (72.0, 55.0)])}
 """Where the two eyes lie, by convention; `bob` is bob.bio.face's for IResNet."""
+
+PORTRAIT = np.array([(202.7, 104.6), (245.0, 104.6), (222.1, 126.9), (204.3, 144.6), (241.8, 144.4)])
+"""Landmarks of the packaged portrait, as `detect` finds them: `sample_face` needs no OpenCV."""
 
 SUNGLASSES = (slice(42, 62), slice(22, 90))
 """Rows and columns of a rectangle that covers both template eyes."""
@@ -183,6 +186,11 @@ def load_face(
         return _chosen(image, detect(image), face)
     except FaceError as error:
         raise FaceError(f"{path}: {error}") from None
+
+
+def sample_face() -> FaceCrop:
+    """The face of the packaged portrait (`images.sample("portrait")`), aligned."""
+    return FaceCrop(align(sample("portrait"), PORTRAIT), None, PORTRAIT, None, "packaged portrait")
 
 
 def sunglasses(image: AlignedFace) -> Occlusion:

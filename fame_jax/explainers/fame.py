@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fame_jax._types import Image, Scalar
+from fame_jax._types import Embedding, Image, Scalar
 from fame_jax.core import Explanation, explain
 from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
 from fame_jax.network import Network
@@ -92,6 +92,25 @@ def location_maps(
     return jax.tree.map(lambda x: x.reshape(len(chosen), width, *x.shape[1:]), maps)
 
 
+class PairRun(NamedTuple):
+    """One of the four walks of a pair: the face that walks, the other's embedding, and which of e+ (+1) and e- (-1)."""
+
+    image: Image
+    reference: Embedding
+    sign: Scalar
+
+
+RUNS = ("probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimilar")
+"""The four walks of a pair, in the order of `pair_runs`."""
+
+
+def pair_runs(network: Network, probe: Image, gallery: Image) -> list[PairRun]:
+    """What the four walks of a pair start from; each embedding is computed once and held."""
+    of_probe, of_gallery = jax.vmap(network)(jnp.stack([probe, gallery]))
+    signs = jnp.asarray([1, -1], probe.dtype)
+    return [PairRun(image, other, s) for image, other in ((probe, of_gallery), (gallery, of_probe)) for s in signs]
+
+
 def pair_maps(
     network: Network, probe: Image, gallery: Image, *, free_norm: bool = False, **options: Any
 ) -> PairExplanation:
@@ -105,13 +124,10 @@ def pair_maps(
             constant (footnote 4).
         **options: those of `fame_jax.explain`.
     """
-    embeddings = jax.vmap(network)(jnp.stack([probe, gallery]))
     loss = similarity_free_norm if free_norm else similarity
-    images = jnp.stack([probe, probe, gallery, gallery])
-    references = embeddings[jnp.array([1, 1, 0, 0])]
-    signs = jnp.array([1, -1, 1, -1], probe.dtype)
-    runs = jax.vmap(lambda image, reference, sign: explain(loss, image, network, reference, sign, **options))(
-        images, references, signs
-    )
-    four = [jax.tree.map(lambda x, i=i: x[i], runs) for i in range(4)]
-    return PairExplanation(cosine(embeddings[0], embeddings[1]), *four)
+    runs = pair_runs(network, probe, gallery)
+    together = jax.tree.map(lambda *x: jnp.stack(x), *runs)
+    maps = jax.vmap(lambda run: explain(loss, run.image, network, run.reference, run.sign, **options))(together)
+    four = (jax.tree.map(lambda x, i=i: x[i], maps) for i in range(len(RUNS)))
+    # The reference of the gallery's walks is the probe's embedding, and the other way round.
+    return PairExplanation(cosine(runs[2].reference, runs[0].reference), *four)

@@ -94,8 +94,8 @@ class MobileNetV2(nnx.Module):
 
 def _conv_bn(
     inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, dtype: Any, rngs: nnx.Rngs
-) -> nnx.List:
-    """Convolution and batch norm, which `_apply` follows by ReLU6."""
+) -> Any:
+    """An `nnx.List` of convolution and batch norm, which `_apply` follows by ReLU6."""
     return nnx.List(
         [
             conv(inputs, outputs, size, stride=stride, padding=size // 2, groups=groups, dtype=dtype, rngs=rngs),

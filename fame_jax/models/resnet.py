@@ -135,8 +135,8 @@ def resnet152(**options: Any) -> ResNet:
     return ResNet(Bottleneck, (3, 8, 36, 3), **options)
 
 
-def _downsample(inputs: int, outputs: int, stride: int, *, dtype: Any, rngs: nnx.Rngs) -> nnx.List | None:
-    """Projection of the shortcut where the shape changes."""
+def _downsample(inputs: int, outputs: int, stride: int, *, dtype: Any, rngs: nnx.Rngs) -> Any:
+    """An `nnx.List` that projects the shortcut where the shape changes, else None."""
     if stride == 1 and inputs == outputs:
         return None
     return nnx.List(
@@ -144,7 +144,7 @@ def _downsample(inputs: int, outputs: int, stride: int, *, dtype: Any, rngs: nnx
     )
 
 
-def _shortcut(downsample: nnx.List | None, x: FeatureMap) -> FeatureMap:
+def _shortcut(downsample: Any, x: FeatureMap) -> FeatureMap:
     for layer in downsample or ():
         x = layer(x)
     return x

@@ -1,0 +1,53 @@
+"""Decision thresholds: given, calibrated and stored, or published with the weights."""
+
+import json
+import math
+from typing import NamedTuple
+
+from fame_jax.models import home
+
+PUBLISHED = {"sface": (0.363, "published with SFace by OpenCV")}
+"""By network: threshold on the cosine and where it comes from."""
+
+
+class Threshold(NamedTuple):
+    """A similarity from which on two faces match, and where it comes from; NaN if none is known."""
+
+    value: float
+    source: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there is one."""
+        return math.isfinite(self.value)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"threshold {self.value:.3f} ({self.source})" if self.known else f"no threshold ({self.source})"
+
+    def decision(self, similarity: float) -> str:
+        """`match`, `no match`, or that it cannot be said."""
+        if not math.isfinite(similarity):
+            return "undecided, the similarity is not finite"
+        if not self.known:
+            return "undecided"
+        return "match" if similarity >= self.value else "no match"
+
+
+def threshold_file(model: str, weights_sha256: str):
+    """Where the threshold of a network with certain weights is kept."""
+    return home() / "thresholds" / f"{model}-{weights_sha256[:8]}.json"
+
+
+def stored_threshold(model: str, weights_sha256: str) -> Threshold:
+    """The calibrated threshold of a network, else the published one, else none."""
+    file = threshold_file(model, weights_sha256)
+    if file.is_file():
+        try:
+            found = json.loads(file.read_text())
+            return Threshold(float(found["threshold"]), f"calibrated by {found['rule']} on {found['pairs']} pairs")
+        except (ValueError, KeyError, TypeError) as error:
+            raise OSError(f"{file}: not a stored threshold ({error}); run fame calibrate again.") from error
+    value, source = PUBLISHED.get(model, (math.nan, "run fame calibrate, or give --threshold"))
+    return Threshold(value, source)

@@ -1,0 +1,111 @@
+"""The fast forms of the layers against the plain ones: values, input gradients and kernel gradients."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from fame_jax.models import layers
+
+
+def plain(x, kernel, stride, pad, groups):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def fast(x, kernel, stride, pad, groups):
+    return layers.convolution(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), feature_group_count=groups)
+
+
+# Kernel, stride, padding, rows: the shapes of the networks' layers, then odd ones in which phases are uneven.
+SHAPES = [
+    (1, 1, 0, 8),
+    (1, 2, 0, 7),
+    (2, 2, 0, 8),
+    (3, 1, 1, 8),
+    (3, 2, 1, 9),
+    (4, 4, 0, 12),
+    (7, 1, 3, 8),
+    (7, 2, 3, 11),
+    (3, 3, 2, 8),
+    (2, 3, 0, 9),
+    (4, 3, 1, 10),
+]
+
+
+@pytest.mark.parametrize(("shape", "groups"), list(itertools.product(SHAPES, (1, 6))))
+def test_fast_convolution_equals_the_plain_one(shape, groups):
+    size, stride, pad, rows = shape
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(size * 10 + stride), 3)
+        x = jax.random.normal(keys[0], (2, rows, rows + 1, 6))
+        kernel = jax.random.normal(keys[1], (size, size, 6 // groups, 6 if groups > 1 else 5))
+        expected, expected_pullback = jax.vjp(lambda x, k: plain(x, k, stride, pad, groups), x, kernel)
+        found, pullback = jax.vjp(lambda x, k: fast(x, k, stride, pad, groups), x, kernel)
+        slope = jax.random.normal(keys[2], expected.shape)
+        for a, b in zip((found, *pullback(slope)), (expected, *expected_pullback(slope)), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-11)
+
+
+def test_second_derivatives_go_through_the_fast_convolution():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (1, 6, 6, 2))
+        kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 2))
+
+        def curvature(form):
+            slope = jax.grad(lambda x: jnp.sum(form(x, kernel, 2, 1, 1) ** 3))
+            return jax.grad(lambda x: jnp.sum(slope(x) ** 2))(x)
+
+        np.testing.assert_allclose(curvature(fast), curvature(plain), atol=1e-9)
+
+
+def test_dilated_convolution_is_refused():
+    with pytest.raises(ValueError, match="rhs_dilation=\\(2, 2\\)"):
+        layers.convolution(
+            jnp.ones((1, 4, 4, 1)), jnp.ones((1, 1, 1, 1)), (1, 1), ((0, 0), (0, 0)), rhs_dilation=(2, 2)
+        )
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, 1), (2, 2, 0)])
+def test_max_pool_equals_torch_in_value_and_gradient(size, stride, padding):
+    torch = pytest.importorskip("torch")
+    # Rounded, so that windows have ties.
+    x = np.round(np.random.default_rng(0).standard_normal((9, 11, 4)), 1).astype(np.float32)
+    expected_x = torch.from_numpy(x).permute(2, 0, 1)[None].requires_grad_()
+    expected = torch.nn.functional.max_pool2d(expected_x, size, stride, padding)
+    slope = np.random.default_rng(1).standard_normal(tuple(expected.shape[1:])).astype(np.float32)
+    expected.backward(torch.from_numpy(slope)[None])
+    found, pullback = jax.vjp(lambda x: layers.max_pool(x, size, stride, padding), jnp.asarray(x))
+    np.testing.assert_array_equal(found, expected[0].detach().permute(1, 2, 0))
+    (gradient,) = pullback(jnp.moveaxis(jnp.asarray(slope), 0, -1))
+    np.testing.assert_allclose(gradient, expected_x.grad[0].permute(1, 2, 0), atol=1e-6)
+
+
+def test_prelu_has_one_slope_a_channel_and_torchs_gradient_at_zero():
+    torch = pytest.importorskip("torch")
+    layer = layers.PReLU(3)
+    layer.slope[...] = jnp.asarray([0.1, -0.2, 0.3])
+    twin = torch.nn.PReLU(3)
+    twin.weight.data = torch.tensor([0.1, -0.2, 0.3])
+    x = np.asarray([[-1.0, -1.0, -1.0], [0.0, 0.0, 0.0], [2.0, 2.0, 2.0]], np.float32)
+    expected_x = torch.from_numpy(x).requires_grad_()
+    expected = twin(expected_x)
+    expected.sum().backward()
+    np.testing.assert_allclose(layer(jnp.asarray(x)), expected.detach(), atol=1e-7)
+    np.testing.assert_allclose(jax.grad(lambda x: layer(x).sum())(jnp.asarray(x)), expected_x.grad, atol=1e-7)
+
+
+def test_conv_keeps_the_parameters_of_nnx():
+    layer = layers.conv(4, 8, 3, groups=4, bias=True, rngs=nnx.Rngs(0))
+    assert layer.kernel.shape == (3, 3, 1, 8)
+    assert layer.bias is not None
