@@ -73,7 +73,7 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
                 done += len(chunk)
                 report(done, total)
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise DownloadError(f"{address}: {getattr(error, 'reason', error)}; nothing was installed.") from error
+        raise DownloadError(f"{address}: {error}; nothing was installed.") from error
     if total and done != total:
         raise DownloadError(f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed.")
     return digest.hexdigest()

@@ -105,7 +105,10 @@ def _overview() -> str:
 
 
 def _number(texts: list[str]) -> float:
-    return float(Fraction(texts[0]))
+    try:
+        return float(Fraction(texts[0]))
+    except ZeroDivisionError as error:
+        raise ValueError("division by zero") from error
 
 
 Number = Annotated[

@@ -127,15 +127,19 @@ def _required(row: Explainer, attribute: str) -> Callable[..., Any]:
     return value
 
 
+class UnknownMethodError(ValueError):
+    """A name that is not in the table."""
+
+
 def explainer(name: str) -> Explainer:
     """The row of a name.
 
     Raises:
-        ValueError: with the nearest names.
+        UnknownMethodError: with the nearest names.
     """
     if name not in EXPLAINERS:
         near = difflib.get_close_matches(name, EXPLAINERS, n=3, cutoff=0.3) or list(EXPLAINERS)
-        raise ValueError(f"unknown method {name!r}; did you mean {' or '.join(near)}?")
+        raise UnknownMethodError(f"unknown method {name!r}; did you mean {' or '.join(near)}?")
     return EXPLAINERS[name]
 
 

@@ -126,8 +126,10 @@ def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{folder}: no folder {_WEIGHTS!r}; expected a folder made by `fame convert`.")
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path).item_metadata.tree
-            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            described = checkpointer.metadata(path).item_metadata
+            if described is None:
+                raise ValueError("their description is unreadable")
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described.tree)
             return checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=arguments))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}: the stored weights are damaged ({str(error).splitlines()[0]}).") from error

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from fame_jax import Status
+from tests.cli.conftest import arrays, manifest
+
+KEYS = {"image", "attribution", "target", "steps", "first_loss", "last_loss", "status"}
+
+
+def test_good_photographs_are_explained_beside_bad_ones(fame, photographs, tmp_path):
+    out = tmp_path / "results"
+    ended = fame(
+        "explain",
+        photographs / "photo.png",
+        photographs / "cut short.png",
+        photographs / "more" / "photo.jpg",
+        photographs / "missing.jpg",
+        photographs / "notes.txt",
+        "--iterations",
+        "3",
+        "--out",
+        out,
+        "--no-progress",
+    )
+    assert ended.code == 2
+    errors = ended.err.strip().splitlines()
+    assert len(errors) == 3
+    for name, line in zip(("cut short.png", "missing.jpg", "notes.txt"), errors, strict=True):
+        assert line.startswith("fame: ")
+        assert name in line
+    assert "Traceback" not in ended.err
+    assert len([line for line in ended.out.splitlines() if "Egyptian cat (285)" in line]) == 2
+
+    found = arrays(out / "photo.fame.npz")
+    assert set(found) == KEYS
+    assert found["image"].shape == (224, 224, 3)
+    assert found["image"].dtype == np.float32
+    assert found["attribution"].shape == (224, 224)
+    assert found["attribution"].dtype == np.float32
+    assert 0 <= found["attribution"].min() < found["attribution"].max() == 1
+    assert int(found["target"]) == 285
+    assert int(found["steps"]) == 3
+    assert float(found["last_loss"]) < float(found["first_loss"])
+    assert str(found["status"]) == Status.OK.message
+    assert (out / "photo-2.fame.npz").is_file()
+    assert (out / "photo.fame.png").read_bytes().startswith(b"\x89PNG")
+
+    record = manifest(out)
+    assert [entry.get("result", entry.get("error", ""))[:7] for entry in record["inputs"][:2]] == ["photo.f", "photo-2"]
+    assert len(record["inputs"]) == 5
+    assert record["weights_sha256"].startswith("b0353104")
+    assert {"jax", "flax", "python"} <= record["versions"].keys()
+    assert len(record["inputs"][0]["sha256"]) == 64
+    assert record["options"]["iterations"] == 3
+
+
+def test_a_part_of_a_name_and_two_methods(fame, photographs, tmp_path):
+    out = tmp_path / "results"
+    ended = fame(
+        "explain", photographs / "photo.png", "--target", "tabby", "--method", "fame,grad_cam", "--iterations", "1",
+        "--preset", "official", "--out", out, "--no-progress",
+    )  # fmt: skip
+    assert ended.code == 0
+    assert "of tabby (281)" in ended.out
+    assert int(arrays(out / "photo.grad_cam.npz")["target"]) == 281
+    assert (out / "photo.methods.png").is_file()
+    assert manifest(out)["methods"] == ["fame", "grad_cam"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "egiptian cat"], "Egyptian cat"),
+        (["--target", "1000"], "999"),
+        (["--target", "cat"], "fits 5 classes: tiger cat (282)"),
+        (["--model", "resnet5"], "resnet50"),
+        (["--model", "resnet50"], "fame download resnet50"),
+        (["--model", "sface"], "fame verify"),
+        (["--weights", "/no/such/folder"], "/no/such/folder"),
+        (["--method", "gradcam"], "grad_cam"),
+        (["--method", "fggb"], "pairs of faces"),
+        (["--iterations", "-1"], "--iterations -1"),
+        (["--batch-size", "0"], "--batch-size 0"),
+        (["--step-size", "0"], "--step-size 0"),
+    ],
+)
+def test_bad_options_end_in_one_line_before_any_work(fame, photographs, tmp_path, arguments, words):
+    out = tmp_path / "results"
+    ended = fame("explain", photographs / "photo.png", *arguments, "--out", out)
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert words in ended.err
+    assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("text", ["one", "1/0", "1//2", "nan", ""])
+def test_step_size_that_is_no_number_is_refused(fame, text):
+    ended = fame("explain", f"--step-size={text}")
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+
+
+def test_output_folder_that_is_a_file_is_named(fame, photographs):
+    ended = fame("explain", photographs / "photo.png", "--out", photographs / "notes.txt")
+    assert ended.code == 2
+    assert "notes.txt" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_nothing_readable_still_leaves_a_manifest(fame, photographs, tmp_path):
+    ended = fame("explain", photographs / "notes.txt", "--out", tmp_path / "results")
+    assert ended.code == 2
+    assert "0 explained, 1 failed" in ended.out
+    assert len(manifest(tmp_path / "results")["inputs"]) == 1
+
+
+def test_unknown_command_and_help(fame):
+    ended = fame("explian")
+    assert ended.code == 2
+    assert "explain" in ended.err
+    overview = fame("--help")
+    assert overview.code == 0
+    assert "fame explain" in overview.out
+    assert fame("--version").out.startswith("fame ")
