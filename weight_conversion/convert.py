@@ -7,7 +7,7 @@ for or be ignored for a stated reason. Nothing is matched by order or by shape.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -94,8 +94,9 @@ def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtyp
     """
     if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
         raise ValueError(f"dtype={dtype!r} needs 64-bit JAX: call jax.config.update('jax_enable_x64', True) first.")
-    graph, flat, wanted = _wanted(network, names, _prefix(names, state))
+    graph, flat, wanted = _wanted(network, names, state)
     _check_keys(wanted, state, names)
+    _check_constants(state, names)
     rows = []
     for path, layer, source, shape, layout in wanted:
         value = _finite(source, state[source], dtype)
@@ -119,12 +120,15 @@ def convert_file(name: str, path: str | os.PathLike[str], *, dtype: Any = "float
         raise ConversionError(f"{os.fspath(path)}: {name}: {error}") from error
 
 
-def _wanted(network: Any, names: Names, prefix: str) -> tuple[Any, dict[tuple[Any, ...], nnx.Variable], list[Wanted]]:
+def _wanted(
+    network: Any, names: Names, keys: Collection[str]
+) -> tuple[Any, dict[tuple[Any, ...], nnx.Variable], list[Wanted]]:
     """The network taken apart, and what each of its weights asks for, in the order of its layers."""
     layers = dict(nnx.iter_modules(network))
     graph, state = nnx.split(network)
     flat = dict(nnx.to_flat_state(state))
     wrapper = 1 if isinstance(network, Standardized) else 0
+    prefix = _prefix(names, keys)
     wanted = []
     for path, variable in flat.items():
         ours = ".".join(map(str, path[wrapper:]))
@@ -132,7 +136,11 @@ def _wanted(network: Any, names: Names, prefix: str) -> tuple[Any, dict[tuple[An
         source = ours.removesuffix(str(path[-1])) + name
         for pattern, replacement in names.renames:
             source = re.sub(pattern, replacement, source)
-        wanted.append(Wanted(path, ours, prefix + source, layout.theirs(variable.shape), layout))
+        source = prefix + source
+        for pattern, replacement in names.older:
+            if (older := re.sub(pattern, replacement, source)) in keys:
+                source = older
+        wanted.append(Wanted(path, ours, source, layout.theirs(variable.shape), layout))
     return graph, flat, wanted
 
 
@@ -171,8 +179,15 @@ def _check_keys(wanted: list[Wanted], state: Mapping[str, np.ndarray], names: Na
     raise ConversionError(f"not this network's weights: {first} ({lists}).")
 
 
+def _check_constants(state: Mapping[str, np.ndarray], names: Names) -> None:
+    for key, value in names.constants:
+        found = state.get(key, np.empty(0))
+        if found.size == 0 or np.any(found != value):
+            raise ConversionError(f"{key} is {found.tolist()} in the checkpoint, expected {value}.")
+
+
 def _is_ignored(key: str, names: Names) -> bool:
-    return any(re.search(pattern, key) for pattern, _ in names.ignored)
+    return key in dict(names.constants) or any(re.search(pattern, key) for pattern, _ in names.ignored)
 
 
 def _listed(keys: list[str]) -> str:

@@ -33,6 +33,9 @@ LINEAR = Layout(lambda w: w.T, lambda shape: shape[::-1])
 CHANNELS = Layout(lambda w: w.reshape(-1), lambda shape: (math.prod(shape), 1, 1))
 """(channels, 1, 1), which broadcasts over torch's rows and columns, to (channels,)."""
 
+ONE_IMAGE = Layout(lambda w: w[0], lambda shape: (1, *shape))
+"""(1, ...), which broadcasts over torch's batch, to (...): there is no batch axis here."""
+
 
 def flattened(rows: int, columns: int) -> Layout:
     """A linear layer behind a flattened feature map: torch flattens channel, row, column; we row, column, channel."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from re import Match
 
-from weight_conversion.layouts import Layout
+from weight_conversion.layouts import CHANNELS, ONE_IMAGE, SAME, Layout, flattened
 
 Replacement = str | Callable[[Match[str]], str]
 
@@ -25,12 +25,17 @@ class Names:
             the pattern is searched in our path, `classifier.0.kernel`, and the first that is found counts.
         ignored: (pattern, reason) of keys in the checkpoint that the network has no use for.
         prefix: of every key, if the checkpoint has a key that begins with it.
+        older: (pattern, replacement) from a key to what it was called before, which is taken if the checkpoint has it.
+        constants: (key, value) of numbers that are no weights but part of how the network is run here; the checkpoint
+            has to have exactly these.
     """
 
     renames: tuple[tuple[str, Replacement], ...] = ()
     leaves: tuple[tuple[str, str, Layout], ...] = ()
     ignored: tuple[tuple[str, str], ...] = (STEPS_SEEN,)
     prefix: str = ""
+    older: tuple[tuple[str, str], ...] = ()
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 _MOBILENET_V2 = Names(
@@ -40,6 +45,48 @@ _MOBILENET_V2 = Names(
     )
 )
 
+_VGG = Names(
+    renames=((r"^layers\.", "features."),),
+    leaves=((r"^classifier\.0\.kernel$", "weight", flattened(7, 7)),),
+)
+
+_CONVNEXT = Names(
+    renames=((r"^stages\.", "features."),),
+    leaves=((r"\.layer_scale$", "layer_scale", CHANNELS),),
+)
+
+_IRESNET = Names(
+    leaves=((r"^output_layer\.3\.kernel$", "weight", flattened(7, 7)),),
+    ignored=(STEPS_SEEN, (r"^head\.", "AdaFace's margin over the identities of its training set")),
+    prefix="model.",
+)
+
+_SFACE = Names(
+    renames=((r"\.", "_"),),
+    leaves=(
+        (r"(\.batchnorm|^bn1|^fc1)\.scale$", "gamma", SAME),
+        (r"(\.batchnorm|^bn1|^fc1)\.bias$", "beta", SAME),
+        (r"(\.batchnorm|^bn1|^fc1)\.mean$", "moving_mean", SAME),
+        (r"(\.batchnorm|^bn1|^fc1)\.var$", "moving_var", SAME),
+        (r"\.relu\.slope$", "gamma", CHANNELS),
+        (r"^pre_fc1\.kernel$", "weight", flattened(7, 7)),
+    ),
+    ignored=(),
+    # (pixel - 127.5) * 0.0078125, which `Standardized` does with the registry's mean and std.
+    constants=(("scalar_op1", 127.5), ("scalar_op2", 1 / 128)),
+)
+
+_VIT = Names(
+    renames=(
+        (r"^layers\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
+        (r"^(ln\.|pos_embedding)", r"encoder.\1"),
+        (r"^heads\.", "heads.head."),
+        (r"\.in_proj\.", ".in_proj_"),
+    ),
+    leaves=((r"^class_token$", "class_token", ONE_IMAGE), (r"^pos_embedding$", "pos_embedding", ONE_IMAGE)),
+    older=((r"\.mlp\.0\.", ".mlp.linear_1."), (r"\.mlp\.3\.", ".mlp.linear_2.")),
+)
+
 NAMES: dict[str, Names] = {
     "resnet18": Names(),
     "resnet34": Names(),
@@ -47,5 +94,15 @@ NAMES: dict[str, Names] = {
     "resnet101": Names(),
     "resnet152": Names(),
     "mobilenet_v2": _MOBILENET_V2,
+    "vgg19": _VGG,
+    "convnext_tiny": _CONVNEXT,
+    "convnext_small": _CONVNEXT,
+    "convnext_base": _CONVNEXT,
+    "vit_b_16": _VIT,
+    "iresnet18": _IRESNET,
+    "iresnet34": _IRESNET,
+    "iresnet50": _IRESNET,
+    "iresnet101": _IRESNET,
+    "sface": _SFACE,
 }
 """By the registry's names; ResNet's layers have torchvision's names."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
-from fame_jax.models import mobilenet_v2, resnet
+from fame_jax.models import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
 from fame_jax.models.standardized import Standardized
 from fame_jax.presets import IMAGENET_STD
 
@@ -81,6 +81,26 @@ def _torchvision(name: str, build: Callable[..., nnx.Module], file: str, paramet
     )
 
 
+def _adaface(name: str, build: Callable[..., nnx.Module], file: str, parameters: int):
+    return Entry(
+        name=name,
+        build=build,
+        task="face",
+        file=file,
+        sha256_prefix="",
+        licence="MIT",
+        address=None,
+        source="AdaFace (github.com/mk-minchul/AdaFace)",
+        parameters=parameters,
+        size=112,
+        resize=112,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        reverse_channels=True,
+        layer="body[-1]",
+    )
+
+
 _ENTRIES = (
     _torchvision("resnet18", resnet.resnet18, "resnet18-f37072fd.pth", 11_689_512, 256, "layer4[-1]"),
     _torchvision("resnet34", resnet.resnet34, "resnet34-b627a593.pth", 21_797_672, 256, "layer4[-1]"),
@@ -88,6 +108,40 @@ _ENTRIES = (
     _torchvision("resnet101", resnet.resnet101, "resnet101-cd907fc2.pth", 44_549_160, 232, "layer4[-1]"),
     _torchvision("resnet152", resnet.resnet152, "resnet152-f82ba261.pth", 60_192_808, 232, "layer4[-1]"),
     _torchvision("mobilenet_v2", mobilenet_v2.MobileNetV2, "mobilenet_v2-b0353104.pth", 3_504_872, 256, "features[-1]"),
+    _torchvision("vgg19", vgg.vgg19, "vgg19-dcbb9e9d.pth", 143_667_240, 256, "features[35]"),
+    _torchvision(
+        "convnext_tiny", convnext.convnext_tiny, "convnext_tiny-983f1562.pth", 28_589_128, 236, "features[-1][-1]"
+    ),
+    _torchvision(
+        "convnext_small", convnext.convnext_small, "convnext_small-0c510722.pth", 50_223_688, 230, "features[-1][-1]"
+    ),
+    _torchvision(
+        "convnext_base", convnext.convnext_base, "convnext_base-6075fbad.pth", 88_591_464, 232, "features[-1][-1]"
+    ),
+    _torchvision(
+        "vit_b_16", vit.vit_b_16, "vit_b_16-c867db91.pth", 86_567_656, 256, "encoder.layers[-1].self_attention"
+    ),
+    _adaface("iresnet18", iresnet.iresnet18, "adaface_ir18_webface4m.ckpt", 24_020_352),
+    # AdaFace has the architecture, but no weights of it.
+    _adaface("iresnet34", iresnet.iresnet34, "adaface_ir34.ckpt", 34_134_080),
+    _adaface("iresnet50", iresnet.iresnet50, "adaface_ir50_webface4m.ckpt", 43_585_600),
+    _adaface("iresnet101", iresnet.iresnet101, "adaface_ir101_webface12m.ckpt", 65_150_912),
+    Entry(
+        name="sface",
+        build=sface.sface,
+        task="face",
+        file="face_recognition_sface_2021dec.onnx",
+        sha256_prefix="0ba9fbfa",
+        licence="Apache-2.0",
+        address="https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/",
+        source="OpenCV Zoo",
+        parameters=9_642_880,
+        size=112,
+        resize=112,
+        mean=sface.MEAN,
+        std=sface.STD,
+        layer="conv_14_relu",
+    ),
 )
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
