@@ -1,5 +1,6 @@
 """Converted weights on disk: an Orbax checkpoint and a small file that says what it is."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -24,7 +25,7 @@ class About(TypedDict):
     """What `network.json` says.
 
     `network` is the registry's name, `source` the file the weights were converted from, `sha256` that file's hash,
-    `licence` that of the weights, `dtype` the stored one.
+    `licence` that of the weights, `dtype` the stored one, `files` the hash of every stored file by its name.
     """
 
     format: int
@@ -33,6 +34,7 @@ class About(TypedDict):
     sha256: str
     licence: str
     dtype: str
+    files: dict[str, str]
 
 
 def weights(network: nnx.Module) -> dict[str, Any]:
@@ -91,7 +93,15 @@ def save(
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / _WEIGHTS, values, force=True)
     stored = sorted({str(np.asarray(value).dtype) for value in values.values()})
-    about = About(format=FORMAT, network=name, source=source, sha256=sha256, licence=licence, dtype="/".join(stored))
+    about = About(
+        format=FORMAT,
+        network=name,
+        source=source,
+        sha256=sha256,
+        licence=licence,
+        dtype="/".join(stored),
+        files=_hashes(folder / _WEIGHTS),
+    )
     (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
 
 
@@ -108,7 +118,11 @@ def about(folder: str | os.PathLike[str]) -> About:
         raise CheckpointError(f"{folder}: no {_ABOUT}; expected a folder made by `fame convert`.") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}).") from error
-    if not isinstance(found, dict) or not About.__required_keys__ <= found.keys():
+    if (
+        not isinstance(found, dict)
+        or not About.__required_keys__ <= found.keys()
+        or not isinstance(found["files"], dict)
+    ):
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(About.__required_keys__))}.")
     if found["format"] != FORMAT:
         raise CheckpointError(f"{path}: format {found['format']}, this version reads {FORMAT}; convert the weights again.")
@@ -118,18 +132,29 @@ def about(folder: str | os.PathLike[str]) -> About:
 def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The stored arrays by their dotted paths.
 
+    Every file is compared with its hash first: Orbax reads in threads of its own, which a damaged file leaves behind
+    with errors that nobody catches.
+
     Raises:
-        CheckpointError: if the folder cannot be read.
+        CheckpointError: if the folder is incomplete or damaged.
     """
     path = pathlib.Path(folder).absolute() / _WEIGHTS
-    if not path.is_dir():
-        raise CheckpointError(f"{folder}: no folder {_WEIGHTS!r}; expected a folder made by `fame convert`.")
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            described = checkpointer.metadata(path).item_metadata
-            if described is None:
-                raise ValueError("their description is unreadable")
-            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described.tree)
-            return checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=arguments))
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: the stored weights are damaged ({str(error).splitlines()[0]}).") from error
+    expected, found = about(folder)["files"], _hashes(path)
+    for name in expected.keys() | found.keys():
+        if expected.get(name) != found.get(name):
+            state = "is missing" if name not in found else "is damaged" if name in expected else "does not belong there"
+            raise CheckpointError(f"{folder}: {_WEIGHTS}/{name} {state}; convert or download the weights again.")
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(path).item_metadata.tree
+        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=arguments))
+
+
+def _hashes(folder: pathlib.Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its name in it."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
