@@ -70,16 +70,15 @@ class ConvNeXt(nnx.Module):
             rngs: for the initial weights.
         """
         options = {"dtype": dtype, "rngs": rngs}
-        self.stages = nnx.List(
-            [nnx.List([conv(3, widths[0], 4, stride=4, bias=True, **options), layer_norm(widths[0], **options)])]
-        )
+        stages: list[list[Any]] = [
+            [conv(3, widths[0], 4, stride=4, bias=True, **options), layer_norm(widths[0], **options)]
+        ]
         for i, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             if i > 0:
                 before = widths[i - 1]
-                self.stages.append(
-                    nnx.List([layer_norm(before, **options), conv(before, width, 2, stride=2, bias=True, **options)])
-                )
-            self.stages.append(nnx.List([Block(width, **options) for _ in range(depth)]))
+                stages.append([layer_norm(before, **options), conv(before, width, 2, stride=2, bias=True, **options)])
+            stages.append([Block(width, **options) for _ in range(depth)])
+        self.stages = nnx.List([nnx.List(stage) for stage in stages])
         self.classifier = nnx.List(
             [
                 layer_norm(widths[-1], **options),

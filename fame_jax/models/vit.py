@@ -41,11 +41,12 @@ class SelfAttention(nnx.Module):
         return self.out_proj(mixed.reshape(tokens.shape))
 
     def to_class_token(self, tokens: Tokens) -> Tokens:
-        """What the class token receives from each token; with the bias of `out_proj` they add up to all of it."""
+        """What the class token receives from each token; the bias of `out_proj` is counted with what is its own."""
         queries, keys, values = self._projections(tokens)
         weights = self._weights(queries[:1], keys)[:, 0]
-        weighted = weights.T[..., None] * values
-        return jnp.matmul(weighted.reshape(tokens.shape), self.out_proj.kernel[...], precision=self.precision)
+        weighted = (weights.T[..., None] * values).reshape(tokens.shape)
+        patches = jnp.matmul(weighted[1:], self.out_proj.kernel[...], precision=self.precision)
+        return jnp.concatenate([self.out_proj(weighted[:1]), patches])
 
     def _projections(self, tokens: Tokens) -> list[Float[Array, "tokens heads size"]]:
         parts = jnp.split(self.in_proj(tokens), 3, axis=-1)
@@ -167,8 +168,7 @@ class VisionTransformer(nnx.Module):
         last = self.layers[-1]
         tokens = last.named(chain(self.layers[:-1], self._embedded(image)))
         received = last.self_attention.to_class_token(last.ln_1(tokens))
-        rest = tokens[0] + received[0] + last.self_attention.out_proj.bias[...]
-        patches = received[1:] + rest[None] / (len(tokens) - 1)
+        patches = received[1:] + (tokens[:1] + received[:1]) / (len(tokens) - 1)
         side = math.isqrt(len(patches))
         return patches.reshape(side, side, -1)
 
