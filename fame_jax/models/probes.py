@@ -39,7 +39,7 @@ class LayerOutput:
         """What the layer returns for the image."""
         outputs = []
 
-        def record(layer: nnx.Module, *args: Any, **options: Any) -> Values:
+        def record(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             outputs.append(layer(*args, **options))
             return outputs[-1]
 
@@ -64,7 +64,7 @@ class Rest:
     def __call__(self, features: FeatureMap) -> Output:
         """What the network returns if the layer returns `features`."""
 
-        def replace(layer: nnx.Module, *args: Any, **options: Any) -> Values:
+        def replace(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             return features
 
         return _intercepted(self.network, [self.path], replace)(self.image)
@@ -147,7 +147,7 @@ class Probed:
         """The output if `probes[i]` is added to the output of the layer of `biases(image)[i]`."""
         remaining = iter(probes)
 
-        def add(layer: nnx.Module, *args: Any, **options: Any) -> Values:
+        def add(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             output = layer(*args, **options)
             return output + next(remaining) if complete or output.ndim == 3 else output
 
@@ -158,7 +158,7 @@ class Probed:
     def _stated_biases(self, image: Image) -> list[Values]:
         biases = []
 
-        def record(layer: nnx.Module, *args: Any, **options: Any) -> Values:
+        def record(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             output = layer(*args, **options)
             if output.ndim == 3:
                 biases.append(_stated_bias(layer, output))
@@ -171,7 +171,7 @@ class Probed:
         def run(image: Image) -> tuple[list[Values], list[Values]]:
             outputs, stated = [], []
 
-            def settle(layer: nnx.Module, *args: Any, **options: Any) -> Values:
+            def settle(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
                 settled, output = _settled(functools.partial(layer, **options))(*args)
                 outputs.append(output)
                 stated.append(_stated_bias(layer, output))
