@@ -21,7 +21,7 @@ Logits = Float[Array, " classes"]
 Output = Float[Array, " outputs"]
 """Logits or an embedding."""
 
-Location = Int[Array, "2"]
+Location = Int[Array, "2"] | tuple[ArrayLike, ArrayLike]
 """Row and column of one position in a feature map."""
 
 Scalar = Shaped[Array, ""]

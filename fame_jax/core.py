@@ -124,7 +124,6 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="optimizer")
 def perturb(
     loss: Loss,
     image: Image,
@@ -143,7 +142,8 @@ def perturb(
     Args:
         loss: `loss(image, *args) -> scalar`, static. See `fame_jax.losses`.
         image: `[H, W, C]` in [0, 1]; its dtype is that of the walk.
-        *args: traced arguments of the loss: the network, a label, a location, a reference embedding.
+        *args: traced arguments of the loss: the network, a label, a location, a reference embedding. A plain function
+            among them is code, hence static.
         optimizer: makes an optax transformation from the step size (`lots`, `optax.adam`, ...), static; or a
             ready-made transformation, which then has its own step size and compiles anew for each instance.
         iterations: largest number of steps.
@@ -163,16 +163,26 @@ def perturb(
         >>> result = perturb(class_logit, image, network, 285)
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
-    limits = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
-    walk = begin(optimizer, image, limits)
-    if limits.stop_change is None:
+    rules = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
+    return _perturb(loss, optimizer, image, jax.tree.map(_traceable, args), rules)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    walk = begin(optimizer, image, rules)
+    if rules.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
-        return advance(loss, optimizer, args, limits, walk, jnp.asarray(limits.iterations) + 1).result
+        return advance(loss, optimizer, args, rules, walk, jnp.asarray(rules.iterations) + 1).result
 
     def one_window(walk: Walk) -> Walk:
-        return compare(image, limits, advance(loss, optimizer, args, limits, walk, limits.window))
+        return compare(image, rules, advance(loss, optimizer, args, rules, walk, rules.window))
 
     return jax.lax.while_loop(lambda walk: walk.moving, one_window, walk).result
+
+
+def _traceable(leaf: Any) -> Any:
+    """A plain function as a pytree without leaves, which `jit` takes as part of the program."""
+    return jax.tree_util.Partial(leaf) if callable(leaf) else leaf
 
 
 def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:

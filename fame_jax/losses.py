@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fame_jax._types import Embedding, Image, Output, Scalar
+from fame_jax._types import Embedding, Image, Location, Output, Scalar
 from fame_jax.network import Network
 
 
@@ -31,7 +31,7 @@ def absolute_class_logit(image: Image, network: Callable[[Image], Output], label
     return _magnitude(class_logit(image, network, label))
 
 
-def feature_activation(image: Image, network: Network, location: ArrayLike) -> Scalar:
+def feature_activation(image: Image, network: Network, location: Location) -> Scalar:
     """`L_a = sum_c |a[row, column, c]|`, the activation at one location of the feature map (Eq. 5).
 
     Args:

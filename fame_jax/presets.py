@@ -30,6 +30,14 @@ OFFICIAL: Mapping[str, Options] = MappingProxyType(
         # Face tensors are BGR there and the luma weights are applied in tensor order; the walk stops at a loss of 0.01,
         # here for every face by itself; the gradient runs through the norm of the embedding.
         "faces": {"stop_loss": 0.01, "free_norm": True, "grey_weights": LUMA[::-1], **_OFFICIAL_MAP},
+        "corrrise": {"patches": 3, "statistic": "rank"},
+        # Both subtract theta / D from the weights.
+        "fggb": {},
+        # The cosine with norms held constant is the dot product times a constant, hence the same map.
+        "face_cam": {"target": "cosine"},
+        # Deletion and insertion: a comparison with a percentile in place of exact ranks.
+        "masks": {"method": "percentile"},
+        "road": {"method": "percentile", "fill": "zero"},
     }
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from fame_jax import Status, attribution, class_logit, explain, lots, perturb
+from fame_jax import Status, attribution, class_logit, core, explain, lots, perturb
 
 SIZE = 32
 STEP = 1 / 255
@@ -90,12 +90,22 @@ def test_any_split_of_a_batch_gives_the_same_maps_in_float64(split):
 
 
 def test_new_label_step_count_step_size_and_weights_compile_nothing():
-    perturb.clear_cache()
+    core._perturb.clear_cache()
     perturb(class_logit, IMAGE, network(0), 1, iterations=3, step_size=0.1)
     perturb(class_logit, IMAGE, network(0), 2, iterations=3, step_size=0.1)
     perturb(class_logit, IMAGE, network(0), 2, iterations=4, step_size=0.1)
     perturb(class_logit, IMAGE, network(1), 2, iterations=4, step_size=0.2)
-    assert perturb._cache_size() == 1
+    assert core._perturb._cache_size() == 1
+
+
+def test_plain_function_is_a_network_too():
+    parameters = weights(0)
+
+    def plain(image):
+        return apply(parameters, image)
+
+    found = perturb(class_logit, IMAGE, plain, 2, iterations=2)
+    np.testing.assert_array_equal(found.perturbed, perturb(class_logit, IMAGE, network(0), 2, iterations=2).perturbed)
 
 
 def test_weights_leave_no_constants_in_the_program():

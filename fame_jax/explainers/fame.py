@@ -4,13 +4,14 @@ References:
     Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 3.3, 4.1.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fame_jax._types import Embedding, Image, Scalar
+from fame_jax._types import Embedding, Image, Location, Output, Scalar
 from fame_jax.core import Explanation, explain
 from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
 from fame_jax.network import Network
@@ -34,7 +35,7 @@ class PairExplanation(NamedTuple):
     gallery_dissimilar: Explanation
 
 
-def class_map(network: Network, image: Image, label: ArrayLike, **options: Any) -> Explanation:
+def class_map(network: Callable[[Image], Output], image: Image, label: ArrayLike, **options: Any) -> Explanation:
     """Which pixels would have to change for the network to lose this class?
 
     Args:
@@ -46,7 +47,7 @@ def class_map(network: Network, image: Image, label: ArrayLike, **options: Any) 
     return explain(class_logit, image, network, label, **options)
 
 
-def location_map(network: Network, image: Image, location: ArrayLike, **options: Any) -> Explanation:
+def location_map(network: Network, image: Image, location: Location, **options: Any) -> Explanation:
     """Which pixels would have to change for one location of the feature map to fall silent (Eq. 5)?
 
     Args:
@@ -104,7 +105,7 @@ RUNS = ("probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimi
 """The four walks of a pair, in the order of `pair_runs`."""
 
 
-def pair_runs(network: Network, probe: Image, gallery: Image) -> list[PairRun]:
+def pair_runs(network: Callable[[Image], Embedding], probe: Image, gallery: Image) -> list[PairRun]:
     """What the four walks of a pair start from; each embedding is computed once and held."""
     of_probe, of_gallery = jax.vmap(network)(jnp.stack([probe, gallery]))
     signs = jnp.asarray([1, -1], probe.dtype)
@@ -112,7 +113,7 @@ def pair_runs(network: Network, probe: Image, gallery: Image) -> list[PairRun]:
 
 
 def pair_maps(
-    network: Network, probe: Image, gallery: Image, *, free_norm: bool = False, **options: Any
+    network: Callable[[Image], Embedding], probe: Image, gallery: Image, *, free_norm: bool = False, **options: Any
 ) -> PairExplanation:
     """e+ and e- of probe and gallery: four walks in one batch, the other embedding computed once and held (Eq. 6).
 

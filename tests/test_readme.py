@@ -1,0 +1,30 @@
+"""Every block of Python in the README runs as it stands, each on its own."""
+
+import pathlib
+import re
+
+import jax
+import pytest
+
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("index", range(len(BLOCKS)))
+def test_block_runs(index, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # A user's program may promote ranks as it likes.
+    with jax.numpy_rank_promotion("allow"):
+        exec(compile(BLOCKS[index], f"README.md, block {index}", "exec"), {"__name__": "readme"})
+
+
+def test_the_two_commands_are_there():
+    text = README.read_text()
+    assert "pip install -e . && fame explain" in text
+    assert "pip install -e '.[test]' && pytest" in text
+
+
+def test_models_of_every_kind_are_shown():
+    code = "\n".join(BLOCKS)
+    for words in ("nnx.Module", "flax.linen", "equinox", "def brightness", "Split("):
+        assert words in code
