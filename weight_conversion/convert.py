@@ -176,7 +176,7 @@ def _check_keys(wanted: list[Wanted], state: Mapping[str, np.ndarray], names: Na
         first = f"{extra[0]} of shape {state[extra[0]].shape} is in the checkpoint, not in the network"
     kinds = {"of another shape": misshapen, "missing": missing, "left over": extra}
     lists = "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in kinds.items() if keys)
-    raise ConversionError(f"not this network's weights: {first} ({lists}).")
+    raise ConversionError(" ".join(f"not this network's weights: {first} ({lists}).".split()))
 
 
 def _check_constants(state: Mapping[str, np.ndarray], names: Names) -> None:
@@ -192,7 +192,7 @@ def _is_ignored(key: str, names: Names) -> bool:
 
 def _listed(keys: list[str]) -> str:
     rest = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
-    return ", ".join(" ".join(key.split()) for key in keys[:LISTED]) + rest
+    return ", ".join(keys[:LISTED]) + rest
 
 
 def _finite(source: str, value: np.ndarray, dtype: Any) -> np.ndarray:
