@@ -64,8 +64,9 @@ def perturb_many(
                 slots = _filled(optimizer, rules, slots, slot, batch_size, jnp.asarray(image), args)
         if slots is None or all(index is None for index in held):
             return
-        slots = _advanced(loss, optimizer, rules, shared, slots)
-        moving, steps = jax.device_get((slots.walks.moving, slots.walks.result.steps))
+        advanced: Slots = _advanced(loss, optimizer, rules, shared, slots)
+        slots, walks = advanced, advanced.walks
+        moving, steps = jax.device_get((walks.moving, walks.result.steps))
         for slot, index in enumerate(held):
             if index is None:
                 continue
@@ -75,7 +76,7 @@ def perturb_many(
             reported[slot] = done
             if not moving[slot]:
                 held[slot] = None
-                yield index, jax.tree.map(lambda x, slot=slot: x[slot], slots.walks.result)
+                yield index, jax.tree.map(lambda x, slot=slot: x[slot], walks.result)
 
 
 def _filled(

@@ -118,10 +118,13 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
         An optax transformation; a zero gradient gives a step of exactly zero.
     """
 
-    def update(gradient: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
-        return jax.tree.map(lambda g: -step_size * max_normalise(g), gradient), state
+    def init(params: optax.Params) -> optax.OptState:
+        return optax.EmptyState()
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
+        return jax.tree.map(lambda gradient: -jnp.asarray(step_size) * max_normalise(gradient), updates), state
+
+    return optax.GradientTransformation(init, update)
 
 
 def perturb(
@@ -208,7 +211,9 @@ def advance(
 
 
 def compare(image: Image, rules: Rules, walk: Walk) -> Walk:
-    """Ends the walk if its map has hardly changed since the last comparison (`stop_change`)."""
+    """Ends the walk if its map has hardly changed since the last comparison (`stop_change`, which must be given)."""
+    assert walk.earlier is not None
+    assert rules.stop_change is not None
     change = grey(jnp.abs(walk.result.perturbed - image))
     change = gaussian_blur(change, min(49, 2 * min(change.shape) - 1))
     total = jnp.sum(change)
@@ -223,7 +228,7 @@ def _step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules,
     value, gradient = jax.value_and_grad(loss)(here, *args)
     value, scale = value.astype(here.dtype), jnp.broadcast_to(jnp.asarray(rules.scale, here.dtype), here.shape)
     updates, state = _transformation(optimizer, rules).update(scale * gradient, walk.optimizer_state, here)
-    there = optax.apply_updates(here, scale * updates)
+    there = here + scale * jnp.asarray(updates)
     if rules.clip is not None:
         there = jnp.clip(there, *rules.clip)
 
@@ -256,9 +261,7 @@ def _transformation(optimizer: Optimizer, rules: Rules) -> optax.GradientTransfo
     return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rules.step_size)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("grey_of", "grey_weights", "kernel_size", "normalise")
-)
+@functools.partial(jax.jit, static_argnames=("grey_of", "grey_weights", "kernel_size", "normalise"))
 def attribution(
     image: Image,
     perturbed: Image,

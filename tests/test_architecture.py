@@ -24,7 +24,19 @@ MAY_IMPORT = {
     "fame_jax.data": ("_types",),
     "fame_jax.plots": (),
     "fame_jax.cli": ("*",),
-    "fame_jax": ("_types", "image", "core", "losses", "network", "presets", "data", "explainers", "metrics", "models", "plots"),
+    "fame_jax": (
+        "_types",
+        "image",
+        "core",
+        "losses",
+        "network",
+        "presets",
+        "data",
+        "explainers",
+        "metrics",
+        "models",
+        "plots",
+    ),
     "weight_conversion": ("models",),
 }
 

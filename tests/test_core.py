@@ -45,7 +45,9 @@ def test_one_step_moves_some_pixel_by_exactly_the_step_size():
         image = jnp.zeros((SIZE, SIZE, 3), jnp.float64)
         parameters = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), weights(3))
         loss = functools.partial(class_logit)
-        result = perturb(loss, image + 0.0, jax.tree_util.Partial(lambda p, x: apply(p, x + 0.5), parameters), 1, iterations=1)
+        result = perturb(
+            loss, image + 0.0, jax.tree_util.Partial(lambda p, x: apply(p, x + 0.5), parameters), 1, iterations=1
+        )
         change = jnp.abs(result.perturbed - image)
         assert float(change.max()) == STEP
         assert int((change == STEP).sum()) == 1
@@ -242,7 +244,9 @@ def test_map_is_grey_then_blurred_then_divided_by_its_maximum():
 
 
 def test_grey_of_images_lets_opposite_changes_cancel():
-    perturbed = IMAGE + jnp.asarray([0.1 / 0.2989, -0.1 / 0.587, 0.0])[None, None] * (jnp.arange(32) == 5)[:, None, None]
+    perturbed = (
+        IMAGE + jnp.asarray([0.1 / 0.2989, -0.1 / 0.587, 0.0])[None, None] * (jnp.arange(32) == 5)[:, None, None]
+    )
     assert float(attribution(IMAGE, perturbed, kernel_size=None).max()) == 1
     cancelled = attribution(IMAGE, perturbed.at[0, 0].add(0.5), grey_of="images", kernel_size=None)
     assert float(cancelled[5].max()) < 1e-5

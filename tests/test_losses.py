@@ -52,7 +52,7 @@ def test_frozen_norm_gradient_points_along_that_of_the_dot_product():
 
 
 def test_free_norm_gradient_keeps_the_length_of_the_embedding():
-    """The cosine does not change along the embedding, so moving the image towards it changes nothing (linear network)."""
+    """The cosine does not change along the embedding: in a linear network, moving along the image changes nothing."""
     free = jax.grad(similarity_free_norm)(IMAGE, network, REFERENCE)
     assert abs(float(jnp.vdot(free, IMAGE))) < 1e-5
     assert abs(float(jnp.vdot(jax.grad(similarity)(IMAGE, network, REFERENCE), IMAGE))) > 1e-3

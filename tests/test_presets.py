@@ -53,7 +53,9 @@ def test_space_of_the_step_for_faces_and_feature_maps_is_pixels(preset):
     for question in ("faces", "feature_map"):
         assert "scale" not in preset[question]
         options = {k: v for k, v in preset[question].items() if k != "free_norm"}
-        assert float(jnp.abs(change(similarity, NETWORK, network(OTHER), **options)).max()) == pytest.approx(1 / 255, abs=1e-6)
+        assert float(jnp.abs(change(similarity, NETWORK, network(OTHER), **options)).max()) == pytest.approx(
+            1 / 255, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("preset", [PAPER, OFFICIAL])
@@ -100,7 +102,9 @@ def test_grey_is_of_the_change_or_of_the_images():
     for question in ("classification", "feature_map"):
         _, paper = split_options(PAPER[question])
         _, official = split_options(OFFICIAL[question])
-        assert float(attribution(IMAGE, perturbed, kernel_size=None, **paper)[4, 4]) == pytest.approx(0.2 / 0.3, abs=1e-3)
+        assert float(attribution(IMAGE, perturbed, kernel_size=None, **paper)[4, 4]) == pytest.approx(
+            0.2 / 0.3, abs=1e-3
+        )
         assert float(attribution(IMAGE, perturbed, kernel_size=None, **official)[4, 4]) == pytest.approx(0, abs=1e-3)
 
 
@@ -109,7 +113,9 @@ def test_grey_weights_of_faces_follow_the_colours_or_the_tensors_order():
     for preset, of_red, of_blue in ((PAPER, 0.2989, 0.114), (OFFICIAL, 0.114, 0.2989)):
         _, options = split_options({k: v for k, v in preset["faces"].items() if k != "free_norm"})
         for perturbed, weight in ((red, of_red), (blue, of_blue)):
-            assert float(attribution(IMAGE, perturbed, kernel_size=None, **options)[4, 4]) == pytest.approx(weight, abs=2e-3)
+            assert float(attribution(IMAGE, perturbed, kernel_size=None, **options)[4, 4]) == pytest.approx(
+                weight, abs=2e-3
+            )
 
 
 @pytest.mark.parametrize("preset", [PAPER, OFFICIAL])
@@ -153,7 +159,9 @@ def test_fggb_weighs_by_the_dimensions_share_of_the_threshold(preset):
     # among the dimensions, all weights were negative and e+ blank.
     maps = fggb(NETWORK, IMAGE, IMAGE, threshold=1.0, kernel_size=11, **preset["fggb"])
     assert float(maps.probe_similar.max()) > 0
-    assert float(fggb(NETWORK, IMAGE, IMAGE, threshold=1.0, kernel_size=11, per_dimension=True).probe_similar.max()) == 0
+    assert (
+        float(fggb(NETWORK, IMAGE, IMAGE, threshold=1.0, kernel_size=11, per_dimension=True).probe_similar.max()) == 0
+    )
 
 
 def test_masks_are_by_exact_rank_or_by_percentile():

@@ -18,7 +18,10 @@ from fame_jax.data.faces import FaceError, load_face
 from fame_jax.data.images import ImageError
 from fame_jax.metrics import operating_point
 
-CRITERIA = {"eer": "equal_error_rate", "accuracy": "max_accuracy"}
+CRITERIA: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
+    "eer": "equal_error_rate",
+    "accuracy": "max_accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Calibrate:
         kept = [(g, p, t) for g, p, t in rows if g in embeddings and p in embeddings]
         genuine = np.array([t for _, _, t in kept], bool)
         if not genuine.any() or genuine.all():
-            raise InputError(f"{self.pairs}: {len(kept)} usable pairs; at least one genuine and one impostor pair are needed.")
+            raise InputError(
+                f"{self.pairs}: {len(kept)} usable pairs; at least one genuine and one impostor pair are needed."
+            )
         scores = np.array([float(embeddings[g] @ embeddings[p]) for g, p, _ in kept])
         point = operating_point(scores, genuine, CRITERIA[self.rule])
         file = threshold_file(self.model, models.weights_hash(self.model, self.weights))

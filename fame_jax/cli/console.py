@@ -18,10 +18,18 @@ COMMANDS = {
     "explain": ("fame_jax.cli.explain", "Explain", "Explain photographs: which pixels would have to change?"),
     "verify": ("fame_jax.cli.verify", "Verify", "Compare two faces: why do they match, or not?"),
     "locations": ("fame_jax.cli.locations", "Locations", "Explain every location of a network's feature map."),
-    "calibrate": ("fame_jax.cli.calibrate", "Calibrate", "Compute and store a face network's threshold from labelled pairs."),
+    "calibrate": (
+        "fame_jax.cli.calibrate",
+        "Calibrate",
+        "Compute and store a face network's threshold from labelled pairs.",
+    ),
     "models": ("fame_jax.cli.models", "Models", "List the networks and what is installed of them."),
     "convert": ("fame_jax.cli.convert", "Convert", "Convert a publisher's weights and install them."),
-    "download": ("fame_jax.cli.download", "Download", "Fetch a network's official weights, check, convert and install them."),
+    "download": (
+        "fame_jax.cli.download",
+        "Download",
+        "Fetch a network's official weights, check, convert and install them.",
+    ),
 }
 
 
@@ -98,7 +106,12 @@ def _for_people(error: BaseException) -> bool:
 
 
 def _overview() -> str:
-    lines = ["usage: fame COMMAND [OPTIONS]", "", "Which pixels would have to change? FAME and its baselines, in JAX.", ""]
+    lines = [
+        "usage: fame COMMAND [OPTIONS]",
+        "",
+        "Which pixels would have to change? FAME and its baselines, in JAX.",
+        "",
+    ]
     width = max(map(len, COMMANDS))
     lines += [f"  {name:<{width}}  {description}" for name, (_, _, description) in COMMANDS.items()]
     return "\n".join([*lines, "", "fame COMMAND --help says more. Without a photograph, fame explain explains a cat."])

@@ -105,5 +105,7 @@ def _methods(text: str) -> list[str]:
     able = [name for name, row in EXPLAINERS.items() if row.of_class is not None]
     names = able if text == "all" else [explainer(name.strip()).name for name in text.split(",")]
     if unable := [name for name in names if name not in able]:
-        raise InputError(f"--method {unable[0]} explains pairs of faces, not classes; expected any of {', '.join(able)}.")
+        raise InputError(
+            f"--method {unable[0]} explains pairs of faces, not classes; expected any of {', '.join(able)}."
+        )
     return list(dict.fromkeys(names))

@@ -91,7 +91,8 @@ class Locations:
         )
         for name, line in numbers.items():
             print(_line(name, line))
-        print(f"{maps.shape[0] * maps.shape[1]} locations, {_counts(walks['status'])}, {seconds:.1f} s; wrote {folder / stem}.png")
+        statuses = ", ".join(f"{count} {status}" for status, count in _counts(walks["status"]).items())
+        print(f"{maps.shape[0] * maps.shape[1]} locations ({statuses}), {seconds:.1f} s; wrote {folder / stem}.png")
         return 0
 
     def _maps(self, network: Any, image: jax.Array, rows: list[int], columns: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -152,8 +153,8 @@ def _line(name: str, numbers: dict[str, float | None]) -> str:
     if numbers["outside"] is None:
         return f"{name}: all maps are blank"
     return (
-        f"{name}: {numbers['outside']:.0%} of the mass outside the cell, centroid {numbers['shift']:.1f} pixels from the "
-        f"cell's centre, half of the mass within {numbers['radius']:.1f} pixels"
+        f"{name}: {numbers['outside']:.0%} of the mass outside the cell, centroid {numbers['shift']:.1f} pixels from "
+        f"the cell's centre, half of the mass within {numbers['radius']:.1f} pixels"
     )
 
 

@@ -17,7 +17,8 @@ class Models:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        print(f"\nfame download NETWORK fetches official weights; fame convert NETWORK FILE takes yours. Home: {models.home()}")
+        print("\nfame download NETWORK fetches official weights, fame convert NETWORK FILE takes yours;")
+        print(f"both are kept in {models.home()}.")
         return 0
 
 

@@ -59,7 +59,8 @@ def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
 
 def write_arrays(path: pathlib.Path, **arrays: Any) -> None:
     """A compressed `.npz`."""
-    write(path, lambda file: np.savez_compressed(file, **{key: np.asarray(value) for key, value in arrays.items()}))
+    named: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
+    write(path, lambda file: np.savez_compressed(file, **named))
 
 
 def write_figure(path: pathlib.Path, figure: Figure) -> None:
@@ -69,7 +70,12 @@ def write_figure(path: pathlib.Path, figure: Figure) -> None:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Readable JSON."""
-    write(path, lambda file: file.write((json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()))
+    write(
+        path,
+        lambda file: file.write(
+            (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()
+        ),
+    )
 
 
 def number(value: Any) -> float | None:
@@ -91,5 +97,9 @@ def environment() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
     return {
         "versions": {"python": platform.python_version(), **versions},
-        "device": {"platform": jax.default_backend(), "kind": jax.devices()[0].device_kind, "count": jax.device_count()},
+        "device": {
+            "platform": jax.default_backend(),
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+        },
     }

@@ -79,7 +79,9 @@ class Verify:
         decision = threshold.decision(score)
         print(f"similarity {score:.3f}, {threshold.words}: {decision}")
         start = time.perf_counter()
-        maps, walks = self._walked(network, images) if method == "fame" else self._mapped(method, network, images, threshold)
+        maps, walks = (
+            self._walked(network, images) if method == "fame" else self._mapped(method, network, images, threshold)
+        )
         seconds = time.perf_counter() - start
         for name in RUNS:
             print(f"{name.replace('_', ' ')}: {walks[name]['status']}" + _losses(walks[name]))
@@ -92,9 +94,12 @@ class Verify:
             **{f"status_{name}": walk["status"] for name, walk in walks.items()},
         )
         title = f"{explainer(method).title}: similarity {score:.3f}, {decision}"
-        output.write_figure(folder / f"{stem}.{method}.png", plots.pair(faces["probe"], faces["gallery"], maps, title=title))
+        output.write_figure(
+            folder / f"{stem}.{method}.png", plots.pair(faces["probe"], faces["gallery"], maps, title=title)
+        )
         output.write_json(
-            folder / "manifest.json", self._manifest(method, (probe, gallery), score, threshold, decision, walks, seconds)
+            folder / "manifest.json",
+            self._manifest(method, (probe, gallery), score, threshold, decision, walks, seconds),
         )
         print(f"{seconds:.1f} s; wrote {folder / f'{stem}.{method}.png'} and .npz")
         return 0
@@ -121,7 +126,10 @@ class Verify:
         """Both crops, and a name for the pair."""
         if not self.faces:
             portrait = sample_face()
-            return (portrait._replace(image=sunglasses(portrait.image).image, note="with sunglasses"), portrait), "portrait"
+            return (
+                portrait._replace(image=sunglasses(portrait.image).image, note="with sunglasses"),
+                portrait,
+            ), "portrait"
         numbers = self.face or (None, None)
         aligned = True if self.aligned else "auto"
         probe, gallery = (load_face(p, face=n, aligned=aligned) for p, n in zip(self.faces, numbers, strict=True))
@@ -174,7 +182,11 @@ class Verify:
         kept = ("preset", "iterations", "step_size", "sigma", "precision", "aligned", "face", "seed")
         paths = self.faces or (None, None)
         inputs = [
-            {"path": None if path is None else str(path), "sha256": None if path is None else output.sha256(path), "note": c.note}
+            {
+                "path": None if path is None else str(path),
+                "sha256": None if path is None else output.sha256(path),
+                "note": c.note,
+            }
             for path, c in zip(paths, crops, strict=True)
         ]
         return {

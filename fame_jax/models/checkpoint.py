@@ -125,7 +125,9 @@ def about(folder: str | os.PathLike[str]) -> About:
     ):
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(About.__required_keys__))}.")
     if found["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {found['format']}, this version reads {FORMAT}; convert the weights again.")
+        raise CheckpointError(
+            f"{path}: format {found['format']}, this version reads {FORMAT}; convert the weights again."
+        )
     return About(**{key: found[key] for key in About.__required_keys__})  # type: ignore[typeddict-item]
 
 

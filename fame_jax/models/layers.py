@@ -138,7 +138,8 @@ def convolution(
     """
     if any(d != 1 for d in (*lhs_dilation, *rhs_dilation)):
         raise ValueError(f"convolution: dilation is not supported, got {lhs_dilation=} and {rhs_dilation=}.")
-    stride, pad = (strides[0], strides[1]), (tuple(padding[0]), tuple(padding[1]))
+    stride: tuple[int, int] = (strides[0], strides[1])
+    pad: Pad = ((padding[0][0], padding[0][1]), (padding[1][0], padding[1][1]))
     if jax.default_backend() != "cpu":
         return _plain(x, kernel, stride, pad, feature_group_count, precision)
     if feature_group_count == 1:
@@ -173,7 +174,7 @@ def _dense_forward(x: Maps, kernel: Kernel, stride: tuple[int, int], pad: Pad, p
 def _dense_backward(stride: tuple[int, int], pad: Pad, precision: Any, saved: tuple[Maps, Kernel], slope: Maps):
     x, kernel = saved
     _, of_kernel = jax.vjp(lambda k: _plain(x, k, stride, pad, 1, precision), kernel)
-    return _input_gradient(slope, kernel, x.shape[1:3], stride, pad, precision), *of_kernel(slope)
+    return _input_gradient(slope, kernel, (x.shape[1], x.shape[2]), stride, pad, precision), *of_kernel(slope)
 
 
 _dense.defvjp(_dense_forward, _dense_backward)
@@ -202,7 +203,9 @@ def _input_gradient(
 
 def _phases(taps: int, stride: int, pad: int, size: int, out: int) -> tuple[Any, tuple[int, int]]:
     """For one axis: which tap each phase uses at each offset, and the padding of the gradient that goes with it."""
-    offset_of = {(r, t): (r + pad - t) // stride for r in range(stride) for t in range(taps) if not (r + pad - t) % stride}
+    offset_of = {
+        (r, t): (r + pad - t) // stride for r in range(stride) for t in range(taps) if not (r + pad - t) % stride
+    }
     low, high = min(offset_of.values()), max(offset_of.values())
     table = [[taps] * stride for _ in range(high - low + 1)]
     for (r, t), offset in offset_of.items():
@@ -244,7 +247,7 @@ def _depthwise_forward(x: Maps, kernel: Kernel, stride: tuple[int, int], pad: Pa
 def _depthwise_backward(stride: tuple[int, int], pad: Pad, saved: tuple[Maps, Kernel], slope: Maps):
     x, kernel = saved
     _, of_kernel = jax.vjp(lambda k: _plain(x, k, stride, pad, x.shape[3], None), kernel)
-    return _depthwise_input_gradient(slope, kernel, x.shape[1:3], stride, pad), *of_kernel(slope)
+    return _depthwise_input_gradient(slope, kernel, (x.shape[1], x.shape[2]), stride, pad), *of_kernel(slope)
 
 
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
@@ -259,7 +262,7 @@ def _depthwise_input_gradient(
     )
     slope = lax.pad(slope, jnp.zeros((), slope.dtype), ((0, 0, 0), (*row_pad, 0), (*column_pad, 0), (0, 0, 0)))
     padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    pieces = [
+    pieces: list[Any] = [
         _depthwise(slope, padded[rows[:, r]][:, columns[:, c]], (1, 1), ((0, 0), (0, 0)))
         for r in range(stride[0])
         for c in range(stride[1])

@@ -51,6 +51,6 @@ def with_precision(network: Any, precision: Precision) -> Any:
     network = nnx.merge(graph, state)
     for _, module in nnx.iter_modules(network):
         if hasattr(module, "precision"):
-            module.precision = products
+            setattr(module, "precision", products)  # noqa: B010 - not every module declares it.
     network.dtype = dtype
     return network

@@ -82,15 +82,12 @@ class ResNet(nnx.Module):
         """
         self.conv1 = conv(3, 64, 7, stride=2, padding=3, dtype=dtype, rngs=rngs)
         self.bn1 = batch_norm(64, dtype=dtype, rngs=rngs)
-        inputs = 64
-        for stage, depth in enumerate(depths):
-            width = 64 * 2**stage
-            blocks = nnx.List()
-            for i in range(depth):
-                blocks.append(block(inputs, width, 2 if i == 0 and stage > 0 else 1, dtype=dtype, rngs=rngs))
-                inputs = width * block.expansion
-            setattr(self, f"layer{stage + 1}", blocks)
-        self.fc = nnx.Linear(inputs, classes, param_dtype=dtype, rngs=rngs)
+        widths = [64 * 2**stage for stage in range(4)]
+        inputs = [64, *(width * block.expansion for width in widths)]
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            _stage(block, inputs[i], widths[i], depths[i], 1 if i == 0 else 2, dtype=dtype, rngs=rngs) for i in range(4)
+        )
+        self.fc = nnx.Linear(inputs[4], classes, param_dtype=dtype, rngs=rngs)
 
     def features(self, image: Image) -> FeatureMap:
         """`[H/32, W/32, 512]`, times four for bottlenecks, of a normalised image `[H, W, 3]`."""
@@ -133,6 +130,23 @@ def resnet101(**options: Any) -> ResNet:
 def resnet152(**options: Any) -> ResNet:
     """ResNet-152; options as in `ResNet`."""
     return ResNet(Bottleneck, (3, 8, 36, 3), **options)
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck],
+    inputs: int,
+    width: int,
+    depth: int,
+    stride: int,
+    *,
+    dtype: Any,
+    rngs: nnx.Rngs,
+) -> Any:
+    """An `nnx.List` of blocks, of which the first has the stride."""
+    blocks = [block(inputs, width, stride, dtype=dtype, rngs=rngs)]
+    for _ in range(depth - 1):
+        blocks.append(block(width * block.expansion, width, 1, dtype=dtype, rngs=rngs))
+    return nnx.List(blocks)
 
 
 def _downsample(inputs: int, outputs: int, stride: int, *, dtype: Any, rngs: nnx.Rngs) -> Any:

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,7 @@ def test_cells_cover_the_image_once():
     edges = [cell_edges(i, 7, 112) for i in range(7)]
     assert int(edges[0][0]) == 0
     assert int(edges[-1][1]) == 112
-    assert all(int(a[1]) == int(b[0]) for a, b in zip(edges, edges[1:], strict=False))
+    assert all(int(a[1]) == int(b[0]) for a, b in itertools.pairwise(edges))
 
 
 def test_vmap_over_locations_equals_a_loop():
