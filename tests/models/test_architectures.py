@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
-from fame_jax.models import convnext, iresnet, sface, vgg, vit
+from fame_jax.models import REGISTRY, abstract, convnext, iresnet, sface, vgg, vit
+from fame_jax.models.probes import split_at
 from weight_conversion import NAMES, Names
 from weight_conversion.layouts import flattened
 
@@ -138,3 +141,62 @@ def test_features_output_gradient_and_five_steps_are_the_twins(torchvision, name
         state = module.graph_initializers() if name == "sface" else None
         network = twins.converted(twin.network, module, twin.names, state)
         twins.compare(network, module, twin.layer, twin.size, as_map=twin.as_map)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 8, 10])
+@pytest.mark.parametrize("columns", [1, 7, 12, 15])
+def test_adaptive_average_pool_has_torchs_bins(rows, columns):
+    maps = np.random.default_rng(0).standard_normal((rows, columns, 2)).astype(np.float32)
+    expected = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps).permute(2, 0, 1), 7).permute(1, 2, 0)
+    np.testing.assert_allclose(vgg.adaptive_average_pool(jnp.asarray(maps), 7), expected, atol=1e-6)
+
+
+def test_vgg_without_such_a_feature_layer_is_refused():
+    with pytest.raises(ValueError, match="feature_layer=37, expected 0 to 36"):
+        shapes(vgg.vgg19, feature_layer=37)
+
+
+@pytest.mark.parametrize("build", [vit.vit_b_16, iresnet.iresnet18, sface.sface])
+def test_an_image_of_another_size_is_refused_in_words(build):
+    network = shapes(build)
+    image = jax.ShapeDtypeStruct((96, 160, 3), jnp.float32)
+    with pytest.raises(ValueError, match=f"the image is 96x160, expected .*{network.image_size}x{network.image_size}"):
+        jax.eval_shape(lambda network, image: network(image), network, image)
+
+
+@pytest.mark.parametrize("name", ["vgg19", "convnext_tiny", "vit_b_16", "iresnet18", "sface"])
+def test_feature_maps_have_the_published_shape(name):
+    expected = {
+        "vgg19": (14, 14, 512),
+        "convnext_tiny": (7, 7, 768),
+        "vit_b_16": (14, 14, 768),
+        "iresnet18": (7, 7, 512),
+        "sface": (7, 7, 1024),
+    }
+    size = REGISTRY[name].size
+    image = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
+    found = jax.eval_shape(lambda network, image: network.features(image), abstract(name), image)
+    assert found.shape == expected[name]
+
+
+def test_patch_tokens_of_a_vision_transformer_can_be_explained_with_the_class_token_held(torchvision):
+    twin = small_vit(torchvision)
+    module = twins.randomise(twin.module)
+    network = twins.converted(twin.network, module, twin.names)
+    image = twins.images(48, torch.float32)[0]
+
+    @jax.jit
+    def tokens_logits_and_gradient(image):
+        split = split_at(network, "layers.1.patches", image)
+        tokens = split.features(image)
+        return tokens, *jax.value_and_grad(lambda tokens: split.head(tokens)[0])(tokens)
+
+    tokens, logit, gradient = tokens_logits_and_gradient(image)
+    seen = []
+    module.encoder.layers[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    expected = module(torch.from_numpy(image).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(tokens, seen[0][0, 1:].unflatten(0, (3, 3)).detach(), atol=1e-5)
+    np.testing.assert_allclose(logit, expected[0, 0].detach(), rtol=1e-4)
+    (of_tokens,) = torch.autograd.grad(expected[0, 0], seen[0])
+    np.testing.assert_allclose(gradient, of_tokens[0, 1:].unflatten(0, (3, 3)), atol=1e-5)
+    assert float(jnp.abs(gradient).max(axis=-1).min()) > 1e-4

@@ -1,15 +1,23 @@
 """SFace in PyTorch, written for these tests with the names of the published graph."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+STAGES = (
+    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1)
+)  # fmt: skip
+"""Output channels and stride of the pairs conv_2 to conv_14 of the published graph."""
 
 
 class SFace(nn.Module):
     """The embedding before L2 normalisation."""
 
-    def __init__(self, stages: Sequence[tuple[int, int]], stem: int, embedding: int, image_size: int):
+    def __init__(
+        self, stages: Sequence[tuple[int, int]] = STAGES, stem: int = 32, embedding: int = 128, image_size: int = 112
+    ):
         super().__init__()
         self.units = ["conv_1"]
         self._add("conv_1", nn.Conv2d(3, stem, 3, 1, 1, bias=False))
@@ -37,15 +45,25 @@ class SFace(nn.Module):
         return self.fc1(self.pre_fc1(self.bn1(x).flatten(1)))
 
     def graph_initializers(self) -> dict[str, torch.Tensor]:
-        """The state dict by the graph's keys and in its shapes."""
-        state = {"scalar_op1": torch.tensor([127.5]), "scalar_op2": torch.tensor([1 / 128])}
-        for key, value in self.state_dict().items():
+        """The state dict by the graph's keys and in its shapes, and the graph's constants."""
+        constants = {"scalar_op1": torch.tensor([127.5]), "scalar_op2": torch.tensor([1 / 128])}
+        state = self.state_dict()
+        return constants | {
+            ours: state[key][:, None, None] if "_relu" in key else state[key] for key, ours in self._graph_names()
+        }
+
+    def load_graph_initializers(self, initializers: Mapping[str, Any]) -> "SFace":
+        """Takes the weights of the published graph."""
+        state = {key: torch.tensor(initializers[ours]) for key, ours in self._graph_names()}
+        shapes = {key: value.shape for key, value in self.state_dict().items()}
+        self.load_state_dict({key: value.reshape(shapes[key]) for key, value in state.items()}, strict=False)
+        return self
+
+    def _graph_names(self) -> Iterator[tuple[str, str]]:
+        for key in self.state_dict():
             layer, leaf = key.rsplit(".", 1)
-            if layer.endswith("_relu"):
-                state[f"{layer}_gamma"] = value[:, None, None]
-            elif isinstance(self.get_submodule(layer), nn.Conv2d | nn.Linear):
-                state[f"{layer}_{leaf}"] = value
-            elif leaf != "num_batches_tracked":
-                name = {"weight": "gamma", "bias": "beta"}.get(leaf, leaf.replace("running", "moving"))
-                state[f"{layer}_{name}"] = value
-        return state
+            if leaf == "num_batches_tracked":
+                continue
+            if not isinstance(self.get_submodule(layer), nn.Conv2d | nn.Linear):
+                leaf = {"weight": "gamma", "bias": "beta"}.get(leaf, leaf.replace("running", "moving"))
+            yield key, f"{layer}_{leaf}"

@@ -109,8 +109,9 @@ def compare(
             assert relative_difference(ours, reference) <= tolerance.relative, f"{name} differs, batch of 3"
 
     image = jnp.asarray(batch[0])
-    walk = _compiled(perturb, class_logit, image, network, label, iterations=1, step_size=1.0)
-    one_step = walk(image, network, label, iterations=1, step_size=1.0)
+    options = {"iterations": 1, "step_size": 1.0}
+    walk = _compiled(jax.jit(functools.partial(perturb, class_logit)), image, network, label, **options)
+    one_step = walk(image, network, label, **options)
     gradient = twin_gradient(module, batch[:1], label)[0]
     assert abs(one_step.first_loss - expected[1][0, label]) <= tolerance.relative * np.abs(expected[1]).max(), (
         "output, one image"
