@@ -84,10 +84,11 @@ def resize(map: Attribution, height: int, width: int) -> Float[Array, "new_heigh
 def max_normalise(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Divides by the largest magnitude over all axes; all zeros stay zeros, exactly and with a finite gradient."""
     largest = jnp.max(jnp.abs(array))
-    return array / jnp.where(largest > 0, largest, 1)
+    # XLA may multiply by the reciprocal, which can overshoot by one unit in the last place.
+    return jnp.clip(array / jnp.where(largest > 0, largest, 1), -1, 1)
 
 
 def minmax_normalise(array: Float[Array, "*shape"], epsilon: float = 1e-8) -> Float[Array, "*shape"]:
     """`(x - min) / (max - min + epsilon)`, which moves the smallest value to 0, unlike `max_normalise`."""
     lowest = jnp.min(array)
-    return (array - lowest) / (jnp.max(array) - lowest + epsilon)
+    return jnp.clip((array - lowest) / (jnp.max(array) - lowest + epsilon), 0, 1)
