@@ -14,7 +14,6 @@ constant (Zhu et al., TIP 2021). Another layer than the network's own feature ma
 `fame_jax.models.probes.split_at`.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -24,6 +23,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fame_jax._types import Attribution, Embedding, FeatureMap, Image, Output, Scalar
+from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.image import max_normalise, minmax_normalise, resize
 from fame_jax.network import Network
@@ -58,7 +58,7 @@ def second_order(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "ro
     return jnp.matmul(features, weights, precision="highest")
 
 
-@functools.partial(jax.jit, static_argnames=("weighting", "normalise"))
+@compiled("weighting", "normalise")
 def class_cam(
     network: Network,
     image: Image,
@@ -109,7 +109,7 @@ def grad_cam_pp(
     return class_cam(network, image, label, weighting=second_order, normalise=normalise)
 
 
-@functools.partial(jax.jit, static_argnames=("weighting", "target", "normalise"))
+@compiled("weighting", "target", "normalise")
 def pair_cam(
     network: Network,
     probe: Image,

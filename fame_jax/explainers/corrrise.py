@@ -8,7 +8,6 @@ References:
     of Zhang and Günther, "Feature Activation Map Explanation", Sec. 3.2.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -19,11 +18,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from fame_jax._types import Attribution, Embedding, Image
 from fame_jax.explainers.chunks import map_over, sum_over
+from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, signed_maps
 from fame_jax.losses import cosine
 
 
-@functools.partial(jax.jit, static_argnames=("masks", "patches", "size", "statistic", "chunk"))
+@compiled("masks", "patches", "size", "statistic", "chunk")
 def corrrise(
     network: Callable[[Image], Embedding],
     probe: Image,
@@ -65,7 +65,7 @@ def corrrise(
     embeddings = jax.vmap(network)(faces)
 
     def kept(index: ArrayLike) -> Attribution:
-        return kept_pixels(corners[index], height, width, size)
+        return kept_pixels(corners[index], height, width, size).astype(probe.dtype)
 
     def scores_of(index: ArrayLike) -> Float[Array, " faces"]:
         masked = jax.vmap(network)(faces * kept(index)[None, :, :, None])

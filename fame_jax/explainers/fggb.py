@@ -5,7 +5,6 @@ References:
     (arXiv:2403.04549). Blur and normalisation as in Zhang and Günther, "Feature Activation Map Explanation".
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -14,11 +13,12 @@ from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Embedding, Image, Scalar
 from fame_jax.explainers.chunks import sum_over
+from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, Pull, signed_maps, traced_back
 from fame_jax.image import gaussian_blur, max_normalise
 
 
-@functools.partial(jax.jit, static_argnames=("per_dimension", "kernel_size", "chunk"))
+@compiled("per_dimension", "kernel_size", "chunk")
 def fggb(
     network: Callable[[Image], Embedding],
     probe: Image,

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fame_jax._types import Attribution, FeatureMap, Image, Output, Scalar
+from fame_jax.explainers.compiled import compiled
 from fame_jax.image import minmax_normalise, resize
 from fame_jax.losses import class_logit
 
@@ -41,7 +42,7 @@ class Probing(Protocol):
         ...
 
 
-@functools.partial(jax.jit, static_argnames="complete")
+@compiled("complete")
 def full_gradients(
     network: Probing, image: Image, label: ArrayLike, *, complete: bool = False
 ) -> tuple[Image, list[Values]]:
@@ -65,7 +66,7 @@ def full_gradients(
     return image * of_image, jax.tree.map(jnp.multiply, biases, of_layers)
 
 
-@functools.partial(jax.jit, static_argnames="form")
+@compiled("form")
 def fullgrad(
     network: Probing,
     image: Image,

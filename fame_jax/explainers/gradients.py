@@ -4,7 +4,6 @@
 the largest.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -15,13 +14,14 @@ from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
+from fame_jax.explainers.compiled import compiled
 from fame_jax.image import grey, max_normalise
 from fame_jax.losses import class_logit
 
 Classifier = Callable[[Image], Output]
 
 
-@jax.jit
+@compiled()
 def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution:
     """Absolute gradient of a logit.
 
@@ -40,7 +40,7 @@ def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution
     return _map(jax.grad(class_logit)(image, network, label))
 
 
-@functools.partial(jax.jit, static_argnames=("samples", "chunk"))
+@compiled("samples", "chunk")
 def smooth_grad(
     network: Classifier,
     image: Image,
@@ -77,7 +77,7 @@ def smooth_grad(
     return _map(sum_over(of_copy, samples, chunk) / samples)
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "chunk"))
+@compiled("steps", "chunk")
 def path_integral(
     network: Classifier,
     image: Image,

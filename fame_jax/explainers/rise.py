@@ -4,7 +4,6 @@ References:
     Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018, Sec. 3.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -14,10 +13,11 @@ from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
+from fame_jax.explainers.compiled import compiled
 from fame_jax.image import minmax_normalise
 
 
-@functools.partial(jax.jit, static_argnames=("masks", "cells", "chunk"))
+@compiled("masks", "cells", "chunk")
 def rise(
     network: Callable[[Image], Output],
     image: Image,

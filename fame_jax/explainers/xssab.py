@@ -5,19 +5,18 @@ References:
     Backpropagation", WACV 2024.
 """
 
-import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Embedding, Image
+from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, Pull, signed_maps, traced_back
 from fame_jax.image import max_normalise
 
 
-@functools.partial(jax.jit, static_argnames="combined")
+@compiled("combined")
 def xssab(
     network: Callable[[Image], Embedding],
     probe: Image,

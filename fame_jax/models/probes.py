@@ -267,14 +267,23 @@ def _intercepted(network: nnx.Module, paths: Iterable[Path], around: Around) -> 
     """A copy of the network in which `around` is called in place of the layers at `paths`."""
     copy = nnx.clone(network)
     for path in paths:
-        *way, last = path
-        parent = functools.reduce(_child, way, copy)
-        layer = _Intercepted(_child(parent, last), around)
-        if isinstance(last, int):
-            parent[last] = layer
-        else:
-            setattr(parent, last, layer)
+        put(copy, path, _Intercepted(layer_at(copy, path), around))
     return copy
+
+
+def layer_at(network: Any, path: Path) -> Any:
+    """The layer at a path."""
+    return functools.reduce(_child, path, network)
+
+
+def put(network: Any, path: Path, layer: Any) -> None:
+    """Replaces the layer at a path, in place."""
+    *way, last = path
+    parent = functools.reduce(_child, way, network)
+    if isinstance(last, int):
+        parent[last] = layer
+    else:
+        setattr(parent, last, layer)
 
 
 def _child(parent: Any, name: str | int) -> Any:

@@ -82,6 +82,12 @@ def randomise(network: nnx.Module, seed: int) -> nnx.Module:
     return network
 
 
+@pytest.fixture(scope="session")
+def randomised() -> Callable[[Callable[[], nnx.Module]], nnx.Module]:
+    """Builds a network in one program and moves its weights."""
+    return lambda build: randomise(jax.jit(build)(), 0)
+
+
 def wrapped(build: Callable[[nnx.Rngs], nnx.Module], seed: int) -> Standardized:
     network = jax.jit(lambda: build(nnx.Rngs(seed)))()
     return Standardized(randomise(network, seed), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

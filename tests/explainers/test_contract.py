@@ -149,6 +149,25 @@ def test_cost_of_a_pair_is_the_number_of_passes(name, face_network, images):
     assert network.counts.passes(row) == row.cost("pair", embedding=12, **options)
 
 
+class Plain:
+    """A network that is no pytree."""
+
+    def __init__(self, network):
+        self.features, self.head, self.network = network.features, network.head, network
+
+    def __call__(self, image):
+        return self.network(image)
+
+
+@pytest.mark.parametrize("plain", [lambda n: lambda image: n(image), Plain], ids=["function", "object"])
+def test_network_may_be_a_plain_function_or_object(plain, classifier, face_network, images):
+    for name in ("gradient", "hires_cam")[: 1 if plain is not Plain else 2]:
+        found, expected = (EXPLAINERS[name].explain(n, images[0], 1) for n in (plain(classifier), classifier))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    found, expected = (EXPLAINERS["xssab"].explain_pair(n, *images[:2]) for n in (plain(face_network), face_network))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_options_and_defaults_are_those_of_the_signatures():
     assert EXPLAINERS["corrrise"].options("pair") == {
         "masks": 500,

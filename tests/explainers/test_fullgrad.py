@@ -1,0 +1,131 @@
+"""FullGrad's summands add up to the logit, and its maps are what the two published programs make of them."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from fame_jax.explainers import full_gradients, fullgrad
+from fame_jax.models import Standardized, convnext, load, vit
+from fame_jax.models.probes import Probed
+
+LABEL = 2
+
+
+@functools.partial(jax.jit, static_argnames="complete")
+def sum_and_logit(network, image, *, complete):
+    """All summands added up, and what they should add up to."""
+    shares = jax.tree.leaves(full_gradients(Probed(network), image, LABEL, complete=complete))
+    return sum(jnp.sum(share) for share in shares), network(image)[LABEL]
+
+
+ZOO = {
+    "convnext": lambda: convnext.ConvNeXt((1,), (4,), classes=5, rngs=nnx.Rngs(0)),
+    "vit": lambda: vit.VisionTransformer(
+        image_size=32, patch=8, depth=2, heads=2, width=8, hidden=12, classes=5, rngs=nnx.Rngs(0)
+    ),
+}
+
+
+# The softmax of nnx's attention, in the transformer of these tests, is always in float32.
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("classifier", 1e-10), ("flat_classifier", 1e-10), ("transformer", 1e-6), ("convnext", 1e-10), ("vit", 1e-10)],
+)
+def test_complete_summands_add_up_to_the_logit_in_double_precision(name, tolerance, request, randomised, images):
+    if name in ZOO:
+        network = Standardized(randomised(ZOO[name]), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    else:
+        network = request.getfixturevalue(name)
+    with jax.enable_x64(True):
+        network, image = jax.tree.map(lambda x: np.asarray(x, np.float64), (network, images[0]))
+        np.testing.assert_allclose(*sum_and_logit(network, image, complete=True), rtol=tolerance)
+
+
+@pytest.mark.slow
+def test_complete_summands_of_the_real_mobilenet_add_up_to_the_logit():
+    network, image = load("mobilenet_v2"), jax.random.uniform(jax.random.key(0), (64, 64, 3))
+    # Thousands of summands that cancel, in float32.
+    np.testing.assert_allclose(*sum_and_logit(network, image, complete=True), atol=1e-3)
+    stated, logit = sum_and_logit(network, image, complete=False)
+    assert abs(stated - logit) > 0.1
+
+
+def test_stated_summands_and_the_last_bias_add_up_without_standardisation(classifier, images):
+    network = classifier.network
+    stated, logit = sum_and_logit(network, images[0], complete=False)
+    np.testing.assert_allclose(stated + network.fc.bias[LABEL], logit, atol=1e-5)
+
+
+def test_complete_biases_are_the_stated_ones_and_what_lies_between_layers(classifier, images):
+    probed = Probed(classifier)
+    stated, complete = jax.jit(lambda image: (probed.biases(image), probed.biases(image, complete=True)))(images[0])
+    conv1, bn1, conv, bn, prelu, conv2, fc, output = complete
+    # The mean is subtracted before the first layer; every pixel away from the border sees all of it.
+    kernel = classifier.network.conv1.kernel[...]
+    shift = -jnp.asarray(classifier.mean) / jnp.asarray(classifier.std)
+    whole = classifier.network.conv1.bias[...] + jnp.einsum("hwio,i->o", kernel, shift)
+    np.testing.assert_allclose(conv1[5, 5], whole, rtol=1e-4)
+    for found, expected in ((bn1, stated[1]), (bn, stated[2]), (conv2, stated[3])):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(fc, classifier.network.fc.bias[...])
+    for nothing in (conv, prelu, output):
+        assert not nothing.any()
+
+
+def test_idiap_form_scales_a_layer_jointly_and_aligns_corners(classifier, images):
+    torch = pytest.importorskip("torch")
+    of_image, of_layers = full_gradients(Probed(classifier), images[0], LABEL)
+    expected = np.zeros((32, 32))
+    for share in (of_image, *of_layers):
+        magnitude = torch.from_numpy(np.abs(np.array(share))).permute(2, 0, 1)[None]
+        scaled = magnitude - magnitude.min()
+        scaled = scaled / (scaled.max() + 1e-6)
+        enlarged = torch.nn.functional.interpolate(scaled, (32, 32), mode="bilinear", align_corners=True)
+        expected += enlarged.sum(1)[0].numpy()
+    expected = (expected - expected.min()) / (expected.max() - expected.min())
+    found = fullgrad(Probed(classifier), images[0], LABEL, form="idiap")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class OneBias:
+    """A network of one layer whose bias is given and whose logit is the sum of its probe."""
+
+    def __init__(self, bias):
+        self.bias = bias
+
+    def features(self, image):
+        return jnp.zeros((4, 4, 1))
+
+    def biases(self, image, *, complete=False):
+        return [self.bias]
+
+    def with_probes(self, image, probes, *, complete=False):
+        return jnp.sum(probes[0]).reshape(1)
+
+
+jax.tree_util.register_pytree_node(OneBias, lambda n: ((n.bias,), None), lambda _, children: OneBias(*children))
+
+
+@pytest.mark.parametrize("shape", [(17, 3), (17, 2, 3)])
+def test_tokens_are_put_back_on_the_grid(shape):
+    row, column = 2, 1
+    bias = jnp.zeros(shape).at[1 + 4 * row + column].set(1.0)
+    map = fullgrad(OneBias(bias), jnp.ones((32, 32, 3)), 0, form="complete")
+    inside = map[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+    assert inside.max() == pytest.approx(1, abs=1e-5)
+    assert map[:8].max() == map[:, 24:].max() == 0
+
+
+@pytest.mark.parametrize("bias", [jnp.zeros((17, 3)).at[0].set(1.0), jnp.arange(5.0)], ids=["class token", "vector"])
+def test_what_has_no_place_in_the_image_is_left_out(bias):
+    assert not fullgrad(OneBias(bias), jnp.ones((32, 32, 3)), 0, form="complete").any()
+
+
+def test_unknown_form_is_refused(classifier, images):
+    with pytest.raises(ValueError, match="'complete'"):
+        inspect.unwrap(fullgrad)(Probed(classifier), images[0], LABEL, form="simple")
