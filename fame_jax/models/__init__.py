@@ -1,6 +1,7 @@
 """Ported networks: `load` one by name. Each takes one RGB image in [0, 1] and has `features` and `head`."""
 
 from fame_jax.models.checkpoint import CheckpointError
+from fame_jax.models.fold import Folding, fold_batch_norm
 from fame_jax.models.load import WeightsNotFoundError, home, installed, load, weights_hash
 from fame_jax.models.precision import Precision, PrecisionError, image_dtype, with_precision
 from fame_jax.models.registry import REGISTRY, Entry, UnknownNetworkError, abstract, build, entry, parameter_count
@@ -10,6 +11,7 @@ __all__ = [
     "REGISTRY",
     "CheckpointError",
     "Entry",
+    "Folding",
     "Precision",
     "PrecisionError",
     "Standardized",
@@ -18,6 +20,7 @@ __all__ = [
     "abstract",
     "build",
     "entry",
+    "fold_batch_norm",
     "home",
     "image_dtype",
     "installed",
