@@ -6,6 +6,8 @@ import re
 import jax
 import pytest
 
+from fame_jax.explainers import EXPLAINERS
+
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 
@@ -22,6 +24,16 @@ def test_the_two_commands_are_there():
     text = README.read_text()
     assert "pip install -e . && fame explain" in text
     assert "pip install -e '.[test]' && pytest" in text
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_method_is_in_the_table_with_its_cost(name):
+    row = EXPLAINERS[name]
+    line = next(line for line in README.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    for task, function in (("class", row.of_class), ("pair", row.of_pair)):
+        if function is not None:
+            cost = row.cost(task)
+            assert f"{cost.forward:,} + {cost.backward:,}" in line
 
 
 def test_models_of_every_kind_are_shown():

@@ -12,6 +12,8 @@ import jax
 import tyro
 from tqdm import tqdm
 
+from fame_jax.models.load import home
+
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
 # A command is a dataclass whose fields are its options; calling it runs it and returns the exit code.
 COMMANDS = {
@@ -85,6 +87,7 @@ def run(arguments: list[str]) -> int:
         return 2
     module, command, _ = COMMANDS[name]
     try:
+        _keep_compiled_programs()
         return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
@@ -94,14 +97,24 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
-        # Every error of ours is a ValueError or an OSError with a message for people; a bug shows itself in full below.
+        # Errors of ours have messages for people; a bug shows itself in full.
         if not _for_people(error):
             raise
         say_error(error)
         return 2
 
 
+def _keep_compiled_programs() -> None:
+    """A second run of the same program does not compile: JAX keeps what took over a second under `$FAME_HOME`."""
+    folder = home() / "compiled"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
 def _for_people(error: BaseException) -> bool:
+    if isinstance(error, ImportError):
+        return "pip install" in str(error)
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("fame_jax", "weight_conversion")
 
 
