@@ -22,7 +22,9 @@ class DownloadError(OSError):
     """A file that could not be fetched, or is not the one expected."""
 
 
-def download(entry: Entry, folder: pathlib.Path, report: Callable[[int, int], object] = lambda done, total: None) -> pathlib.Path:
+def download(
+    entry: Entry, folder: pathlib.Path, report: Callable[[int, int], object] = lambda done, total: None
+) -> pathlib.Path:
     """Fetches the official file of a network and checks its hash; a file that is there already is checked instead.
 
     Args:
@@ -75,7 +77,9 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
         raise DownloadError(f"{address}: {error}; nothing was installed.") from error
     if total and done != total:
-        raise DownloadError(f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed.")
+        raise DownloadError(
+            f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed."
+        )
     return digest.hexdigest()
 
 

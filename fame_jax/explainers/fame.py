@@ -85,7 +85,9 @@ def location_maps(
     height, width, _ = jax.eval_shape(network.features, image).shape
     chosen = tuple(range(height)) if rows is None else rows
     if outside := [row for row in chosen if not 0 <= row < height]:
-        raise ValueError(f"location_maps: row {outside[0]} is outside the feature map, whose rows are 0 to {height - 1}.")
+        raise ValueError(
+            f"location_maps: row {outside[0]} is outside the feature map, whose rows are 0 to {height - 1}."
+        )
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(chosen), jnp.arange(width), indexing="ij"), axis=-1).reshape(-1, 2)
     maps = jax.lax.map(
         lambda location: location_map(network, image, location, **options), grid, batch_size=batch_size or len(grid)

@@ -1,9 +1,11 @@
 """ResNet and MobileNetV2 against random torchvision twins."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fame_jax import class_logit, perturb
 from fame_jax.models import abstract, parameter_count, registry, resnet
 
 torch = pytest.importorskip("torch")
@@ -31,7 +33,7 @@ def test_features_output_gradient_and_five_steps_are_the_twins(torchvision, name
         # With seeds 0 and 1 some activation of the deeper twin lies within rounding of zero: float32 then switches a
         # ReLU that float64 does not, and the gradient jumps by 1e-3, ours and torch's each against its own float64.
         module = twins.randomise(module, seed=2)
-        network = twins.converted(make(), module, NAMES[name])
+        network = twins.converted(nnx.eval_shape(make), module, NAMES[name])
         twins.compare(network, module, layer, 64)
 
 
@@ -45,3 +47,14 @@ def test_every_weight_has_torchvisions_shape_and_none_is_left_over(torchvision, 
     convert(abstract(name), state, NAMES[name])
     assert parameter_count(abstract(name)) == registry.entry(name).parameters
     assert registry.entry(name).parameters == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.slow
+def test_hundred_steps_of_a_deep_network_in_float64_are_torchs_elementwise(torchvision):
+    make, _ = TWINS["resnet50"]
+    with jax.enable_x64(True):
+        module = twins.randomise(torchvision.models.resnet50(num_classes=5).double())
+        network = twins.converted(nnx.eval_shape(make), module, NAMES["resnet50"])
+        batch = twins.images(64, torch.float64, count=1)
+        found = perturb(class_logit, jnp.asarray(batch[0]), network, 1, iterations=100).perturbed
+        np.testing.assert_allclose(found, twins.lots_in_torch(module, batch, 1, 100)[0], atol=1e-6)
