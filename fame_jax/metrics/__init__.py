@@ -1,4 +1,10 @@
-"""How good is a map? Metrics of finished maps, which see arrays and a callable, never a model class."""
+"""How good is a map? Metrics of finished maps, which see arrays and a callable, never a model class.
+
+Sanity checks and statistics, which need SciPy and scikit-image, are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from fame_jax.metrics.deletion import (
     Curve,
@@ -10,6 +16,7 @@ from fame_jax.metrics.deletion import (
     rise_insertion,
 )
 from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_inside, iou
+from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
 from fame_jax.metrics.pointing_game import (
     SUNGLASSES,
@@ -21,6 +28,7 @@ from fame_jax.metrics.pointing_game import (
     occluded,
     pointing_game,
 )
+from fame_jax.metrics.road import Imputation, Road, impute, road_combined, road_delete, road_insert
 from fame_jax.metrics.verification import (
     OperatingPoint,
     PairScores,
@@ -31,36 +39,69 @@ from fame_jax.metrics.verification import (
     verification_curves,
 )
 
+if TYPE_CHECKING:
+    from fame_jax.metrics.sanity import Similarity, cascading, independent, randomised, similarity
+    from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, pearson, spearman
+
 __all__ = [
     "SUNGLASSES",
+    "Comparison",
     "Concentration",
     "Curve",
     "Curves",
+    "Estimate",
+    "Imputation",
+    "Locality",
     "OperatingPoint",
     "PairScores",
+    "Road",
+    "Similarity",
     "VerificationCurves",
     "box_iou",
     "box_masks",
+    "cascading",
     "class_curves",
+    "compare",
     "composed_grid",
     "concentration",
     "cropped_boxes",
     "deletion",
     "deletion_mask",
     "energy_inside",
+    "estimate",
     "grid_members",
     "grid_pointing_game",
+    "impute",
+    "independent",
     "insertion",
     "insertion_mask",
     "iou",
+    "locality",
     "occluded",
     "operating_point",
     "pair_scores",
+    "pearson",
     "pointing_game",
+    "randomised",
     "ranks",
     "rise_deletion",
     "rise_insertion",
+    "road_combined",
+    "road_delete",
+    "road_insert",
     "selected",
+    "similarity",
+    "spearman",
     "verification_accuracy",
     "verification_curves",
 ]
+
+_LAZY = dict.fromkeys(("Similarity", "cascading", "independent", "randomised", "similarity"), "sanity")
+_LAZY |= dict.fromkeys(("Comparison", "Estimate", "compare", "estimate", "pearson", "spearman"), "statistics")
+
+
+def __getattr__(name: str) -> Any:
+    """Names of modules with requirements of their own are imported on first use."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
