@@ -96,8 +96,11 @@ __all__ = [
     "verification_curves",
 ]
 
-_LAZY = dict.fromkeys(("Similarity", "cascading", "independent", "randomised", "similarity"), "sanity")
-_LAZY |= dict.fromkeys(("Comparison", "Estimate", "compare", "estimate", "pearson", "spearman"), "statistics")
+_LAZY_MODULES = {
+    "sanity": ("Similarity", "cascading", "independent", "randomised", "similarity"),
+    "statistics": ("Comparison", "Estimate", "compare", "estimate", "pearson", "spearman"),
+}
+_LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
