@@ -132,7 +132,7 @@ def _wanted(
     wanted = []
     for path, variable in flat.items():
         ours = ".".join(map(str, path[wrapper:]))
-        name, layout = _leaf(ours, path[-1], layers[path[:-1]], names)
+        name, layout = _leaf(ours, str(path[-1]), layers[path[:-1]], names)
         source = ours.removesuffix(str(path[-1])) + name
         for pattern, replacement in names.renames:
             source = re.sub(pattern, replacement, source)
