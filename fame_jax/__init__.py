@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fame_jax import image, losses
-from fame_jax.core import Explanation, Perturbation, Status, attribution, explain, lots, perturb
+from fame_jax.core import Explanation, attribution, explain
 from fame_jax.losses import (
     absolute_class_logit,
     class_logit,
@@ -19,6 +19,7 @@ from fame_jax.losses import (
 )
 from fame_jax.network import Network, Split
 from fame_jax.presets import PRESETS
+from fame_jax.walk import Perturbation, Status, lots, perturb
 
 if TYPE_CHECKING:
     from fame_jax import data, explainers, metrics, models, plots

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fame_jax._types import Image
-from fame_jax.core import Loss, Optimizer, Perturbation, Rules, Walk, advance, begin, compare, lots, rules_from
+from fame_jax.walk import Loss, Optimizer, Perturbation, Rules, Walk, advance, begin, compare, lots, rules_from
 
 
 class Slots(NamedTuple):

@@ -63,3 +63,15 @@ class Split:
     def tree_unflatten(cls, static: tuple[Any, ...], children: tuple[Any, ...]) -> "Split":
         """The inverse of `tree_flatten`."""
         return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)))
+
+
+def traceable(network: Any) -> Any:
+    """What `jit` takes as an argument: a pytree as it is; anything else as a pytree without leaves around its code.
+
+    So a plain function is part of the compiled program, and a pytree (an NNX module, a `Partial` over parameters, an
+    array) is an argument of it.
+    """
+    if not (callable(network) and jax.tree_util.all_leaves([network])):
+        return network
+    features, head = getattr(network, "features", None), getattr(network, "head", None)
+    return jax.tree_util.Partial(network) if features is None or head is None else Split(features, head)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from fame_jax import Status, attribution, class_logit, core, explain, lots, perturb
+from fame_jax import Status, attribution, class_logit, explain, lots, perturb, walk
 
 SIZE = 32
 STEP = 1 / 255
@@ -92,12 +92,12 @@ def test_any_split_of_a_batch_gives_the_same_maps_in_float64(split):
 
 
 def test_new_label_step_count_step_size_and_weights_compile_nothing():
-    core._perturb.clear_cache()
+    walk._perturb.clear_cache()
     perturb(class_logit, IMAGE, network(0), 1, iterations=3, step_size=0.1)
     perturb(class_logit, IMAGE, network(0), 2, iterations=3, step_size=0.1)
     perturb(class_logit, IMAGE, network(0), 2, iterations=4, step_size=0.1)
     perturb(class_logit, IMAGE, network(1), 2, iterations=4, step_size=0.2)
-    assert core._perturb._cache_size() == 1
+    assert walk._perturb._cache_size() == 1
 
 
 def test_plain_function_is_a_network_too():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fame_jax import Split, absolute_class_logit, class_logit, cosine, dissimilarity, feature_activation, similarity
-from fame_jax.core import Status, perturb
 from fame_jax.losses import similarity_free_norm
+from fame_jax.walk import Status, perturb
 
 WEIGHTS = jax.random.normal(jax.random.key(0), (4 * 4 * 3, 5))
 IMAGE = jax.random.uniform(jax.random.key(1), (4, 4, 3))

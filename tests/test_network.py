@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fame_jax import Network, Split, class_logit, core, perturb
+from fame_jax import Network, Split, class_logit, perturb, walk
 
 IMAGE = jax.random.uniform(jax.random.key(0), (8, 8, 3))
 
@@ -33,11 +33,11 @@ def test_new_weights_of_a_split_do_not_compile():
     def classify(w, map):
         return head(map) @ w
 
-    core._perturb.clear_cache()
+    walk._perturb.clear_cache()
     for seed in range(3):
         weights = jax.random.normal(jax.random.key(seed), (3, 5))
         perturb(class_logit, IMAGE, Split(features, jax.tree_util.Partial(classify, weights)), 1, iterations=2)
-    assert core._perturb._cache_size() == 1
+    assert walk._perturb._cache_size() == 1
 
 
 def test_split_survives_flattening():

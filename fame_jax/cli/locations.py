@@ -14,11 +14,12 @@ from fame_jax import models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, switch_on
-from fame_jax.core import Status, attribution
+from fame_jax.core import attribution
 from fame_jax.data.faces import load_face
 from fame_jax.data.images import load, sample_path
 from fame_jax.losses import feature_activation
 from fame_jax.metrics.locality import Locality, locality
+from fame_jax.walk import Status
 
 
 @dataclass(frozen=True)

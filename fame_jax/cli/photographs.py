@@ -14,13 +14,14 @@ from fame_jax import models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import progress_bar, say, say_error
-from fame_jax.core import Status, attribution, split_options
+from fame_jax.core import attribution, split_options
 from fame_jax.data.classes import class_names
 from fame_jax.data.images import ImageError, load
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit
 from fame_jax.models.probes import Probed
 from fame_jax.presets import PRESETS
+from fame_jax.walk import Status
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, say_error, switch_on
 from fame_jax.cli.thresholds import Threshold, stored_threshold
-from fame_jax.core import Status, attribution, split_options
+from fame_jax.core import attribution, split_options
 from fame_jax.data.faces import FaceCrop, load_face, sample_face, sunglasses
 from fame_jax.explainers.fame import RUNS, pair_runs
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.losses import cosine, similarity, similarity_free_norm
 from fame_jax.presets import PRESETS
+from fame_jax.walk import Status
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import jax
-from jax.tree_util import Partial
 
-from fame_jax.network import Split
+from fame_jax.network import traceable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,10 +28,3 @@ def compiled(*static: str) -> Callable[[Function], Function]:
         return cast(Function, call)
 
     return decorate
-
-
-def traceable(network: Any) -> Any:
-    """A network that `jit` takes: itself if it is a pytree, else a pytree without leaves around its functions."""
-    if not jax.tree_util.all_leaves([network]):
-        return network
-    return Split(network.features, network.head) if hasattr(network, "features") else Partial(network)

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image
-from fame_jax.core import attribution, perturb
+from fame_jax.core import attribution
 from fame_jax.explainers import cam, fame
 from fame_jax.explainers.corrrise import corrrise
 from fame_jax.explainers.fggb import fggb
@@ -30,6 +30,7 @@ from fame_jax.explainers.gradients import gradient, integrated_gradients, random
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
+from fame_jax.walk import perturb
 
 Need = Literal["features", "embedding", "probes", "key"]
 

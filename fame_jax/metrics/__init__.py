@@ -96,7 +96,7 @@ __all__ = [
     "verification_curves",
 ]
 
-_LAZY_MODULES = {
+_LAZY_MODULES: dict[str, tuple[str, ...]] = {
     "sanity": ("Similarity", "cascading", "independent", "randomised", "similarity"),
     "statistics": ("Comparison", "Estimate", "compare", "estimate", "pearson", "spearman"),
 }

@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.image import gaussian_blur
 from fame_jax.metrics.masks import Method, Order, count, ranks
+from fame_jax.network import traceable
 
 Classifier = Callable[[Image], Output]
 """One image `[H, W, C]` in [0, 1] to logits `[o]`."""
@@ -306,11 +307,6 @@ def in_portions(function: Callable[..., Any], size: int, *arrays: Array | np.nda
         full = (np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1), mode="edge") for part in portion)
         portions.append(jax.tree.map(np.asarray, function(*(jnp.asarray(part) for part in full))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *portions)
-
-
-def traceable(network: Callable[[Image], Output]) -> Callable[[Image], Output]:
-    """The network as a pytree: itself if it is one, and a pytree without leaves around a plain function."""
-    return jax.tree_util.Partial(network) if jax.tree_util.all_leaves([network]) else network
 
 
 def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from fame_jax._types import Attribution, Scalar
+from fame_jax._types import Attribution, Location, Scalar
 
 
 class Locality(NamedTuple):
@@ -38,7 +38,7 @@ def cell_edges(index: ArrayLike, cells: int, size: int) -> tuple[Array, Array]:
     return jnp.round(index * size / cells).astype(jnp.int32), jnp.round((index + 1) * size / cells).astype(jnp.int32)
 
 
-def locality(map: Attribution, location: ArrayLike, grid: tuple[int, int]) -> Locality:
+def locality(map: Attribution, location: Location, grid: tuple[int, int]) -> Locality:
     """Compares one map with the cell of its location.
 
     Args:

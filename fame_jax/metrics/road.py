@@ -24,8 +24,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
 from fame_jax._types import Attribution, Image, Output, Scalar
-from fame_jax.metrics.deletion import Classifier, traceable
+from fame_jax.metrics.deletion import Classifier
 from fame_jax.metrics.masks import Method, Order, count, ranks
+from fame_jax.network import traceable
 
 Planes = Float[Array, "channels height width"]
 """An image with its channels first, so that neighbours in a row are neighbours in memory."""
@@ -108,7 +109,7 @@ def impute(
     *,
     noise: ArrayLike = 0.01,
     scale: ArrayLike = 1.0,
-    tolerance: ArrayLike = 1e-6,
+    tolerance: ArrayLike = 3e-6,
     max_iterations: ArrayLike = 100,
 ) -> Imputation:
     """Noisy linear imputation of the missing pixels of one image; `vmap` it for many.
@@ -127,8 +128,8 @@ def impute(
         noise: standard deviation of the noise added to imputed values, in units of `scale`. Nothing is clamped.
         scale: one number or one a channel. 1 is the pixel space of Rong et al.; the standard deviation of the network's
             normalisation gives the normalised space of the `grad-cam` package.
-        tolerance: largest error of an imputed value, in units of the image, as the preconditioner estimates it. The
-            float32 default stays within 1e-5 of a sparse direct solver for anything from 1 % to 99 % missing.
+        tolerance: largest error of an imputed value before the last step, in units of the image, as the preconditioner
+            estimates it. The default stays within 1e-5 of a sparse direct solver for anything from 1 % to 99 % missing.
         max_iterations: conjugate gradient steps after which the status is `not converged`.
 
     Returns:

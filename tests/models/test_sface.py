@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fame_jax.core import perturb
 from fame_jax.losses import class_logit
 from fame_jax.models import entry, installed, load
 from fame_jax.models.checkpoint import about
+from fame_jax.walk import perturb
 from weight_conversion import read_checkpoint
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from fame_jax.core import perturb
 from fame_jax.losses import class_logit
+from fame_jax.walk import perturb
 from weight_conversion import Names, convert
 
 

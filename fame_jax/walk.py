@@ -1,0 +1,254 @@
+"""The walk: Eq. (3) as an optax transformation, and the only loop.
+
+Code is static, data is traced: `loss` and `optimizer` are part of the compiled program, everything else is an argument
+of it. A new label, reference, weight, step count or step size compiles nothing. A loss or optimizer *created anew* (a
+lambda or a closure in a loop) is new code and compiles again: define it once.
+
+References:
+    Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 3.3.
+    Rozsa, Günther and Boult, "LOTS about Attacking Deep Features", 2017.
+"""
+
+import enum
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from fame_jax._types import Attribution, Image, PerChannel, Scalar
+from fame_jax.image import gaussian_blur, grey, max_normalise
+from fame_jax.network import traceable
+
+Loss = Callable[..., Scalar]
+Optimizer = Callable[[Any], optax.GradientTransformation] | optax.GradientTransformation
+
+
+class Status(enum.IntEnum):
+    """How a walk ended. Anything but OK says why a map may be blank or incomplete."""
+
+    OK = 0
+    ZERO_GRADIENT = 1
+    NOT_FINITE = 2
+    STOPPED_BEFORE_FIRST_STEP = 3
+    STEP_WITHOUT_EFFECT = 4
+
+    @property
+    def message(self) -> str:
+        """The status in words."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.OK: "ok",
+    Status.ZERO_GRADIENT: "zero gradient",
+    Status.NOT_FINITE: "not finite",
+    Status.STOPPED_BEFORE_FIRST_STEP: "stopped before the first step",
+    Status.STEP_WITHOUT_EFFECT: "step without effect",
+}
+
+
+class Perturbation(NamedTuple):
+    """The result of `perturb`, for one image; arrays of one more axis under `vmap`.
+
+    Attributes:
+        perturbed: the last image, `[H, W, C]`; it may leave [0, 1] unless `clip` was given.
+        steps: number of steps taken, `int32`.
+        first_loss: loss of the image.
+        last_loss: loss of `perturbed`.
+        status: a `Status` as an integer; `Status(int(status)).message` is the reason in words.
+    """
+
+    perturbed: Image
+    steps: Scalar
+    first_loss: Scalar
+    last_loss: Scalar
+    status: Scalar
+
+
+class Rules(NamedTuple):
+    """The traced options of `perturb`, by the same names; `rules_from` fills in the defaults."""
+
+    iterations: ArrayLike
+    step_size: ArrayLike
+    scale: PerChannel
+    clip: tuple[ArrayLike, ArrayLike] | None
+    stop_loss: ArrayLike | None
+    stop_change: ArrayLike | None
+    window: ArrayLike
+
+
+class Walk(NamedTuple):
+    """A walk under way: what it has come to, and what the next step needs.
+
+    Attributes:
+        result: as if the walk ended here.
+        moving: False once it has ended.
+        optimizer_state: the optax transformation's own state.
+        earlier: the change at the last comparison for `stop_change`, `[H, W]` with sum one; None without that option.
+    """
+
+    result: Perturbation
+    moving: Scalar
+    optimizer_state: Any
+    earlier: Attribution | None
+
+
+def lots(step_size: ArrayLike) -> optax.GradientTransformation:
+    """A LOTS step: the gradient divided by its largest magnitude, times the step size (Eq. 3).
+
+    Args:
+        step_size: the largest change of any pixel in one step; 1/255 is one grey level.
+
+    Returns:
+        An optax transformation; a zero gradient gives a step of exactly zero.
+    """
+
+    def init(params: optax.Params) -> optax.OptState:
+        return optax.EmptyState()
+
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
+        return jax.tree.map(lambda gradient: -jnp.asarray(step_size) * max_normalise(gradient), updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def perturb(
+    loss: Loss,
+    image: Image,
+    *args: Any,
+    optimizer: Optimizer = lots,
+    iterations: ArrayLike = 500,
+    step_size: ArrayLike = 1 / 255,
+    scale: PerChannel = 1.0,
+    clip: tuple[ArrayLike, ArrayLike] | None = None,
+    stop_loss: ArrayLike | None = None,
+    stop_change: ArrayLike | None = None,
+    window: ArrayLike = 25,
+) -> Perturbation:
+    """Walks one image downhill on a loss (Eq. 3); `vmap` it for many.
+
+    Args:
+        loss: `loss(image, *args) -> scalar`, static. See `fame_jax.losses`.
+        image: `[H, W, C]` in [0, 1]; its dtype is that of the walk.
+        *args: traced arguments of the loss: the network, a label, a location, a reference embedding. A plain function
+            among them is code, hence static.
+        optimizer: makes an optax transformation from the step size (`lots`, `optax.adam`, ...), static; or a
+            ready-made transformation, which then has its own step size and compiles anew for each instance.
+        iterations: largest number of steps.
+        step_size: step size of `optimizer`, in units of `scale`.
+        scale: units of the space in which steps are taken, one number or one a channel. 1 is pixel space; the standard
+            deviation of the network's normalisation gives the normalised space.
+        clip: lowest and highest pixel value, applied after every step; None for no clipping.
+        stop_loss: stop as soon as the loss is below this, tested before every step.
+        stop_change: stop once less than this share of the map's mass, in [0, 1], has moved during the last `window`
+            steps (total variation distance of the blurred grey change, each summing to one).
+        window: number of steps between two comparisons for `stop_change`.
+
+    Returns:
+        Perturbed image, steps taken, first and last loss, status.
+
+    Example:
+        >>> result = perturb(class_logit, image, network, 285)
+        >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
+    """
+    rules = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
+    return _perturb(loss, optimizer, image, jax.tree.map(traceable, args), rules)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    walk = begin(optimizer, image, rules)
+    if rules.stop_change is None:
+        # One evaluation more than steps: the last one measures the loss of the final image.
+        return advance(loss, optimizer, args, rules, walk, jnp.asarray(rules.iterations) + 1).result
+
+    def one_window(walk: Walk) -> Walk:
+        return compare(image, rules, advance(loss, optimizer, args, rules, walk, rules.window))
+
+    return jax.lax.while_loop(lambda walk: walk.moving, one_window, walk).result
+
+
+def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
+    """The walk before its first step."""
+    zero = jnp.zeros((), image.dtype)
+    result = Perturbation(image, jnp.int32(0), zero, zero, jnp.int32(Status.OK))
+    earlier = None if rules.stop_change is None else jnp.zeros(image.shape[:2], image.dtype)
+    return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), earlier)
+
+
+def advance(
+    loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk, count: ArrayLike
+) -> Walk:
+    """Up to `count` more evaluations of the loss, each followed by a step unless the walk ends there."""
+
+    def unfinished(carry: tuple[Scalar, Walk]) -> Scalar:
+        return (carry[0] < count) & carry[1].moving
+
+    def next_step(carry: tuple[Scalar, Walk]) -> tuple[Scalar, Walk]:
+        return carry[0] + 1, _step(loss, optimizer, args, rules, carry[1])
+
+    return jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), walk))[1]
+
+
+def compare(image: Image, rules: Rules, walk: Walk) -> Walk:
+    """Ends the walk if its map has hardly changed since the last comparison (`stop_change`, which must be given)."""
+    assert walk.earlier is not None
+    assert rules.stop_change is not None
+    change = grey(jnp.abs(walk.result.perturbed - image))
+    change = gaussian_blur(change, min(49, 2 * min(change.shape) - 1))
+    total = jnp.sum(change)
+    change = change / jnp.where(total > 0, total, 1)
+    moved = jnp.sum(jnp.abs(change - walk.earlier)) / 2
+    return walk._replace(moving=walk.moving & (moved >= rules.stop_change), earlier=change)
+
+
+def _step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk) -> Walk:
+    """Evaluates loss and gradient, decides whether the walk ends here, and if not takes one step."""
+    here, steps = walk.result.perturbed, walk.result.steps
+    value, gradient = jax.value_and_grad(loss)(here, *args)
+    value, scale = value.astype(here.dtype), jnp.broadcast_to(jnp.asarray(rules.scale, here.dtype), here.shape)
+    updates, state = _transformation(optimizer, rules).update(scale * gradient, walk.optimizer_state, here)
+    there = here + scale * jnp.asarray(updates)
+    if rules.clip is not None:
+        there = jnp.clip(there, *rules.clip)
+
+    stop = steps >= rules.iterations
+    if rules.stop_loss is not None:
+        stop |= value < rules.stop_loss
+    stuck = jnp.all(there == here)
+    status = jnp.select(
+        [
+            ~(jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))),
+            stop & (steps == 0),
+            stop | ~stuck,
+            jnp.all(gradient == 0),
+        ],
+        [Status.NOT_FINITE, Status.STOPPED_BEFORE_FIRST_STEP, Status.OK, Status.ZERO_GRADIENT],
+        Status.STEP_WITHOUT_EFFECT,
+    ).astype(jnp.int32)
+    moving = (status == Status.OK) & ~stop
+    result = Perturbation(
+        perturbed=jnp.where(moving, there, here),
+        steps=steps + moving,
+        first_loss=jnp.where(steps == 0, value, walk.result.first_loss),
+        last_loss=value,
+        status=status,
+    )
+    return walk._replace(result=result, moving=moving, optimizer_state=state)
+
+
+def _transformation(optimizer: Optimizer, rules: Rules) -> optax.GradientTransformation:
+    return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rules.step_size)
+
+
+def rules_from(**options: Any) -> Rules:
+    """Rules with the defaults of `perturb` for what is not given."""
+    return Rules(**{name: options.pop(name, _DEFAULTS[name]) for name in Rules._fields}, **options)
+
+
+_DEFAULTS = {name: p.default for name, p in inspect.signature(perturb).parameters.items()}
