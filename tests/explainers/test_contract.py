@@ -21,7 +21,7 @@ QUICK = {
 }
 CLASS_ROWS = [name for name, row in EXPLAINERS.items() if row.of_class is not None]
 PAIR_ROWS = [name for name, row in EXPLAINERS.items() if row.of_pair is not None]
-# Rows whose passes are counted: the four CAMs differ in a weighting of arrays only, and a probed network is an NNX module.
+# Passes are counted once for the four CAMs, which differ in a weighting of arrays; a probed network is an NNX module.
 COUNTED_ROWS = [
     name
     for name, row in EXPLAINERS.items()
