@@ -68,7 +68,7 @@ def first(order, percent):
     return mask.reshape(order.shape)
 
 
-def filled(image, missing, key=KEY, noise=0.0, scale=(1.0, 1.0, 1.0), tolerance=1e-6, max_iterations=100):
+def filled(image, missing, key=KEY, noise=0.0, scale=(1.0, 1.0, 1.0), tolerance=3e-6, max_iterations=100):
     """`impute` with one signature, so that it compiles once a shape."""
     return impute(
         jnp.asarray(image),
@@ -269,7 +269,7 @@ def test_a_tighter_tolerance_comes_closer():
     expected = direct(image, missing)
     distances = [
         np.abs(np.asarray(filled(image, missing, tolerance=tolerance).imputed) - expected).max()
-        for tolerance in (1e-1, 1e-3, 1e-6)
+        for tolerance in (1e-1, 1e-3, 3e-6)
     ]
     assert distances[0] > 10 * distances[1] > 100 * distances[2]
 
