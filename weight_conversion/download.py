@@ -75,7 +75,10 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
                 done += len(chunk)
                 report(done, total)
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise DownloadError(f"{address}: {error}; nothing was installed.") from error
+        raise DownloadError(
+            f"{address}: {error}; nothing was installed. Check the connection, or fetch the file by hand and run "
+            f"`fame convert`."
+        ) from error
     if total and done != total:
         raise DownloadError(
             f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed."

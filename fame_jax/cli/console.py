@@ -39,11 +39,16 @@ class InputError(ValueError):
     """Bad input, in words that say what was wrong, what was expected and what to do."""
 
 
+def readable(text: str) -> str:
+    """Without the bytes of file names that are no text."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def at_least(least: int, **options: int) -> None:
-    """Refuses options below a value, by the names they have on the command line."""
+    """Refuses options below a value, or beyond 32 bits, by the names they have on the command line."""
     for name, value in options.items():
-        if value < least:
-            raise InputError(f"--{name.replace('_', '-')} {value}: expected {least} or more.")
+        if not least <= value < 2**31 - 1:
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number from {least} to {2**31 - 2}.")
 
 
 def positive(**options: float) -> None:
@@ -54,9 +59,13 @@ def positive(**options: float) -> None:
 
 
 def say(text: str) -> None:
-    """One line on standard output, above a progress bar if there is one."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    """One line on standard output, above a progress bar if there is one; if nobody reads it, the work goes on."""
+    try:
+        tqdm.write(readable(text), file=sys.stdout)
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        # The reader (head, less) has gone, the disk behind it is full, or there never was one.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stands in for standard output until the end.
 
 
 def switch_on(precision: str) -> None:
@@ -67,8 +76,9 @@ def switch_on(precision: str) -> None:
 
 def say_error(error: BaseException | str) -> None:
     """One line on standard error."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    tqdm.write(f"fame: {text}", file=sys.stderr)
+    text = readable(" ".join(str(error).split()) or type(error).__name__)
+    if sys.stderr is not None:
+        tqdm.write(f"fame: {text}", file=sys.stderr)
 
 
 def run(arguments: list[str]) -> int:
@@ -133,8 +143,8 @@ def _overview() -> str:
 def _number(texts: list[str]) -> float:
     try:
         return float(Fraction(texts[0]))
-    except ZeroDivisionError as error:
-        raise ValueError("division by zero") from error
+    except ArithmeticError as error:
+        raise ValueError(f"{texts[0]} is no finite number") from error
 
 
 Number = Annotated[

@@ -8,7 +8,7 @@ import tyro
 
 from fame_jax import models
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, at_least, positive, switch_on
+from fame_jax.cli.console import InputError, Number, at_least, positive, say, switch_on
 from fame_jax.cli.photographs import Photographs, Settings
 from fame_jax.data.classes import class_names, resolve_class
 from fame_jax.data.images import sample_path
@@ -55,7 +55,7 @@ class Explain:
     def __call__(self) -> int:
         """Runs the command; returns 2 if a photograph could not be explained, else 0."""
         methods = _methods(self.method)
-        at_least(0, iterations=self.iterations)
+        at_least(0, iterations=self.iterations, seed=self.seed)
         positive(step_size=self.step_size, sigma=self.sigma)
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
@@ -83,8 +83,8 @@ class Explain:
                 job.explain(method)
             job.compare(methods)
         finally:
-            output.write_json(self.out / "manifest.json", self._manifest(job, methods, settings))
-        print(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
+            output.write_manifest(self.out, self._manifest(job, methods, settings))
+        say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
         return 2 if job.failed else 0
 
     def _manifest(self, job: Photographs, methods: list[str], settings: Settings) -> dict[str, object]:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,20 +25,26 @@ def output_folder(path: pathlib.Path) -> pathlib.Path:
     Raises:
         OSError: naming the folder.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path):
-        return path
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise OSError(
+            f"--out {path}: results cannot be written there ({error.strerror}); choose another folder."
+        ) from error
 
 
 def distinct_stems(paths: Iterable[pathlib.Path]) -> list[str]:
-    """One name for each path: its stem, or with a number where stems are the same."""
+    """One name for each path: its stem, or with a number where stems are the same; short enough for an ending."""
     stems: list[str] = []
     taken: set[str] = set()
     for path in paths:
-        stem, n = path.stem, 1
+        whole = path.stem.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")
+        stem, n = whole, 1
         while stem.casefold() in taken:
             n += 1
-            stem = f"{path.stem}-{n}"
+            stem = f"{whole}-{n}"
         taken.add(stem.casefold())
         stems.append(stem)
     return stems
@@ -45,7 +52,7 @@ def distinct_stems(paths: Iterable[pathlib.Path]) -> list[str]:
 
 def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
     """Writes a file beside its place and moves it there, so that a crash leaves the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing.")
     try:
         with os.fdopen(handle, "wb") as file:
             fill(file)
@@ -64,8 +71,10 @@ def write_arrays(path: pathlib.Path, **arrays: Any) -> None:
 
 
 def write_figure(path: pathlib.Path, figure: Figure) -> None:
-    """A PNG."""
-    write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    """A PNG; letters that Matplotlib's font lacks are drawn as boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        write(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -81,6 +90,16 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 def number(value: Any) -> float | None:
     """A number for JSON, which has neither NaN nor infinity."""
     return float(value) if np.isfinite(value) else None
+
+
+def write_manifest(folder: pathlib.Path, content: Any) -> None:
+    """`manifest.json`; that of an earlier run into the same folder becomes `manifest-1.json`, `-2` and so on."""
+    path, n = folder / "manifest.json", 1
+    if path.exists():
+        while (kept := folder / f"manifest-{n}.json").exists():
+            n += 1
+        path.rename(kept)
+    write_json(path, content)
 
 
 def sha256(path: pathlib.Path) -> str:

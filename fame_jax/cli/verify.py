@@ -13,7 +13,17 @@ import tyro
 from fame_jax import models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, say_error, switch_on
+from fame_jax.cli.console import (
+    InputError,
+    Number,
+    at_least,
+    positive,
+    progress_bar,
+    readable,
+    say,
+    say_error,
+    switch_on,
+)
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.core import attribution, split_options
 from fame_jax.data.faces import FaceCrop, load_face, sample_face, sunglasses
@@ -78,14 +88,14 @@ class Verify:
         images = [jnp.asarray(crop.image, dtype) for crop in (probe, gallery)]
         score = float(_cosine(network, *images))
         decision = threshold.decision(score)
-        print(f"similarity {score:.3f}, {threshold.words}: {decision}")
+        say(f"similarity {score:.3f}, {threshold.words}: {decision}")
         start = time.perf_counter()
         maps, walks = (
             self._walked(network, images) if method == "fame" else self._mapped(method, network, images, threshold)
         )
         seconds = time.perf_counter() - start
         for name in RUNS:
-            print(f"{name.replace('_', ' ')}: {walks[name]['status']}" + _losses(walks[name]))
+            say(f"{name.replace('_', ' ')}: {walks[name]['status']}" + _losses(walks[name]))
         faces = {"probe": np.asarray(images[0], np.float32), "gallery": np.asarray(images[1], np.float32)}
         output.write_arrays(
             folder / f"{stem}.{method}.npz",
@@ -98,15 +108,15 @@ class Verify:
         output.write_figure(
             folder / f"{stem}.{method}.png", plots.pair(faces["probe"], faces["gallery"], maps, title=title)
         )
-        output.write_json(
-            folder / "manifest.json",
+        output.write_manifest(
+            folder,
             self._manifest(method, (probe, gallery), score, threshold, decision, walks, seconds),
         )
-        print(f"{seconds:.1f} s; wrote {folder / f'{stem}.{method}.png'} and .npz")
+        say(f"{seconds:.1f} s; wrote {folder / f'{stem}.{method}.png'} and .npz")
         return 0
 
     def _check(self) -> str:
-        at_least(0, iterations=self.iterations)
+        at_least(0, iterations=self.iterations, seed=self.seed)
         positive(step_size=self.step_size, sigma=self.sigma)
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise InputError(f"--threshold {self.threshold}: expected a cosine, from -1 to 1.")
@@ -137,7 +147,7 @@ class Verify:
         for path, crop in zip(self.faces, (probe, gallery), strict=True):
             if crop.note:
                 say_error(f"{path}: {crop.note}")
-        return (probe, gallery), f"{self.faces[0].stem}-{self.faces[1].stem}"
+        return (probe, gallery), "-".join(output.distinct_stems([face])[0][:100] for face in self.faces)
 
     def _walked(self, network: Any, images: list[jax.Array]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """FAME: four walks in one batch."""
@@ -184,7 +194,7 @@ class Verify:
         paths = self.faces or (None, None)
         inputs = [
             {
-                "path": None if path is None else str(path),
+                "path": None if path is None else readable(str(path)),
                 "sha256": None if path is None else output.sha256(path),
                 "note": c.note,
             }

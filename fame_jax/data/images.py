@@ -129,12 +129,15 @@ def _unit(pixels: Num[np.ndarray, "height width 3"]) -> Pixels:
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
+    path = pathlib.Path(path)
     try:
-        return pathlib.Path(path).read_bytes()
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except IsADirectoryError:
-        reason = "it is a folder, not a picture"
+        # A device or a pipe would be read without end.
+        if path.is_file():
+            return path.read_bytes()
+        if not path.exists():
+            reason = "there is no such file"
+        else:
+            reason = "it is a folder, not a picture" if path.is_dir() else "it is no regular file"
     except (OSError, ValueError) as error:
         reason = f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
     raise ImageError(f"{path}: {reason}")

@@ -73,8 +73,9 @@ def _restored(name: str, folder: pathlib.Path) -> Any:
     about = checkpoint.about(folder)
     if about["network"] != name:
         raise checkpoint.CheckpointError(f"{folder}: holds the weights of {about['network']}, expected {name}.")
+    values = checkpoint.restore(folder)
     try:
-        network = checkpoint.with_weights(abstract(name), checkpoint.restore(folder))
+        network = checkpoint.with_weights(abstract(name), values)
     except checkpoint.CheckpointError as error:
         raise checkpoint.CheckpointError(f"{folder}: {error}") from error
     return jax.tree.map(jax.numpy.asarray, network)

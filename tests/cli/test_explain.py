@@ -1,3 +1,6 @@
+import os
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -80,6 +83,8 @@ def test_a_part_of_a_name_and_two_methods(fame, photographs, tmp_path):
         (["--method", "gradcam"], "grad_cam"),
         (["--method", "fggb"], "pairs of faces"),
         (["--iterations", "-1"], "--iterations -1"),
+        (["--iterations", "2147483648"], "--iterations 2147483648"),
+        (["--seed", "99999999999999999999"], "--seed"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--step-size", "0"], "--step-size 0"),
     ],
@@ -122,3 +127,25 @@ def test_unknown_command_and_help(fame):
     assert overview.code == 0
     assert "fame explain" in overview.out
     assert fame("--version").out.startswith("fame ")
+
+
+def test_pipes_and_devices_are_refused_and_long_and_odd_names_are_written(fame, photographs, tmp_path):
+    out = tmp_path / "results"
+    os.mkfifo(photographs / "pipe.jpg")
+    long = photographs / f"{'x' * 245}.png"
+    odd = pathlib.Path(os.fsdecode(os.fsencode(photographs) + b"/caf\xe9.png"))
+    for copy in (long, odd):
+        copy.write_bytes((photographs / "photo.png").read_bytes())
+    ended = fame("explain", photographs / "pipe.jpg", "/dev/zero", long, odd, "--method", "random", "--out", out)
+    assert ended.code == 2
+    assert ended.err.count("no regular file") == 2
+    assert "2 explained, 2 failed" in ended.out
+    assert len(list(out.glob("*.png"))) == 2
+
+
+def test_the_manifest_of_an_earlier_run_is_kept(fame, photographs, tmp_path):
+    out = tmp_path / "results"
+    for name in ("notes.txt", "cut short.png"):
+        fame("explain", photographs / name, "--out", out)
+    assert "cut short" in manifest(out)["inputs"][0]["path"]
+    assert "notes.txt" in (out / "manifest-1.json").read_text()
