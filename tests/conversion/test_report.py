@@ -24,6 +24,7 @@ def parities(text: str) -> dict[str, list[float]]:
 
 
 @pytest.mark.usefixtures("torchvision")
+@pytest.mark.slow
 def test_the_report_of_the_real_mobilenet_v2_is_evidence(tmp_path, shared_data, capsys, monkeypatch):
     monkeypatch.setattr(report, "entry", lambda name: dataclasses.replace(entry(name), size=64))
     path = shared_data / "weights" / "mobilenet_v2-b0353104.pth"

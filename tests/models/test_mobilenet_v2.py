@@ -15,6 +15,9 @@ from tests.reference import twins  # noqa: E402
 
 EGYPTIAN_CAT = 285
 
+# One process for all of them: they share walks of a minute in PyTorch.
+pytestmark = pytest.mark.xdist_group("mobilenet_v2")
+
 
 @pytest.fixture(scope="module")
 def cat():
@@ -93,27 +96,31 @@ def test_first_steps_in_float32_are_torchs(cat, module, steps, grey_levels):
     assert difference < grey_levels
 
 
-def assert_float64_walks_agree(cat, module, steps):
+@pytest.fixture(scope="module")
+def hundred_steps_of_torch64(cat, module):
+    return walked_in_torch(module, cat, 100, torch.float64)
+
+
+def assert_float64_walks_agree(cat, expected, steps):
     with jax.enable_x64(True):
         found = walked(cat, steps, "float64")
-        expected = walked_in_torch(module, cat, steps, torch.float64)
         np.testing.assert_allclose(found, expected, atol=1e-6)
         np.testing.assert_allclose(map_of(cat, found), map_of(cat, expected), atol=1e-6)
 
 
-def test_hundred_steps_in_float64_are_torchs_elementwise(cat, module):
-    assert_float64_walks_agree(cat, module, 100)
+def test_hundred_steps_in_float64_are_torchs_elementwise(cat, hundred_steps_of_torch64):
+    assert_float64_walks_agree(cat, hundred_steps_of_torch64, 100)
 
 
 @pytest.mark.slow
 def test_five_hundred_steps_in_float64_are_torchs_elementwise(cat, module):
-    assert_float64_walks_agree(cat, module, 500)
+    assert_float64_walks_agree(cat, walked_in_torch(module, cat, 500, torch.float64), 500)
 
 
-def test_float32_map_is_no_farther_from_torchs_than_that_is_from_its_float64_map(cat, module):
+def test_float32_map_is_no_farther_from_torchs_than_that_is_from_its_float64_map(cat, module, hundred_steps_of_torch64):
     """The noise floor: iterated ReLU gradients amplify rounding, for PyTorch as for us."""
     ours = map_of(cat, walked(cat, 100, "float32"))
     torch32 = map_of(cat, walked_in_torch(module, cat, 100, torch.float32))
     with jax.enable_x64(True):
-        torch64 = map_of(cat, walked_in_torch(module, cat, 100, torch.float64))
+        torch64 = map_of(cat, hundred_steps_of_torch64)
     assert correlation(ours, torch32) >= correlation(torch32, torch64) - 0.02
