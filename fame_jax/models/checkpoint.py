@@ -92,6 +92,9 @@ def save(
         values = {key: np.asarray(value, dtype) for key, value in values.items()}
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / _WEIGHTS, values, force=True)
+    # Orbax writes the folder's path into this file, and reads only that the file is there.
+    if (note := folder / _WEIGHTS / "commit_success.txt").exists():
+        note.write_text("Checkpoint commit was successful\n")
     stored = sorted({str(np.asarray(value).dtype) for value in values.values()})
     about = About(
         format=FORMAT,
