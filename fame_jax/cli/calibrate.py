@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import models
-from fame_jax.cli import output
+from fame_jax import files, models
 from fame_jax.cli.console import InputError, progress_bar, say_error
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.faces import FaceError, load_face
@@ -69,9 +68,9 @@ class Calibrate:
             "false_match_rate": float(point.false_match_rate),
             "false_non_match_rate": float(point.false_non_match_rate),
             "source": self.pairs.name,
-            "source_sha256": output.sha256(self.pairs),
+            "source_sha256": files.sha256(self.pairs),
         }
-        output.write_json(file, record)
+        files.write_json(file, record)
         print(
             f"threshold {point.threshold:.4f} by {self.rule} on {len(kept)} pairs ({int(genuine.sum())} genuine): "
             f"false match rate {point.false_match_rate:.2%}, false non-match rate {point.false_non_match_rate:.2%}"

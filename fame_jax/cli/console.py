@@ -20,6 +20,16 @@ COMMANDS = {
     "explain": ("fame_jax.cli.explain", "Explain", "Explain photographs: which pixels would have to change?"),
     "verify": ("fame_jax.cli.verify", "Verify", "Compare two faces: why do they match, or not?"),
     "locations": ("fame_jax.cli.locations", "Locations", "Explain every location of a network's feature map."),
+    "check": (
+        "fame_jax.cli.check",
+        "Check",
+        "Read a data set and report what is missing or damaged.",
+    ),
+    "run": ("fame_jax.cli.run", "Run", "Explain a whole data set into a resumable store of maps."),
+    "score": ("fame_jax.cli.score", "Score", "Measure finished runs by metrics, with intervals."),
+    "table": ("fame_jax.cli.table", "Table", "Print a table of the paper beside what was measured."),
+    "report": ("fame_jax.cli.report", "Report", "Show runs or photographs as one HTML file."),
+    "bench": ("fame_jax.cli.bench", "Bench", "Time steps, photographs and compilation on this machine."),
     "calibrate": (
         "fame_jax.cli.calibrate",
         "Calibrate",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fame_jax import models
+from fame_jax import files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, Number, at_least, positive, say, switch_on
 from fame_jax.cli.photographs import Photographs, Settings
@@ -95,7 +95,7 @@ class Explain:
             "network": self.model,
             "weights_sha256": models.weights_hash(self.model, self.weights),
             "options": {"target": self.target, **vars(settings)},
-            **output.environment(),
+            **files.environment(),
             "inputs": job.done + job.failed,
         }
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import models, plots
+from fame_jax import files, models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, switch_on
@@ -75,15 +75,15 @@ class Locations:
         stem = f"{path.stem}.locations"
         output.write_arrays(folder / f"{stem}.npz", image=pixels, attribution=maps, rows=rows, **walks)
         output.write_figure(folder / f"{stem}.png", plots.location_sheet(pixels, maps, rows=rows, grid_rows=grid[0]))
-        output.write_json(
+        files.write_json(
             folder / f"{stem}.json",
             {
                 "command": "locations",
                 "network": self.model,
                 "weights_sha256": models.weights_hash(self.model, self.weights),
                 "options": {n: getattr(self, n) for n in ("rows", "iterations", "step_size", "sigma", "precision")},
-                **output.environment(),
-                "inputs": [{"path": str(path), "sha256": output.sha256(path)}],
+                **files.environment(),
+                "inputs": [{"path": str(path), "sha256": files.sha256(path)}],
                 "feature_map": list(grid),
                 "statuses": _counts(walks["status"]),
                 "seconds": round(seconds, 3),

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fame_jax import models, plots
+from fame_jax import files, models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import progress_bar, readable, say, say_error
@@ -193,16 +193,16 @@ class Photographs:
         self.done.append(
             {
                 "path": readable(str(photo.path)),
-                "sha256": output.sha256(photo.path),
+                "sha256": files.sha256(photo.path),
                 "method": method,
                 "result": result,
                 "predicted": photo.predicted,
                 "predicted_name": names[photo.predicted],
-                "probability": output.number(photo.probability),
+                "probability": files.number(photo.probability),
                 "target": photo.target,
                 "target_name": names[photo.target],
-                "first_loss": output.number(outcome.first_loss),
-                "last_loss": output.number(outcome.last_loss),
+                "first_loss": files.number(outcome.first_loss),
+                "last_loss": files.number(outcome.last_loss),
                 "steps": outcome.steps,
                 "status": outcome.status,
                 "seconds": round(outcome.seconds, 3),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import models, plots
+from fame_jax import files, models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import (
@@ -164,8 +164,8 @@ class Verify:
                 walks[RUNS[index]] = {
                     "status": Status(int(walk.status)).message,
                     "steps": int(walk.steps),
-                    "first_loss": output.number(walk.first_loss),
-                    "last_loss": output.number(walk.last_loss),
+                    "first_loss": files.number(walk.first_loss),
+                    "last_loss": files.number(walk.last_loss),
                 }
         return {name: maps[name] for name in RUNS}, walks
 
@@ -195,7 +195,7 @@ class Verify:
         inputs = [
             {
                 "path": None if path is None else readable(str(path)),
-                "sha256": None if path is None else output.sha256(path),
+                "sha256": None if path is None else files.sha256(path),
                 "note": c.note,
             }
             for path, c in zip(paths, crops, strict=True)
@@ -206,7 +206,7 @@ class Verify:
             "network": self.model,
             "weights_sha256": models.weights_hash(self.model, self.weights),
             "options": {name: getattr(self, name) for name in kept},
-            **output.environment(),
+            **files.environment(),
             "inputs": inputs,
             "similarity": score,
             "threshold": threshold.value if threshold.known else None,
