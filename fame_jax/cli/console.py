@@ -12,6 +12,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
+from fame_jax.cli import interrupts
 from fame_jax.models.load import home
 
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
@@ -108,7 +109,8 @@ def run(arguments: list[str]) -> int:
     module, command, _ = COMMANDS[name]
     try:
         _keep_compiled_programs()
-        return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
+        with interrupts.remembered():
+            return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         return 130
@@ -177,5 +179,13 @@ def _fraction(value: float) -> str:
 @contextlib.contextmanager
 def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
     """A bar with the time left, on standard error, for anything that takes over two seconds."""
-    with tqdm(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
+    with _Bar(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
         yield bar
+
+
+class _Bar(tqdm):
+    """A bar at which a Ctrl-C takes effect even if it was lost on the way."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        interrupts.raise_if_seen()
+        return super().update(n)
