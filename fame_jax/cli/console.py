@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib
+import io
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Annotated
 
@@ -110,7 +112,7 @@ def run(arguments: list[str]) -> int:
     try:
         _keep_compiled_programs()
         with interrupts.remembered():
-            return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
+            return _parsed(getattr(importlib.import_module(module), command), rest, name)()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         return 130
@@ -124,6 +126,27 @@ def run(arguments: list[str]) -> int:
             raise
         say_error(error)
         return 2
+
+
+def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], name: str) -> Callable[[], int]:
+    """The command with its options; what the parser says of bad ones, in a box, becomes one line."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(command, args=arguments, prog=f"fame {name}")
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        said, _, more = _without_frame(box.getvalue()).partition("\n---\n")
+        near = re.findall(r"Arguments similar to (\S+):\s+(--\S+)", more)
+        hints = "".join(f" Did you mean {option} for {given}?" for given, option in near)
+        raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hints} See fame {name} --help.") from None
+
+
+def _without_frame(box: str) -> str:
+    """The text of a box, with `---` for its rules and without its title."""
+    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()[1:]]
+    return "\n".join("---" if set(line) == {"─"} else line for line in lines)
 
 
 def _keep_compiled_programs() -> None:
