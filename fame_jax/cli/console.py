@@ -144,9 +144,9 @@ def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], nam
 
 
 def _without_frame(box: str) -> str:
-    """The text of a box, with `---` for its rules and without its title."""
-    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()[1:]]
-    return "\n".join("---" if set(line) == {"─"} else line for line in lines)
+    """The text of a box, drawn with lines or in ASCII, with `---` for its rules and without its title."""
+    lines = [line.strip("│╭╰╮╯|+ ") for line in box.splitlines()[1:]]
+    return "\n".join("---" if set(line) in ({"─"}, {"-"}) else line for line in lines)
 
 
 def _keep_compiled_programs() -> None:
@@ -209,6 +209,6 @@ def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
 class _Bar(tqdm):
     """A bar at which a Ctrl-C takes effect even if it was lost on the way."""
 
-    def update(self, n: float | None = 1) -> bool | None:
+    def update(self, n: float | int | None = 1) -> bool | None:
         interrupts.raise_if_seen()
         return super().update(n)

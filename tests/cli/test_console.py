@@ -19,5 +19,6 @@ def test_what_the_parser_refuses_is_said_in_one_line(fame, arguments, words):
     assert ended.code == 2
     assert ended.err.count("\n") == 1
     assert words in ended.err
+    assert "---" not in ended.err
     assert f"See fame {arguments[0]} --help." in ended.err
     assert not ended.out
