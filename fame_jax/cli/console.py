@@ -137,16 +137,20 @@ def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], nam
     except SystemExit as stop:
         if not stop.code:
             raise
-        said, _, more = _without_frame(box.getvalue()).partition("\n---\n")
-        near = re.findall(r"Arguments similar to (\S+):\s+(--\S+)", more)
-        hints = "".join(f" Did you mean {option} for {given}?" for given, option in near)
-        raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hints} See fame {name} --help.") from None
+        said, *more = _sections(box.getvalue())
+        near = [option for text in more if text.startswith(_SIMILAR) for option in re.findall(r"(?m)^--\S+", text)]
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hint} See fame {name} --help.") from None
 
 
-def _without_frame(box: str) -> str:
-    """The text of a box, drawn with lines or in ASCII, with `---` for its rules and without its title."""
-    lines = [line.strip("│╭╰╮╯|+ ") for line in box.splitlines()[1:]]
-    return "\n".join("---" if set(line) in ({"─"}, {"-"}) else line for line in lines)
+_SIMILAR = ("Perhaps you meant", "Arguments similar to")
+
+
+def _sections(box: str) -> list[str]:
+    """The texts between the rules of a box, drawn with lines or with nothing but hyphens, without its title."""
+    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()[1:]]
+    text = "\n".join("\0" if line and not line.strip("─-") else line for line in lines)
+    return [section for part in text.split("\0") if (section := part.strip())]
 
 
 def _keep_compiled_programs() -> None:

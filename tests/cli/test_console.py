@@ -7,7 +7,7 @@ import pytest
     ("arguments", "words"),
     [
         (("explain", "--iterations", "many"), "--iterations"),
-        (("explain", "--iteration", "3"), "Did you mean --iterations for --iteration?"),
+        (("explain", "--iteration", "3"), "Did you mean --iterations?"),
         (("explain", "--preset", "papre"), "Expected one of ('paper', 'official')"),
         (("explain", "--step-size", "1/0"), "1/0 is no finite number"),
         (("convert",), "The publisher's file"),
