@@ -6,6 +6,7 @@ grow with the number of images, and the program is compiled once.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -101,3 +102,41 @@ def _advanced(loss: Loss, optimizer: Optimizer, rules: Rules, shared: tuple[Any,
         return walk if rules.stop_change is None else compare(image, rules, walk)
 
     return slots._replace(walks=jax.vmap(one)(slots.images, slots.args, slots.walks))
+
+
+def map_many(
+    function: Callable[..., Any],
+    examples: Iterable[tuple[Any, tuple[Any, ...]]],
+    *shared: Any,
+    batch_size: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """A function of one example over a stream of examples, in batches of one size, so that it is compiled once.
+
+    Args:
+        function: `function(image, *shared, *args) -> pytree of arrays`, static.
+        examples: image `[H, W, C]` (any pytree of arrays will do) and the tuple of its own arguments; all of one shape.
+        *shared: arguments common to all examples: the network.
+        batch_size: number of examples in a batch; the last batch is padded, and the padding is never seen.
+        mesh: devices to use.
+        progress: called with the number of examples finished since the last call.
+
+    Yields:
+        Index of the example and its result as NumPy arrays, in the order of the examples.
+    """
+    queue = enumerate(examples)
+    size = batch_size or 4
+    while members := list(itertools.islice(queue, size)):
+        padded = [example for _, example in members] + [members[-1][1]] * (size - len(members))
+        stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *padded)
+        results = jax.device_get(_mapped(function, shared, *stacked))
+        for row, (index, _) in enumerate(members):
+            yield index, jax.tree.map(lambda x, row=row: x[row], results)
+        if progress is not None:
+            progress(len(members))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mapped(function: Callable[..., Any], shared: tuple[Any, ...], images: Any, args: tuple[Any, ...]) -> Any:
+    return jax.vmap(lambda image, args: function(image, *shared, *args))(images, args)

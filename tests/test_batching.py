@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fame_jax import class_logit, perturb
-from fame_jax.batching import perturb_many
+from fame_jax.batching import map_many, perturb_many
 
 SIZE = 32
 
@@ -82,3 +82,12 @@ def test_no_images_give_no_results():
 def test_an_unknown_option_is_named():
     with pytest.raises(TypeError, match="stepsize"):
         list(perturb_many(class_logit, examples(1), network(), stepsize=1))
+
+
+def test_mapped_in_batches_is_the_function_of_one_example():
+    net, given = network(), examples(7)
+    found = list(map_many(class_logit, given, net, batch_size=3))
+    assert [index for index, _ in found] == list(range(7))
+    for index, value in found:
+        image, args = given[index]
+        np.testing.assert_allclose(value, class_logit(image, net, *args), rtol=1e-5)
