@@ -1,7 +1,7 @@
 """The AR face database: one neutral face compared with later, covered ones.
 
 Reference:
-    Martinez and Benavente, "The AR Face Database", 1998. Names and numbers of shots: bob.db.arface.
+    Martinez and Benavente, "The AR Face Database", 1998. Names, shots and clients for evaluation: bob.db.arface.
 """
 
 import pathlib
@@ -18,6 +18,12 @@ SHOTS = {"neutral": (14,), "glass": (8, 21), "scarf": (11, 24)}
 
 GALLERY_SHOT = 1
 
+_MEN = (3, 12, 14, 17, 19, 20, 31, 32, 36, 39, 41, 43, 46, 47, 51, 55, 56, 58, 60, 61, 65, 67, 71, 74)
+_WOMEN = (2, 5, 8, 11, 15, 19, 21, 22, 25, 30, 32, 35, 39, 42, 45, 50, 53, 57, 60)
+
+CLIENTS = (*(f"m-{number:03}" for number in _MEN), *(f"w-{number:03}" for number in _WOMEN))
+"""The 43 clients for evaluation."""
+
 
 def read_arface(
     root: pathlib.Path,
@@ -33,8 +39,7 @@ def read_arface(
     Args:
         root: with files named like `m-001-05` (man or woman, client, shot) and any ending, in any sub-folder.
         protocol: `neutral` (the default), `glass` or `scarf`.
-        clients: list of the clients to evaluate, one a line, like `m-001`; all by default, which the published results
-            did not use.
+        clients: list of other clients to evaluate, one a line, like `m-001`; None for `CLIENTS`.
         seed: decides who else each probe is compared with.
         eyes: annotated eyes by path from the root; see `eyes.read_eyes`.
         allow_outside: accept links to files outside root.
@@ -43,7 +48,7 @@ def read_arface(
         Genuine records named like `m-001-14`, then impostors like `m-001-14 as w-020`.
 
     Raises:
-        DatasetError: if there is no such folder, list or protocol, or no photograph of the data set.
+        DatasetError: if there is no such folder, list or protocol.
     """
     existing_folder(root)
     chosen = protocol or "neutral"
@@ -51,18 +56,21 @@ def read_arface(
         raise DatasetError(f"ARface has no protocol {protocol!r}; expected one of {', '.join(SHOTS)}.")
     problems: list[Problem] = []
     shots = _shots(root, read_eyes(eyes, problems), problems, allow_outside)
-    names = sorted({name[:-3] for name in shots}) if clients is None else each_line(clients, _client, problems)
-    if not names:
-        raise DatasetError(f"{root}: no photographs named like m-001-05.jpg are in it.")
-    galleries, genuine, persons = {}, [], []
+    names = CLIENTS if clients is None else each_line(clients, _client, problems)
+    galleries, genuine, persons, absent = {}, [], [], []
     for client in dict.fromkeys(names):
         wanted = [f"{client}-{shot:02}" for shot in (GALLERY_SHOT, *SHOTS[chosen])]
+        found = [name for name in wanted if name in shots]
+        if not found:
+            absent.append(client)
+            continue
         problems += [Problem(name, "there is no such photograph") for name in wanted if name not in shots]
         if wanted[0] in shots:
             galleries[client] = shots[wanted[0]]
-            found = [name for name in wanted[1:] if name in shots]
-            genuine += [PairRecord(name, shots[name], galleries[client], True) for name in found]
-            persons += [client] * len(found)
+            genuine += [PairRecord(name, shots[name], galleries[client], True) for name in found[1:]]
+            persons += [client] * len(found[1:])
+    if absent:
+        problems.append(Problem(str(root), f"no photographs of {len(absent)} clients: {', '.join(absent)}"))
     records = with_impostors(genuine, galleries, persons, seed)
     return dataset_of(f"arface {chosen}", "pair", records, problems)
 

@@ -4,7 +4,7 @@ import math
 import os
 import pathlib
 
-from fame_jax.data.lists import LineError, each_row
+from fame_jax.data.lists import LineError, each_line, each_row
 from fame_jax.data.records import Picture, Point, Problem
 
 COLUMNS = ("reye_x", "reye_y", "leye_x", "leye_y")
@@ -24,18 +24,26 @@ class Eyes:
 
 
 def read_eyes(path: pathlib.Path | None, problems: list[Problem]) -> Eyes:
-    """Eyes of a CSV file with the columns PATH, reye_x, reye_y, leye_x, leye_y; other columns do not matter.
+    """Eyes of a CSV file, or of a folder of `.pos` files.
 
     Args:
-        path: the list, for instance one of Bob's protocols; None for no eyes.
-        problems: gets one for each damaged line.
+        path: a list with the columns PATH, reye_x, reye_y, leye_x, leye_y, such as one of Bob's, whatever else it has;
+            or a folder that mirrors the pictures', whose files `NAME.pos` hold these four numbers, as Bob distributes
+            the eyes of ARface. None for no eyes.
+        problems: gets one for each damaged line or file.
 
     Raises:
-        DatasetError: if there is no such list.
+        DatasetError: if there is neither.
     """
     if path is None:
         return Eyes({})
-    rows = each_row(path, ("PATH", *COLUMNS), lambda row: (_key(row["PATH"]), eyes_of(row)), problems)
+    if path.is_dir():
+        files = sorted(path.rglob("*.pos"))
+        rows = [
+            (_key(file.relative_to(path).as_posix()), eyes) for file in files for eyes in _positions(file, problems)
+        ]
+    else:
+        rows = each_row(path, ("PATH", *COLUMNS), lambda row: (_key(row["PATH"]), eyes_of(row)), problems)
     return Eyes({name: eyes for name, eyes in rows if eyes is not None})
 
 
@@ -59,3 +67,15 @@ def eyes_of(row: dict[str, str]) -> tuple[Point, Point] | None:
 
 def _key(text: str) -> str:
     return os.path.splitext(text)[0]
+
+
+def _positions(path: pathlib.Path, problems: list[Problem]) -> list[tuple[Point, Point] | None]:
+    """The eyes of the first line of a file, if they are any."""
+
+    def parse(line: str) -> tuple[Point, Point] | None:
+        words = line.split()
+        if len(words) != len(COLUMNS):
+            raise LineError(f"it has {len(words)} words, expected four numbers")
+        return eyes_of(dict(zip(COLUMNS, words, strict=True)))
+
+    return each_line(path, parse, problems)[:1]

@@ -122,8 +122,8 @@ def cfp(root: pathlib.Path, subjects: int = 3, folds: int = 10) -> Copy:
     return Copy(root, single | {kind: balanced(folds * subjects) for kind in ("FF", "FP")})
 
 
-def arface(root: pathlib.Path, clients: Sequence[str] = ("m-001", "m-002", "w-001")) -> Copy:
-    """ARface with the shots of the protocols, and `clients.txt`."""
+def arface(root: pathlib.Path, clients: Sequence[str] = ("m-003", "m-012", "w-002")) -> Copy:
+    """ARface with the shots of the protocols, and `clients.txt`; without it, the reader names the clients that lack."""
     covers = {1: "", 8: "glass", 11: "scarf", 14: "", 21: "glass", 24: "scarf"}
     for person, client in enumerate(clients):
         for shot, cover in covers.items():

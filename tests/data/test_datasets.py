@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from fame_jax.data import arface
 from fame_jax.data.datasets import DATASETS, read, reader
 from fame_jax.data.records import ClassRecord, DatasetError, PairRecord, as_json, counts, from_json, pictures_of
 from tests.data import synthetic
@@ -37,7 +38,7 @@ def test_every_data_set_has_a_copy():
 def test_copy_is_read_whole(copies, name, protocol):
     copy = copies[name]
     dataset = read(name, copy.root, protocol, expected=copy.expected[protocol])
-    assert len(dataset.problems) == (1 if name == "scface" else 0), dataset.problems
+    assert len(dataset.problems) == (1 if name in ("arface", "scface") else 0), dataset.problems
     assert {key: counts(dataset)[key] for key in copy.expected[protocol]} == copy.expected[protocol]
     assert dataset.task == DATASETS[name].task
     names = [record.name for record in dataset.records]
@@ -82,6 +83,13 @@ def test_each_probe_has_one_impostor_that_a_seed_decides(copies):
 
     assert len({record.probe.path for record in impostors(0)}) == 15
     assert impostors(0) == impostors(0) != impostors(1)
+
+
+def test_clients_of_arface_are_those_of_bob_or_of_a_list(copies):
+    assert len(arface.CLIENTS) == 43
+    root = copies["arface"].root
+    assert "m-014" in read("arface", root, expected={}).problems[0].reason
+    assert not read("arface", root, expected={}, clients=root / "clients.txt").problems
 
 
 def test_first_of_a_line_of_cfp_is_the_gallery(copies):
@@ -137,6 +145,17 @@ def test_eyes_come_from_any_list(tmp_path):
     assert records[0].gallery.eyes is None
 
 
+def test_eyes_come_from_a_folder_of_positions(tmp_path):
+    root = synthetic.arface(tmp_path / "faces").root
+    synthetic.write(tmp_path / "eyes/m-003-01.pos", ["10 20 30 20"])
+    synthetic.write(tmp_path / "eyes/m-003-14.pos", ["10 20 30"])
+    dataset = read("arface", root, expected={}, clients=root / "clients.txt", eyes=tmp_path / "eyes")
+    assert dataset.records[0].gallery.eyes == ((10, 20), (30, 20))
+    assert dataset.records[0].probe.eyes is None
+    (problem,) = dataset.problems
+    assert problem.where.endswith("m-003-14.pos, line 1")
+
+
 def test_missing_photograph_is_one_problem_by_name(tmp_path):
     root = synthetic.cfp(tmp_path).root
     (root / "Data/Images/002/frontal/01.jpg").unlink()
@@ -186,7 +205,7 @@ def test_missing_folder_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_empty_folder_is_named(tmp_path, name):
-    if name == "scface":
+    if name in ("arface", "scface"):
         dataset = read(name, tmp_path)
         assert not dataset.records
         assert "43 clients" in dataset.problems[0].reason
