@@ -15,7 +15,7 @@ from fame_jax.data.records import Dataset
 from fame_jax.experiments import processes
 from fame_jax.experiments.processes import Processes
 from fame_jax.experiments.run import prepared
-from fame_jax.experiments.settings import Settings, check_method, check_network
+from fame_jax.experiments.settings import Settings, check_method, check_network, plain_options
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
@@ -111,11 +111,11 @@ class Run:
                 repair=self.repair,
                 say=say_error,
             ) as job:
-                if job.pending and network is None:
-                    network = models.load(card.name, self.weights, precision=self.precision)
-                with progress_bar(job.total, job.unit, hide=not self.progress) as bar:
-                    bar.set_description(method)
-                    if job.pending:
+                if job.pending:
+                    if network is None:
+                        network = models.load(card.name, self.weights, precision=self.precision)
+                    with progress_bar(job.total, job.unit, hide=not self.progress) as bar:
+                        bar.set_description(method)
                         job.finish(network, bar.update)
                 failed |= _summary(job.store, us)
         return 2 if failed else 0
@@ -168,7 +168,7 @@ class Run:
 
     def _given(self, methods: list[str], dataset: Dataset) -> dict[str, Any]:
         """The options of `--option`, each of which some method must have."""
-        known = {name for method in methods for name in explainer(method).options(dataset.task)}
+        known = {name for method in methods for name in plain_options(method, dataset.task)}
         options = {}
         for text in self.option:
             name, equals, value = text.partition("=")

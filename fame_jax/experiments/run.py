@@ -28,7 +28,7 @@ from fame_jax.experiments.inputs import PictureError, geometry_of, image
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.maps import Input, Method
 from fame_jax.experiments.opening import Say, is_finished, opened, sha256s
-from fame_jax.experiments.processes import ALONE, Processes
+from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
 
@@ -57,7 +57,7 @@ def run(
         method: in `fame_jax.explainers.EXPLAINERS`.
         folder: of the run: new, empty, or holding this very run.
         settings: what else decides the numbers.
-        **how: `weights_sha256`, `processes`, `repair` and `say` of `prepared`, `progress` of `Job.finish`.
+        **how: `weights_sha256`, `processes`, `repair`, `patience` and `say` of `prepared`, `progress` of `Job.finish`.
 
     Returns:
         The run; `failures()` has a reason for every record that could not be explained.
@@ -82,6 +82,7 @@ def prepared(
     weights_sha256: str,
     processes: Processes = ALONE,
     repair: bool = False,
+    patience: int = PATIENCE,
     say: Say = lambda line: None,
 ) -> Iterator["Job"]:
     """Checks everything that can be checked before any long work, and holds the folder.
@@ -95,6 +96,7 @@ def prepared(
         weights_sha256: which weights the network has.
         processes: who else works at this run. Each needs the same arguments and sees the same folder.
         repair: also compute the blocks again that hold failed records, damaged files or pictures that have changed.
+        patience: seconds to wait for process 0 to lay out a new run.
         say: told, line by line, what a user should know.
 
     Raises:
@@ -109,7 +111,7 @@ def prepared(
     dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
     manifest = of_run.manifest(dataset, card, weights_sha256, method, settings)
     with locked(folder / f".lock-{processes.index}"):
-        store = opened(folder, manifest, dataset, processes, say)
+        store = opened(folder, manifest, dataset, processes, say, patience)
         pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
         yield Job(store, of_run.method_options(method, dataset.task, settings), pending, processes)
 
