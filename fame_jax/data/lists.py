@@ -144,10 +144,12 @@ def path_inside(
     if allow_outside:
         return path
     if pathlib.PurePath(text).is_absolute() or not path.is_relative_to(os.path.normpath(root)):
-        raise LineError(f"{text} leads out of {root}, which is refused; allow_outside accepts it")
+        raise LineError(f"{text[:80]} leads out of {root}, which is refused; allow_outside accepts it")
     try:
         if not pathlib.PurePath(_real(path)).is_relative_to(_real_folder(root)):
-            raise LineError(f"{text} is a link that leads out of {root}, which is refused; allow_outside accepts it")
+            raise LineError(
+                f"{text[:80]} is a link that leads out of {root}, which is refused; allow_outside accepts it"
+            )
     except OSError as error:
         raise LineError(f"{text[:80]} cannot be followed ({error.strerror})") from None
     return path
