@@ -40,6 +40,16 @@ class Run:
     """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
     protocol: str | None = None
     """Part of the data set; fame check lists those."""
+    partial: bool = False
+    """This is a part of the data set: do not compare with published counts."""
+    allow_outside: bool = False
+    """Accept files outside the folder that lists or links lead to."""
+    eyes: pathlib.Path | None = None
+    """Annotated eyes of faces: a CSV file or a folder of .pos files, see fame check."""
+    crops: pathlib.Path | None = None
+    """Folder of aligned faces in HDF5, for pairs."""
+    clients: pathlib.Path | None = None
+    """List of the clients to evaluate, for arface."""
     model: str | None = None
     """Network; fame models lists them. Omitted: mobilenet_v2 for classes, sface for faces."""
     weights: pathlib.Path | None = None
@@ -62,7 +72,7 @@ class Run:
     """Short side of a photograph before the central crop: 232 for all networks, or the rule of their own weights."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
-    eyes: Literal["template", "bob"] = "template"
+    align: Literal["template", "bob"] = "template"
     """Where annotated eyes are moved to: this project's template, or that of bob.bio.face."""
     batch_size: int | None = None
     """Images or walks on the devices at once. Omitted: 4 on CPU, 64 on each accelerator."""
@@ -128,7 +138,15 @@ class Run:
                 at_least(1, **{name: value})
 
     def _dataset(self) -> Dataset:
-        dataset = read(self.dataset, self.root, self.protocol)
+        given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
+        dataset = read(
+            self.dataset,
+            self.root,
+            self.protocol,
+            expected={} if self.partial else None,
+            allow_outside=self.allow_outside,
+            **{name: value for name, value in given.items() if value is not None},
+        )
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
         if (more := len(dataset.problems) - _SHOWN) > 0:
@@ -159,7 +177,7 @@ class Run:
             precision=self.precision,
             resize=self.resize,
             aligned=self.aligned,
-            eyes=self.eyes,
+            eyes=self.align,
             batch_size=self.batch_size,
             block_size=self.block_size,
             dtype=self.dtype,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -173,3 +174,18 @@ def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
             tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings(),
             processes=Processes(1, 2), patience=0,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_tasks_of_a_slurm_step_find_each_other(monkeypatch, nodes):
+    calls = []
+    step = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_NNODES": str(nodes)}
+    for name, value in step.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **arguments: calls.append(arguments))
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(jax.config, "update", lambda *setting: calls.append(setting))
+    assert meet() == Processes(3, 4)
+    assert calls[0]["cluster_detection_method"] == "slurm"
+    assert (("jax_cuda_visible_devices", "all") in calls) == (nodes == 4)
+    assert meet(count=1) == ALONE
