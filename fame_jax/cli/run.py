@@ -5,6 +5,7 @@ import pathlib
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from fame_jax import models
@@ -16,9 +17,10 @@ from fame_jax.experiments import processes
 from fame_jax.experiments.processes import Processes
 from fame_jax.experiments.run import prepared
 from fame_jax.experiments.settings import Settings, check_method, check_network, plain_options
-from fame_jax.experiments.store import DONE, FAILED, PENDING
+from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, status_message
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.walk import Status
 
 _SHOWN = 3
 
@@ -104,6 +106,8 @@ class Run:
         card = models.entry(self.model or ("mobilenet_v2" if dataset.task == "class" else "sface"))
         check_network(card, dataset)
         methods = self._methods(dataset)
+        if len(methods) > 1 and (self.out / "manifest.json").exists():
+            raise InputError(f"--out {self.out}: holds a run of one method; choose another folder for several.")
         weights = models.weights_hash(card.name, self.weights)
         network: Any = None
         failed = False
@@ -206,6 +210,13 @@ def _value(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _odd_maps(store: Store) -> str:
+    """How many maps are blank or incomplete, and why."""
+    status = store.column("status")
+    found = {code: int((status == code).sum()) for code in np.unique(status) if code not in (NO_MAP, Status.OK)}
+    return ", ".join(f"{count} {status_message(int(code))}" for code, count in found.items())
+
+
 def _summary(store: Store, us: Processes) -> bool:
     """Says how far the run is and what comes next; True if a record failed."""
     state = store.column("state")
@@ -213,6 +224,8 @@ def _summary(store: Store, us: Processes) -> bool:
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
     if failed:
         line += f", {failed} failed (reasons in {store.folder / 'failures'}; --repair tries them again)"
+    if odd := _odd_maps(store):
+        line += f", of the maps {odd}"
     if pending:
         line += f", {pending} left to other processes"
     here = f"{us.words}: " if us.words else ""

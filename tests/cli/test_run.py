@@ -40,6 +40,8 @@ def test_several_methods_have_a_folder_each(fame, photographs, tmp_path):
     )  # fmt: skip
     assert ended.code == 2
     assert sorted(path.name for path in out.iterdir()) == ["gradient", "random"]
+    again = fame("run", "folder", photographs, "--out", out / "random", "--method", "random,gradient", *SMALL)
+    assert "holds a run of one method" in again.err
     run = Run(out / "gradient")
     assert run.manifest["geometry"]["resize"] == 256
     assert run.column("state").tolist() == [2, 1]
