@@ -75,7 +75,7 @@ class PreparedSource:
             DatasetError: if the folder holds nothing prepared.
         """
         try:
-            builder = tfds.builder_from_directory(folder)
+            builder: Any = tfds.builder_from_directory(folder)
             metadata = builder.info.metadata or {}
             self.name, self.task = metadata["name"], metadata["task"]
             roles = ("image",) if self.task == "class" else ("probe", "gallery")
