@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -60,7 +60,7 @@ class Check:
         say(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}; photographs were {decoded}")
         return 2 if problems else 0
 
-    def _options(self) -> dict[str, object]:
+    def _options(self) -> dict[str, Any]:
         """The options that were given; an unknown one is refused by `read`."""
         given = {"eyes": self.eyes, "crops": self.crops, "clients": self.clients}
         return {"allow_outside": self.allow_outside} | {
