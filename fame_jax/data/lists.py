@@ -143,10 +143,11 @@ def path_inside(
     path = pathlib.Path(os.path.normpath((start or root) / text))
     if allow_outside:
         return path
-    if pathlib.PurePath(text).is_absolute() or not path.is_relative_to(os.path.normpath(root)):
+    whole = pathlib.Path(os.path.abspath(path))
+    if pathlib.PurePath(text).is_absolute() or not whole.is_relative_to(os.path.abspath(root)):
         raise LineError(f"{text[:80]} leads out of {root}, which is refused; allow_outside accepts it")
     try:
-        if not pathlib.PurePath(_real(path)).is_relative_to(_real_folder(root)):
+        if not pathlib.PurePath(_real(whole)).is_relative_to(_real_folder(pathlib.Path(os.path.abspath(root)))):
             raise LineError(
                 f"{text[:80]} is a link that leads out of {root}, which is refused; allow_outside accepts it"
             )
@@ -217,5 +218,5 @@ def _real_folder(path: pathlib.Path) -> str:
 
 
 def _real(path: pathlib.Path) -> str:
-    """Where a path leads; folders are followed once, since thousands of files share them."""
+    """Where an absolute path leads; folders are followed once, since thousands of files share them."""
     return os.path.realpath(path) if path.is_symlink() else os.path.join(_real_folder(path.parent), path.name)

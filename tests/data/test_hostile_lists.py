@@ -266,6 +266,21 @@ def test_files_outside_are_read_if_the_user_says_so(tmp_path):
     assert len(read("folder", root, allow_outside=True).records) == 1
 
 
+def test_relative_roots_are_where_the_process_is(tmp_path, monkeypatch):
+    for name in ("one", "other"):
+        (tmp_path / name / "root").mkdir(parents=True)
+        synthetic.own_list(tmp_path / name / "root")
+    (tmp_path / "other/root/secret").symlink_to(tmp_path)
+    for name in ("one", "other"):
+        monkeypatch.chdir(tmp_path / name)
+        assert len(read("list", "root", "photographs", expected={}).records) == 3
+    monkeypatch.chdir(tmp_path / "other/root")
+    synthetic.write(pathlib.Path("outside.csv"), ["image", "../photo 0.png", "secret/one/root/photo 0.png"])
+    assert [problem.reason.split(" lead")[1] for problem in read("list", ".", "outside").problems] == [
+        "s out of ., which is refused; allow_outside accepts it"
+    ] * 2
+
+
 def test_root_may_itself_be_a_link(tmp_path):
     copy = synthetic.own_list(tmp_path / "root")
     (tmp_path / "link").symlink_to(copy.root)
