@@ -29,7 +29,14 @@ class LineError(ValueError):
 def each_line(
     path: pathlib.Path, parse: Callable[[str], Read], problems: list[Problem], *, first: int = 1
 ) -> list[Read]:
-    """What every line of a list means, without the lines that mean nothing.
+    """What every line of a list means, without the lines that mean nothing; see `numbered_lines`."""
+    return [found for _, found in numbered_lines(path, parse, problems, first=first)]
+
+
+def numbered_lines(
+    path: pathlib.Path, parse: Callable[[str], Read], problems: list[Problem], *, first: int = 1
+) -> list[tuple[int, Read]]:
+    """What every line of a list means, with the number of the line, from 1.
 
     Args:
         path: a text file in UTF-8, with or without a byte order mark.
@@ -45,7 +52,7 @@ def each_line(
         if number < first or not line.strip():
             continue
         try:
-            found.append(parse(_text(line)))
+            found.append((number, parse(_text(line))))
         except LineError as error:
             problems.append(Problem(f"{path}, line {number}", str(error)))
     return found
