@@ -21,9 +21,9 @@ class Check:
     and their protocols are listed.
     """
 
-    dataset: Annotated[str | None, tyro.conf.Positional] = None
+    dataset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATASET]")] = None
     """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder or list."""
-    root: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
+    root: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[ROOT]")] = None
     """Its folder; or the list, for pairs and list."""
     protocol: str | None = None
     """One of its protocols, or the name of a list; by default the first one that is listed."""

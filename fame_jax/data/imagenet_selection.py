@@ -1,22 +1,13 @@
 """The photographs of Table 1: five of each class, out of those that all networks classify correctly.
 
-Whoever has ImageNet makes the list once: the predictions of each network, the selection, and the list, which
-`read_imagenet` takes as protocol.
+`scripts/select_imagenet.py` does it all. By hand, with what any program predicts:
 
-    import jax, numpy as np
-    from fame_jax import models
-    from fame_jax.data import images, imagenet, imagenet_selection as selection
+    from fame_jax.data.datasets import read
+    from fame_jax.data.imagenet_selection import read_predictions, selection, write_protocol
 
-    records = imagenet.read_imagenet(root).records
-    for name in ("resnet34", "resnet50", "resnet101", "vgg19", "convnext_tiny"):
-        network = models.load(name)
-        predict = jax.jit(lambda network, image: network(image).argmax())
-        labels = [int(predict(network, images.load(record.picture.path, 232, 224))) for record in records]
-        selection.write_predictions(folder / f"{name}.csv", records, labels)
-
-    predictions = {path.stem: selection.read_predictions(path) for path in sorted(folder.glob("*.csv"))}
-    chosen = selection.selection(records, predictions)
-    selection.write_protocol(root / "five_of_each.csv", chosen.records)
+    predictions = {path.stem: read_predictions(path) for path in folder.glob("*.csv")}  # ImageId,prediction
+    chosen = selection(read("imagenet", root).records, predictions)
+    write_protocol(root / "five_of_each.csv", chosen.records)
 
 References:
     Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 4.
@@ -88,7 +79,7 @@ def selection(
 
 
 def write_predictions(path: pathlib.Path, records: Sequence[ClassRecord], labels: Sequence[int]) -> None:
-    """Writes what a network predicts for each record: a CSV file with the columns ImageId and prediction."""
+    """Writes what a network predicts for each record, -1 for nothing: a CSV file with ImageId and prediction."""
     _write(path, ("ImageId", "prediction"), zip((record.name for record in records), labels, strict=True))
 
 
@@ -98,9 +89,12 @@ def read_predictions(path: pathlib.Path) -> dict[str, int]:
     Raises:
         DatasetError: if there is no such file, or a line of it is damaged.
     """
+
+    def parse(row: dict[str, str]) -> tuple[str, int]:
+        return row["ImageId"], whole_number(row["prediction"], "prediction", least=-1)
+
     problems: list[Problem] = []
-    columns = ("ImageId", "prediction")
-    found = each_row(path, columns, lambda row: (row[columns[0]], whole_number(row[columns[1]], columns[1])), problems)
+    found = each_row(path, ("ImageId", "prediction"), parse, problems)
     if problems:
         raise DatasetError(f"{problems[0].where}: {problems[0].reason}; predict all photographs again.")
     return dict(found)

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fame_jax.data.datasets import read
+from fame_jax.data.imagenet import wordnet_ids
 from fame_jax.data.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 from fame_jax.data.records import ClassRecord, DatasetError, Picture
+from scripts import select_imagenet
 from tests.data import synthetic
 
 
@@ -89,3 +91,27 @@ def test_damaged_predictions_are_refused(tmp_path):
     synthetic.write(tmp_path / "net.csv", ["ImageId,prediction", "a,1", "b,x"])
     with pytest.raises(DatasetError, match="line 3"):
         read_predictions(tmp_path / "net.csv")
+
+
+def test_the_script_predicts_once_and_draws_what_is_right(tmp_path, capsys):
+    root, out = synthetic.imagenet(tmp_path / "imagenet", photographs=5).root, tmp_path / "ours.csv"
+    (root / "ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000003.JPEG").write_bytes(b"not a picture")
+    select_imagenet.main(root, out, networks=("mobilenet_v2",), batch_size=4)
+    kept = tmp_path / "ours-predictions/mobilenet_v2.csv"
+    predicted = read_predictions(kept)
+    assert predicted["ILSVRC2012_val_00000003"] == -1
+    assert all(label >= 0 for name, label in predicted.items() if not name.endswith("3"))
+    # Boxes of the classes that the network predicts, but for one photograph.
+    (root / "LOC_synset_mapping.txt").unlink()
+    named = {name: wordnet_ids()[label] for name, label in predicted.items() if label >= 0}
+    named["ILSVRC2012_val_00000001"] = wordnet_ids()[predicted["ILSVRC2012_val_00000001"] - 1]
+    lines = [f"{name},{wordnet_id} 1 2 30 40" for name, wordnet_id in named.items()]
+    synthetic.write(root / "LOC_val_solution.csv", ["ImageId,PredictionString", *lines])
+    times = kept.stat().st_mtime_ns
+    select_imagenet.main(root, out, networks=("mobilenet_v2",))
+    assert kept.stat().st_mtime_ns == times
+    assert "mobilenet_v2: 3 of 4 photographs are classified correctly" in capsys.readouterr().out
+    dataset = read("imagenet", root, str(out))
+    assert {record.name: record.label for record in dataset.records} == {
+        name: predicted[name] for name in named if not name.endswith("1")
+    }
