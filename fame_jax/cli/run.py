@@ -34,10 +34,10 @@ class Run:
     be read is written down with its reason, and the others go on; the exit code is then 2.
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
-    root: Annotated[pathlib.Path, tyro.conf.Positional]
-    """Where it lies."""
+    root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
+    """Its folder; or the list, for pairs and list."""
     out: pathlib.Path
     """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
     protocol: str | None = None

@@ -27,7 +27,7 @@ from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.inputs import PictureError, geometry_of, image
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.maps import Input, Method
-from fame_jax.experiments.opening import Say, is_finished, opened, sha256s
+from fame_jax.experiments.opening import Say, is_finished, note_environment, opened, sha256s
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
@@ -113,7 +113,9 @@ def prepared(
     with locked(folder / f".lock-{processes.index}"):
         store = opened(folder, manifest, dataset, processes, say, patience)
         pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
-        yield Job(store, of_run.method_options(method, dataset.task, settings), pending, processes)
+        if pending and processes.index == 0:
+            note_environment(store, say)
+        yield Job(store, of_run.method_options(method, dataset.task, settings), pending)
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,11 @@ class Job:
         store: the run on disk.
         options: of the method.
         pending: blocks that this process has still to compute.
-        processes: who this process is.
     """
 
     store: Run
     options: dict[str, Any]
     pending: list[int]
-    processes: Processes = ALONE
 
     @property
     def records(self) -> int:
