@@ -1,4 +1,4 @@
-"""The pages say what is so: their blocks run, their table is current, their errors exist, their links lead somewhere."""
+"""The pages say what is so: blocks run, the table is current, explained errors exist, links lead somewhere."""
 
 import ast
 import json
