@@ -86,12 +86,14 @@ def explainer_table() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in EXPLAINERS.items():
-        costs = {task: row.cost(task) for task, of in (("class", row.of_class), ("pair", row.of_pair)) if of}
-        shown = {"class": "{0.forward:,} + {0.backward:,}", "pair": "{0.forward:,} + {0.backward:,} a pair"}
-        passes = "; ".join(shown[task].format(cost) for task, cost in costs.items())
-        explains = ", ".join({"class": "classes", "pair": "pairs"}[task] for task in costs)
+        passes = {
+            "classes": row.of_class and "{:,} + {:,}".format(*row.cost("class")),
+            "pairs": row.of_pair and "{:,} + {:,} a pair".format(*row.cost("pair")),
+        }
+        known = {task: text for task, text in passes.items() if text}
         needs = ", ".join(sorted(row.needs)) or "nothing more"
-        lines.append(f"| `{name}` | {row.title} | {explains} | {needs} | {passes} | {row.source} |")
+        cells = (f"`{name}`", row.title, ", ".join(known), needs, "; ".join(known.values()), row.source)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<language>\w*).*?\n(?P<code>.*?)^```$", re.M | re.S
 )
 
-QUICK = {"iterations": "5", "progress": None}
-"""Options added to a command that has them and is not given them: no walk takes more than five steps."""
+QUICK = {"iterations": "2", "progress": None}
+"""Options added to a command that has them and is not given them: no walk takes more than two steps."""
 
 
 class Block(NamedTuple):
@@ -60,6 +60,8 @@ def execute(block: Block, name: str, namespace: dict[str, Any]) -> None:
 
 def shortened(arguments: list[str]) -> list[str]:
     """A command with wildcards replaced as a shell does it, and with `QUICK`."""
+    if arguments[0] not in COMMANDS:
+        return arguments
     module, command, _ = COMMANDS[arguments[0]]
     known = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), command))}
     expanded = [found for word in arguments for found in (sorted(glob.glob(word)) if "*" in word else [word])]
@@ -76,7 +78,11 @@ def _joined(code: str) -> list[str]:
 
 
 def _ended(arguments: list[str]) -> int:
+    """Its exit code; as from a process of its own, nothing of the precision stays."""
+    wide = jax.config.read("jax_enable_x64")
     try:
         return run(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
+    finally:
+        jax.config.update("jax_enable_x64", wide)

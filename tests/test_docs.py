@@ -34,41 +34,41 @@ def tour_cells() -> list[dict[str, Any]]:
     return json.loads((DOCS / "tour.ipynb").read_text())["cells"]
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """Where programs compiled for one page are kept for the next."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """What the pages take for granted: some photographs, two portraits, labelled pairs, a home of one's own."""
+def folder(home, tmp_path, monkeypatch):
+    """What the pages take for granted: photographs, two portraits, labelled pairs, a home of one's own."""
     cat = Image.open(sample_path("cat")).convert("RGB")
     portrait = Image.open(sample_path("portrait")).convert("RGB")
     cat.save(tmp_path / "photo.jpg")
     (tmp_path / "photos").mkdir()
-    cat.save(tmp_path / "photos" / "one.jpg")
-    cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "photos" / "two.jpg")
+    cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "photos" / "one.jpg")
     portrait.save(tmp_path / "probe.jpg")
     portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "gallery.jpg")
     Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).save(tmp_path / "stranger.jpg")
     (tmp_path / "pairs.csv").write_text("G,P,T\ngallery.jpg,probe.jpg,1\ngallery.jpg,stranger.jpg,0\n")
-    monkeypatch.setenv("FAME_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FAME_HOME", str(home))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def as_it_was():
-    """Some commands set JAX's configuration for the rest of the process."""
-    before = {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_compilation_cache_dir")}
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    before = jax.config.read("jax_compilation_cache_dir")
+    jax.config.update("jax_compilation_cache_dir", str(home / "compiled"))
+    yield tmp_path
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_blocks_run_in_order(page, folder, as_it_was):
+def test_blocks_run_in_order(page, folder):
     namespace = {"__name__": "page"}
     for block in blocks(page):
         if block.runs:
             execute(block, page.name, namespace)
 
 
+@pytest.mark.slow
 def test_tour_runs_from_top_to_bottom(folder):
     namespace = {"__name__": "tour"}
     for number, cell in enumerate(tour_cells()):
