@@ -13,7 +13,7 @@ import pathlib
 import pkgutil
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -104,13 +104,10 @@ def reference_pages() -> dict[str, str]:
 
 
 def public_modules(page: str) -> list[str]:
-    """Dotted names of the modules on a reference page: those of a package, or the lone ones of fame_jax."""
-    package = importlib.import_module(page if page in ("fame_jax", "weight_conversion") else f"fame_jax.{page}")
-    return [
-        f"{package.__name__}.{module.name}"
-        for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_") and not module.ispkg
-    ]
+    """Dotted names of the modules on a reference page: those of a package, or what is on no other page of fame_jax."""
+    if page == "fame_jax":
+        return list(_modules("fame_jax", apart=(*PACKAGES, "cli")))
+    return list(_modules(page if page == "weight_conversion" else f"fame_jax.{page}"))
 
 
 def command_line() -> str:
@@ -132,6 +129,15 @@ def written_pages() -> list[str]:
     lines = CONFIGURATION.read_text().split("nav:")[1].split("hooks:")[0].splitlines()
     named = [line.rsplit(": ", 1)[1] for line in lines if line.endswith(".md")]
     return [name for name in named if (DOCS / name).is_file()]
+
+
+def _modules(package: str, apart: Sequence[str] = ()) -> Iterator[str]:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        name = f"{package}.{module.name}"
+        if module.ispkg and module.name not in apart:
+            yield from _modules(name)
+        elif not module.ispkg and not module.name.startswith("_"):
+            yield name
 
 
 def _help(command: str) -> str:
