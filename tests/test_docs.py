@@ -109,6 +109,12 @@ def test_every_page_is_in_the_navigation_and_in_the_index_for_language_models():
         assert page.name == "index.md" or f"({page.name})" in index
 
 
+def test_models_of_every_kind_and_questions_of_every_kind_are_shown():
+    code = "\n".join(block.code for block in blocks(DOCS / "use_my_model.md"))
+    for words in ("def brightness", "nnx.Module", "flax.linen", "equinox", "haiku", "Split(", "detection", "query"):
+        assert words in code
+
+
 def test_table_of_explainers_is_current():
     assert explainer_table() in (DOCS / "choose_a_method.md").read_text(), f"\n{explainer_table()}"
 
