@@ -105,6 +105,12 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
         raise ImageError(f"{path}: {error}") from None
 
 
+def dimensions(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of a picture as `read_image` returns it."""
+    height, width, _ = _decode(_contents(path), str(path)).shape
+    return width, height
+
+
 def sample_path(name: str) -> pathlib.Path:
     """Where a packaged photograph lies; nothing is downloaded.
 
