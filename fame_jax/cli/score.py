@@ -1,5 +1,6 @@
 """`fame score`: finished runs measured by metrics, with intervals."""
 
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import tyro
 
 from fame_jax.cli.console import InputError, at_least, progress_bar, say
 from fame_jax.experiments.rows import Scores
-from fame_jax.experiments.score import network_of, score
+from fame_jax.experiments.score import network_of, score, settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import comparison, remarks, summary, threshold
 from fame_jax.files import number
@@ -38,8 +39,8 @@ class Score:
     """Of ROAD's noise."""
     weights: pathlib.Path | None = None
     """A converted folder or the publisher's own file, if the runs' weights are not installed."""
-    batch_size: int = 8
-    """Records at a time."""
+    batch_size: int | None = None
+    """Records at a time. Omitted: 4 on CPU, 64 elsewhere."""
     level: float = 0.95
     """Of the intervals."""
     json: bool = False
@@ -49,12 +50,15 @@ class Score:
 
     def __call__(self) -> int:
         """Measures, then prints one block a metric."""
-        at_least(1, batch_size=self.batch_size)
+        if self.batch_size is not None:
+            at_least(1, batch_size=self.batch_size)
         at_least(0, seed=self.seed)
         if not 0 < self.level < 1:
             raise InputError(f"--level {self.level}: expected a number between 0 and 1.")
         runs = [Run(folder) for folder in self.runs]
         rows = self._metrics(runs)
+        for run, row in itertools.product(runs, rows):
+            settings(run, row, self.preset, self._options(row))
         networks: dict[tuple[str, str | None], Any] = {}
         found: dict[str, list[Scores]] = {}
         for row in rows:
@@ -80,14 +84,11 @@ class Score:
         ]
 
     def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, str | None], Any]) -> Scores:
-        options: dict[str, Any] = {"seed": self.seed} if "seed" in row.options() else {}
-        if self.fractions is not None and "fractions" in row.options():
-            options["fractions"] = _numbers(self.fractions)
         key = run.manifest["network"], run.manifest.get("weights_sha256")
         if "network" in row.needs and key not in networks:
             networks[key] = network_of(run, self.weights)
         with progress_bar(len(run.records), "record", hide=not self.progress) as bar:
-            bar.set_description(f"{row.name} of {run.folder.name}")
+            bar.set_description(f"{row.name} of {run.folder.name}", refresh=False)
             return score(
                 run,
                 row.name,
@@ -95,8 +96,13 @@ class Score:
                 preset=self.preset,
                 batch_size=self.batch_size,
                 progress=bar.update,
-                **options,
+                **self._options(row),
             )
+
+    def _options(self, row: Metric) -> dict[str, Any]:
+        """What was given on the command line, as far as it is an option of the metric."""
+        given = {"seed": self.seed, "fractions": None if self.fractions is None else _numbers(self.fractions)}
+        return {name: value for name, value in given.items() if value is not None and name in row.options()}
 
 
 def _numbers(text: str) -> list[float]:

@@ -12,15 +12,14 @@ import jax
 import numpy as np
 
 from fame_jax import models
+from fame_jax.batching import map_many
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
 from fame_jax.experiments.inputs import PictureError, geometry_of, images
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run
-from fame_jax.metrics.deletion import in_portions
 from fame_jax.metrics.iou import box_masks, cropped_boxes
 from fame_jax.metrics.table import Example, Metric, metric
-from fame_jax.network import traceable
 from fame_jax.presets import PRESETS
 
 # Where an option is used on the host, before the metric's own function.
@@ -33,7 +32,7 @@ def score(
     *,
     network: Any = None,
     preset: str = "paper",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: Callable[[int], object] | None = None,
     **options: Any,
 ) -> Scores:
@@ -44,7 +43,7 @@ def score(
         name: of a metric in `fame_jax.metrics.table.METRICS`.
         network: that of the run; None to load it by the name in the manifest, if the metric needs it.
         preset: `paper` or `official`, the source of options that are not given.
-        batch_size: records at a time.
+        batch_size: records at a time; None for 4 on a CPU, 64 for each accelerator, no more than in a block of the run.
         progress: called with the number of records measured since the last call.
         **options: of the metric, such as `fractions`, `thresholds`, `method`, `fill`, `choose` and `seed`; metrics of
             boxes also have `convention`, see `fame_jax.metrics.cropped_boxes`.
@@ -63,12 +62,7 @@ def score(
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
     if pending and "network" in row.needs and network is None:
         network = network_of(run)
-    measure = _batched(row, {k: v for k, v in chosen.items() if k not in _OF_BOXES})
-    size = min(batch_size, run.block_size)
-    for block in pending:
-        found = _rows(
-            run, row, run.indices(block), chosen, lambda examples: measure(traceable(network), examples), size
-        )
+    for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
         rows.append(found)
         if progress is not None:
             progress(len(found))
@@ -112,59 +106,72 @@ def network_of(run: Run, weights: pathlib.Path | None = None) -> Any:
     return models.load(name, weights)
 
 
-def _batched(row: Metric, options: Mapping[str, Any]) -> Callable[..., Any]:
-    """The metric of a batch, from the network and an `Example` of arrays `[n, ...]`."""
-
-    @jax.jit
-    def measured(network: Any, examples: Example) -> Any:
-        return jax.vmap(lambda example: row.measure(network, example, **options))(examples)  # type: ignore[misc]
-
-    return measured
-
-
-def _rows(
-    run: Run,
-    row: Metric,
-    indices: Sequence[int],
-    chosen: Mapping[str, Any],
-    measure: Callable[[Example], Any],
-    size: int,
-) -> list[Row]:
-    """One row for every record of a block."""
-    failures, states, labels = run.failures(), run.column("state"), run.column("label")
-    boxes = max((len(r.boxes) for r in run.records if isinstance(r, ClassRecord)), default=0)
-    rows: dict[int, Row] = {}
-    examples: dict[int, Example] = {}
-    for index in indices:
-        record = run.records[index]
-        if states[index] == FAILED:
-            rows[index] = Row(index, record.name, {}, reason=failures.get(index, "could not be explained"))
-            continue
-        try:
-            examples[index] = _example(run, row, index, int(labels[index]), boxes, chosen)
-        except (_LeftOut, PictureError, ImageError) as error:
-            rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
-    for index, values in _measured(measure, examples, size):
-        blank = not examples[index].map.any()
-        genuine = getattr(run.records[index], "genuine", None)
-        rows[index] = Row(index, run.records[index].name, values, blank=blank, genuine=genuine)
-    return [rows[index] for index in indices]
+def _even(batch_size: int | None, run: Run) -> int:
+    """Records at a time: as many for every device, and no more than a block needs."""
+    devices = jax.local_device_count()
+    wanted = batch_size or devices * (4 if jax.default_backend() == "cpu" else 64)
+    return -(-min(wanted, run.block_size) // devices) * devices
 
 
 def _measured(
-    measure: Callable[[Example], Any], examples: Mapping[int, Example], size: int
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    if not examples:
-        return
-    fields = [field for field in Example._fields if getattr(next(iter(examples.values())), field) is not None]
-    stacks = [np.stack([getattr(example, field) for example in examples.values()]) for field in fields]
+    run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], network: Any, size: int
+) -> Iterator[list[Row]]:
+    """The rows of block after block; the next pictures are read while the metric is at work."""
+    options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
+    read = _Reading(run, row, blocks, chosen, size)
 
-    def of_portion(*arrays: jax.Array) -> Any:
-        return measure(Example(**(dict.fromkeys(Example._fields) | dict(zip(fields, arrays, strict=True)))))
+    def measure(example: Example, network: Any) -> Any:
+        return row.measure(network, example, **options)  # type: ignore[misc]
 
-    found = in_portions(of_portion, size, *stacks)
-    for place, index in enumerate(examples):
-        yield index, {name: np.asarray(values[place]) for name, values in found.items()}
+    remaining = list(blocks)
+    for place, values in map_many(measure, read.examples(), network, batch_size=size):
+        read.finish(place, values)
+        while remaining and all(index in read.rows for index in run.indices(remaining[0])):
+            yield [read.rows.pop(index) for index in run.indices(remaining.pop(0))]
+    for block in remaining:
+        yield [read.rows[index] for index in run.indices(block)]
+
+
+class _Reading:
+    """What is known of each record while others are still read."""
+
+    def __init__(self, run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], size: int):
+        self._run, self._row, self._blocks, self._chosen, self._size = run, row, blocks, chosen, size
+        self._failures, self._states, self._labels = run.failures(), run.column("state"), run.column("label")
+        # So many boxes for all, since all examples have one shape.
+        self._boxes = max((len(getattr(record, "boxes", ())) for record in run.records), default=0)
+        self._places: list[tuple[int, bool] | None] = []
+        self.rows: dict[int, Row] = {}
+
+    def examples(self) -> Iterator[tuple[Example, tuple[()]]]:
+        """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
+        for block in self._blocks:
+            last, count = None, 0
+            for index in self._run.indices(block):
+                if (example := self._example(index)) is not None:
+                    self._places.append((index, not example.map.any()))
+                    last, count = example, count + 1
+                    yield example, ()
+            for _ in range(-count % self._size):
+                self._places.append(None)
+                yield last, ()  # type: ignore[misc]
+
+    def finish(self, place: int, values: Mapping[str, Any]) -> None:
+        """Takes the figures of one example."""
+        if (whose := self._places[place]) is not None:
+            (index, blank), record = whose, self._run.records[whose[0]]
+            found = {name: np.asarray(value) for name, value in values.items()}
+            self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
+
+    def _example(self, index: int) -> Example | None:
+        record = self._run.records[index]
+        try:
+            if self._states[index] == FAILED:
+                raise _LeftOut(self._failures.get(index, "could not be explained"))
+            return _example(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
+        except (_LeftOut, PictureError, ImageError) as error:
+            self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
+            return None
 
 
 class _LeftOut(Exception):
@@ -190,7 +197,7 @@ def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     if "network" in row.needs:
         image, *others = images(record, geometry_of(run.manifest))
         gallery = others[0] if others else None
-    return Example(image, map, np.int32(label), np.int32(index), masks, gallery)
+    return Example(image, map, np.asarray(label, np.int32), np.asarray(index, np.int32), masks, gallery)
 
 
 def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:
