@@ -7,7 +7,7 @@ import numpy as np
 
 from fame_jax.data.faces import FaceError, align_eyes, load_face
 from fame_jax.data.images import ImageError, Pixels, load, read_image
-from fame_jax.data.records import ClassRecord, Picture, Record, Task
+from fame_jax.data.records import Picture, Record, Task, pictures_of
 from fame_jax.models import Entry
 
 RESIZE = 232
@@ -72,11 +72,6 @@ def geometry_as_json(chosen: Geometry) -> dict[str, Any]:
     return asdict(chosen)
 
 
-def pictures(record: Record) -> tuple[Picture, ...]:
-    """The photograph of a class record; probe and gallery of a pair."""
-    return (record.picture,) if isinstance(record, ClassRecord) else (record.probe, record.gallery)
-
-
 def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
     """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery.
 
@@ -84,7 +79,7 @@ def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
         PictureError: for a picture that is missing or damaged, or without a face.
         ImportError: if a face has to be found and OpenCV is not installed.
     """
-    return tuple(image(picture, chosen) for picture in pictures(record))
+    return tuple(image(picture, chosen) for picture in pictures_of(record))
 
 
 def image(picture: Picture, chosen: Geometry) -> Pixels:
