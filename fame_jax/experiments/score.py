@@ -17,7 +17,7 @@ from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
 from fame_jax.experiments.inputs import PictureError, geometry_of, images
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
-from fame_jax.experiments.store import FAILED, Run
+from fame_jax.experiments.store import FAILED, Run, RunError
 from fame_jax.metrics.iou import box_masks, cropped_boxes
 from fame_jax.metrics.table import Example, Metric, metric
 from fame_jax.presets import PRESETS
@@ -169,7 +169,7 @@ class _Reading:
             if self._states[index] == FAILED:
                 raise _LeftOut(self._failures.get(index, "could not be explained"))
             return _example(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
-        except (_LeftOut, PictureError, ImageError) as error:
+        except (_LeftOut, PictureError, ImageError, RunError) as error:
             self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
             return None
 
@@ -184,6 +184,7 @@ def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     Raises:
         _LeftOut: with the reason.
         PictureError, ImageError: for a picture that is not what it was.
+        RunError: for a map that cannot be read.
     """
     record, map = run.records[index], run.map(index)
     if not np.isfinite(map).all():

@@ -5,7 +5,7 @@ from PIL import Image
 
 from fame_jax.data.records import ClassRecord, PairRecord, Picture
 from fame_jax.experiments.inputs import Geometry, geometry_as_json
-from fame_jax.experiments.store import DONE, FAILED, Run, create_run
+from fame_jax.experiments.store import DONE, FAILED, Run, block_arrays, create_run
 
 SIDE, FACE = 16, 112
 
@@ -47,7 +47,6 @@ def run_of(
     content = {
         "task": task,
         "dataset": "test all",
-        "records": len(records),
         "network": network,
         "method": "fame",
         "geometry": geometry_as_json(geometry),
@@ -64,7 +63,7 @@ def write_block(run, block, maps, failures):
     indices = run.indices(block)
     missing = {i: reason for i, reason in failures.items() if i in indices}
     labels = [getattr(run.records[i], "label", None) for i in indices]
-    arrays = {
+    arrays = block_arrays(run, block) | {
         run.maps[0]: np.asarray(maps[indices.start : indices.stop], np.float32),
         "label": np.asarray([-1 if label is None else label for label in labels], np.int32),
         "state": np.asarray([FAILED if i in missing else DONE for i in indices], np.uint8),
