@@ -5,6 +5,7 @@ References:
     Tab. 1 to 3.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 METHODS = {
@@ -74,7 +75,7 @@ class Verification(NamedTuple):
     insertion: float
 
 
-def _cells(cells: list[str]) -> dict[str, Verification]:
+def _cells(cells: Sequence[str]) -> dict[str, Verification]:
     pairs = (Verification(*map(float, cell.split("/"))) for cell in cells)
     return dict(zip(PROTOCOLS, pairs, strict=True))
 

@@ -157,11 +157,10 @@ def table_3(times: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
 def markdown(table: Table) -> str:
     """The table for people."""
     head = ["method", "network", "source", "n", *table.columns]
-    rows: list[Sequence[str]] = [
-        [*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)] for line in table.lines
-    ]
-    rule: Sequence[str] = ["---"] * len(head)
-    lines = ["| " + " | ".join(row) + " |" for row in (head, rule, *rows)]
+    rows: list[Sequence[str]] = [head, ["---"] * len(head)]
+    for line in table.lines:
+        rows.append([*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([f"**{table.title}**", "", *lines, "", *(f"- {note}" for note in table.notes)]).rstrip()
 
 

@@ -1,5 +1,6 @@
 """One photograph or pair with its maps, photographs by method, and the sheet of all locations."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,21 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 COLOURS = "inferno"
+
+
+class ColourError(ValueError):
+    """A name that is no Matplotlib colour map."""
+
+
+def check_colours(name: str) -> None:
+    """Refuses what is no colour map, before any long work.
+
+    Raises:
+        ColourError: with the nearest names.
+    """
+    if name not in colormaps:
+        near = difflib.get_close_matches(name, colormaps, n=3, cutoff=0.5) or [COLOURS, "viridis", "jet"]
+        raise ColourError(f"there is no colour map {name!r}; did you mean {' or '.join(near)}?")
 
 
 def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS, opacity: float = 0.5) -> NDArray[Any]:
