@@ -1,8 +1,8 @@
 """Figure 1: what locations of a feature map look at, white cells around their own places.
 
 (a) ResNet-101 on a photograph of a bear, rows 1, 4 and 6, which count from 0. (b) Face networks on an aligned profile
-face of CFP: --networks iresnet34 iresnet50 iresnet101 --rows 1. The paper finds that maps move to the centre with depth.
-There are no public weights of iresnet34.
+face of CFP: --networks iresnet34 iresnet50 iresnet101 --rows 1. The paper finds that maps move to the centre with
+depth. There are no public weights of iresnet34.
 
 Needs a photograph; without the networks, MobileNetV2 or SFace stands in.
 """
