@@ -108,6 +108,17 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
         raise ImageError(f"{path}: {error}") from None
 
 
+def dimensions(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of a picture as `read_image` returns it."""
+    height, width, _ = _decode(_contents(path), str(path)).shape
+    return width, height
+
+
+def save_png(path: str | os.PathLike[str], image: Pixels) -> None:
+    """Writes an image `[H, W, 3]` in [0, 1] as a PNG of 8 bits."""
+    Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).save(path, format="PNG")
+
+
 def sample_path(name: str) -> pathlib.Path:
     """Where a packaged photograph lies; nothing is downloaded.
 
