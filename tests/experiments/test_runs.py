@@ -85,6 +85,9 @@ def test_maps_are_stored_as_asked_and_read_by_zarr(folder, tmp_path, dtype):
     assert array.dtype == dtype
     np.testing.assert_array_equal(np.asarray(array[4], np.float32), found.map(4))
     assert found.map(0).dtype == np.float32
+    np.testing.assert_array_equal(found.map(-1), found.map(np.int64(4)))
+    with pytest.raises(IndexError):
+        found.map(5)
     assert found.map(0).max() == 1
 
 
