@@ -427,3 +427,24 @@ _ROWS = (
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _ROWS})
+"""All metrics by name."""
+
+
+def metrics_table() -> str:
+    """`METRICS` as the Markdown table of `fame_jax/docs/choose_a_metric.md`."""
+    lines = ["| metric | figure | better | range | passes | source |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in METRICS.values():
+        for figure in row.figures:
+            arrow = "↑" if figure.better == "higher" else "↓"
+            name = f"`{row.name}`" if row.measure else f"`fame_jax.metrics.{row.name}`"
+            lines.append(f"| {name} | {figure.title} | {arrow} | {figure.range} | {_passes(row)} | {row.source} |")
+    return "\n".join(lines)
+
+
+def _passes(row: Metric) -> str:
+    """Forward passes at k shares, in words."""
+    if row.measure is None:
+        return "a map or two of its own"
+    of_each, fixed = row.passes
+    parts = [f"{of_each if of_each > 1 else ''}k"] * bool(of_each) + [str(fixed)] * bool(fixed)
+    return " + ".join(parts) or "none"

@@ -246,7 +246,8 @@ def _depthwise_forward(x: Maps, kernel: Kernel, stride: tuple[int, int], pad: Pa
 
 def _depthwise_backward(stride: tuple[int, int], pad: Pad, saved: tuple[Maps, Kernel], slope: Maps):
     x, kernel = saved
-    _, of_kernel = jax.vjp(lambda k: _plain(x, k, stride, pad, x.shape[3], None), kernel)
+    # Through the sum of taps: the batching rules of a grouped convolution do not nest as deep as methods do.
+    _, of_kernel = jax.vjp(lambda k: _depthwise.fun(x, k, stride, pad), kernel)  # type: ignore[attr-defined]
     return _depthwise_input_gradient(slope, kernel, (x.shape[1], x.shape[2]), stride, pad), *of_kernel(slope)
 
 

@@ -38,15 +38,16 @@ def pair_grid(
     figure = Figure(figsize=(1.35 * (1 + len(columns)) + 0.4, 2.8 * len(pairs) + 0.4), layout="constrained")
     grid = figure.subplots(2 * len(pairs), 1 + len(columns), squeeze=False)
     for i, faces in enumerate(pairs):
-        for row, name, face in zip(grid[2 * i : 2 * i + 2], ("probe", "gallery"), faces, strict=True):
+        for line, name, face in zip((2 * i, 2 * i + 1), ("probe", "gallery"), faces, strict=True):
+            row = grid[line]
             show(row[0], face, name)
             for axes, (method, kind) in zip(row[1:], columns, strict=True):
                 found = maps[method][i].get(f"{name}_{kind}")
                 if found is None:
                     axes.set_axis_off()
                 else:
-                    first = row is grid[0]
-                    show(axes, overlay(face, found, colours=colours), f"{method}\n{_SIGNS[kind]}" if first else "")
+                    title = f"{method}\n{_SIGNS[kind]}" if line == 0 else ""
+                    show(axes, overlay(face, found, colours=colours), title)
         if titles:
             row = grid[2 * i][0]
             row.text(-0.12, 0, titles[i], transform=row.transAxes, rotation=90, va="center", ha="right", fontsize=8)
@@ -73,9 +74,9 @@ def sweep(
     columns = 1 + len(values)
     figure = Figure(figsize=(1.5 * columns, 1.6 * len(images) + 0.3), layout="constrained")
     grid = figure.subplots(len(images), columns, squeeze=False)
-    for row, image, of_image in zip(grid, images, maps, strict=True):
-        show(row[0], image, "photograph" if row is grid[0] else "")
+    for line, (row, image, of_image) in enumerate(zip(grid, images, maps, strict=True)):
+        show(row[0], image, "" if line else "photograph")
         for axes, map, value in zip(row[1:], np.asarray(of_image), values, strict=True):
-            title = f"{name} {value}".strip() if row is grid[0] else ""
+            title = "" if line else f"{name} {value}".strip()
             show(axes, overlay(image, map, colours=colours), title)
     return figure

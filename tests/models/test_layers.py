@@ -57,6 +57,21 @@ def test_fast_convolution_equals_the_plain_one(shape, groups):
             np.testing.assert_allclose(a, b, atol=1e-11)
 
 
+@pytest.mark.parametrize("groups", [1, 6])
+def test_pullbacks_run_under_one_vmap_over_images_and_one_over_directions(groups):
+    x = jax.random.normal(jax.random.key(0), (3, 1, 7, 7, 6))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 6 // groups, 6))
+    slopes = jax.random.normal(jax.random.key(2), (2, 1, 7, 7, 6))
+
+    def of_image(x):
+        _, pull = jax.vjp(lambda x, k: fast(x, k, 1, 1, groups), x, kernel)
+        return jax.vmap(pull)(slopes)
+
+    found = jax.vmap(of_image)(x)
+    for a, b in zip(found, jax.tree.map(lambda *one: jnp.stack(one), *map(of_image, x)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_second_derivatives_go_through_the_fast_convolution():
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (1, 6, 6, 2))
