@@ -57,7 +57,7 @@ class Report:
         if photographs:
             code = self._explain(photographs)
             # What an earlier report has left there is older.
-            read_sources += read([self._maps()], limit=self.limit)[:1]
+            read_sources += read([self._maps()], limit=self.limit)[-1:]
         html = page(read_sources, title=self.title, command=self._command())
         files.write(self.out, lambda file: file.write(html.encode("utf-8", "replace")))
         shown = len({item.key for source in read_sources for item in source.items})

@@ -168,7 +168,7 @@ def create_run(
 
 
 def _create(
-    folder: pathlib.Path, name: str, dtype: str, fill: float, shape: tuple[int, ...], chunk: tuple[int, ...]
+    folder: pathlib.Path, name: str, dtype: str, fill: float | int, shape: tuple[int, ...], chunk: tuple[int, ...]
 ) -> None:
     fill_value = "NaN" if fill != fill else fill
     metadata = {

@@ -50,6 +50,7 @@ class Column:
         layers: the maps by role.
         scores: of this record, by metric.
         sanity: rank correlation with the map of the randomised network; None if it was not asked for.
+        pictures: those below its maps, where another network's geometry made them other than the item's.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Column:
     layers: Mapping[str, Layer]
     scores: Mapping[str, float] = field(default_factory=dict)
     sanity: float | None = None
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ from fame_jax.report.words import layer, method_title, number
 
 
 def sources(folder: pathlib.Path) -> list[Source]:
-    """All manifests of a folder, the newest first; of results that were written again only the newest are shown.
+    """All manifests of a folder, the newest last; of results that were written again only the newest are shown.
 
     Raises:
         ReportError: for a folder without a manifest, or with a damaged one.
     """
     shown: set[str] = set()
-    found = [_source(file, shown) for file in (*_newest_first(folder), *sorted(folder.glob("*.locations.json")))]
+    found = [_source(file, shown) for file in (*sorted(folder.glob("*.locations.json")), *_newest_first(folder))]
     if not found:
         raise ReportError(
             f"{folder}: there is no manifest.json; expected a folder of fame run, explain, verify or locations."
         )
-    return [source for source in found if source.items or source.sheets or source.failures]
+    return [source for source in reversed(found) if source.items or source.sheets or source.failures]
 
 
 def _newest_first(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -42,7 +42,7 @@ def _source(file: pathlib.Path, shown: set[str]) -> Source:
         if command not in _READERS:
             raise ReportError(f"{file}: written by {command!r}; expected one of {', '.join(_READERS)}.")
         return _READERS[command](file, manifest, shown)
-    except ReportError:
+    except (ReportError, OSError):
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ReportError(
@@ -59,7 +59,7 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
             shown.add(entry["result"])
             try:
                 items.append(_photograph(folder, entry))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 failures.append(Failure(f"{entry['path']} ({entry['method']})", f"{error}"))
     return Source(
         folder=folder,
@@ -73,8 +73,8 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
 
 
 def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
-    with _arrays(folder, entry["result"]) as arrays:
-        image, map = arrays["image"], arrays["attribution"]
+    arrays = _arrays(folder, entry["result"], "image", "attribution")
+    map = arrays["attribution"]
     told = layer(
         "attribution",
         encoded_map(map),
@@ -92,7 +92,7 @@ def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
         kind="class",
         name=pathlib.PurePath(entry["path"]).name,
         key=("class", entry["path"]),
-        pictures={"photograph": encoded_image(image)},
+        pictures={"photograph": encoded_image(arrays["image"])},
         columns=(column,),
         facts=(f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}",),
     )
@@ -106,8 +106,7 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
     if result not in shown:
         shown.add(result)
         try:
-            with _arrays(folder, result) as arrays:
-                found = dict(arrays)
+            found = _arrays(folder, result, "probe", "gallery")
         except OSError as error:
             failures.append(Failure(" and ".join(names), f"{error}"))
         else:
@@ -149,8 +148,9 @@ def _face_layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
 
 
 def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
-    with _arrays(file.parent, file.stem) as arrays:
-        image, maps, rows, statuses = (arrays[name] for name in ("image", "attribution", "rows", "status"))
+    names = ("image", "attribution", "rows", "status")
+    arrays = _arrays(file.parent, file.stem, *names)
+    image, maps, rows, statuses = (arrays[name] for name in names)
     layers = {
         (int(row), column): layer("attribution", encoded_map(map), map, str(statuses[i, column]))
         for i, row in enumerate(rows)
@@ -181,15 +181,23 @@ def _locality(found: Mapping[str, Mapping[str, float | None]]) -> Iterator[str]:
             )
 
 
-def _arrays(folder: pathlib.Path, result: str) -> Any:
-    """The arrays of a result; whatever the manifest says, from this folder."""
+def _arrays(folder: pathlib.Path, result: str, *needed: str) -> dict[str, np.ndarray]:
+    """The arrays of a result; whatever the manifest says, from this folder.
+
+    Raises:
+        OSError: naming the file, if it is not there, damaged, or lacks one of the arrays.
+    """
     file = folder / f"{pathlib.PurePath(result).name}.npz"
     try:
-        return np.load(file)
+        with file.open("rb") as handle, np.load(handle) as arrays:
+            found = dict(arrays)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{file}: there is no such file") from error
     except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files.
         raise OSError(f"{file}: damaged or cut short ({error})") from error
+    if missing := [name for name in needed if name not in found]:
+        raise OSError(f"{file}: has no array {missing[0]!r}; it is not what the command writes.")
+    return found
 
 
 _READERS = {"explain": _photographs, "verify": _pair, "locations": _locations}

@@ -17,17 +17,22 @@ def merged(sources: Sequence[Source]) -> tuple[Item, ...]:
         for item in source.items:
             columns = tuple(dataclasses.replace(c, title=titles[item.kind][number, c.method]) for c in item.columns)
             found = together.get(item.key)
-            if found is None:
-                together[item.key] = dataclasses.replace(item, columns=columns)
-            else:
-                together[item.key] = dataclasses.replace(
-                    found,
-                    columns=found.columns + columns,
-                    pictures=found.pictures or item.pictures,
-                    facts=tuple(dict.fromkeys(found.facts + item.facts)),
-                    similarity=item.similarity if found.similarity is None else found.similarity,
-                )
+            together[item.key] = (
+                dataclasses.replace(item, columns=columns) if found is None else _joined(found, item, columns)
+            )
     return tuple(together.values())
+
+
+def _joined(found: Item, item: Item, columns: tuple[Column, ...]) -> Item:
+    if found.pictures and item.pictures != found.pictures:
+        columns = tuple(dataclasses.replace(column, pictures=item.pictures) for column in columns)
+    return dataclasses.replace(
+        found,
+        columns=found.columns + columns,
+        pictures=found.pictures or item.pictures,
+        facts=tuple(dict.fromkeys(found.facts + item.facts)),
+        similarity=item.similarity if found.similarity is None else found.similarity,
+    )
 
 
 def measures(item: Item) -> dict[str, float]:
