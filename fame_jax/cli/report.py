@@ -74,7 +74,9 @@ class Report:
         if missing := [path for path in photographs if not path.exists()]:
             raise InputError(f"{missing[0]}: there is no such file or folder.")
         if self.sanity and folders:
-            raise InputError("--sanity is for photographs; a folder shows what fame explain --sanity has written there.")
+            raise InputError(
+                "--sanity is for photographs; a folder shows what fame explain --sanity has written there."
+            )
         return folders, photographs
 
     def _check_out(self) -> None:
@@ -83,7 +85,9 @@ class Report:
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--out {self.out}: cannot be written ({error.strerror}); choose another place.") from error
+            raise InputError(
+                f"--out {self.out}: cannot be written ({error.strerror}); choose another place."
+            ) from error
 
     def _maps(self) -> pathlib.Path:
         return self.out.with_name(f"{self.out.stem}-maps")

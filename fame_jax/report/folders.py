@@ -165,9 +165,7 @@ def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str])
         maps=layers,
         lines=tuple(_locality(manifest["locality"])),
     )
-    return Source(
-        file.parent, file.name, f"fame locations, {manifest['network']}", manifest, sheets=(sheet,), total=1
-    )
+    return Source(file.parent, file.name, f"fame locations, {manifest['network']}", manifest, sheets=(sheet,), total=1)
 
 
 def _locality(found: Mapping[str, Mapping[str, float | None]]) -> Iterator[str]:

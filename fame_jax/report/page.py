@@ -9,8 +9,9 @@ from typing import Any
 
 import jinja2
 
-from fame_jax import __version__, plots
+from fame_jax import plots
 from fame_jax.data.encoded import LEVELS, data_uri
+from fame_jax.files import environment
 from fame_jax.report import words
 from fame_jax.report.content import Item, Source
 from fame_jax.report.merged import counts, measures, merged, record
@@ -34,8 +35,8 @@ def page(sources: Sequence[Source], *, title: str, command: str = "") -> str:
     return environment.get_template("page.html.j2").render(
         title=title,
         command=command,
-        made=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        version=__version__,
+        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=environment()["versions"].get("fame-jax", "from its source"),
         style=style,
         script=script,
         policy=_policy(style, script),

@@ -131,7 +131,7 @@ def _images(record: Record, manifest: Mapping[str, Any]) -> Iterator[tuple[str, 
 def _face(picture: Picture) -> np.ndarray:
     if picture.eyes is None:
         return load_face(picture.path).image
-    return align_eyes(read_image(picture.path), *picture.eyes)
+    return align_eyes(read_image(picture.path), *map(np.asarray, picture.eyes))
 
 
 def _method(manifest: Mapping[str, Any]) -> str:

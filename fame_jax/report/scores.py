@@ -45,8 +45,7 @@ def read_scores(folder: pathlib.Path) -> Scores:
 def summary(scores: Scores) -> tuple[Score, ...]:
     """Mean over the records with its 95 % bootstrap interval, metric by metric."""
     return tuple(
-        Score(name, *estimate(np.asarray(list(values.values()), np.float64)))
-        for name, values in scores.figures.items()
+        Score(name, *estimate(np.asarray(list(values.values()), np.float64))) for name, values in scores.figures.items()
     )
 
 

@@ -2,10 +2,13 @@ import json
 
 import pytest
 
+from fame_jax import models
 from tests.cli.conftest import manifest
 
 
-def test_photographs_are_explained_and_shown_beside_a_bad_one(fame, photographs, tmp_path):
+def test_photographs_are_explained_and_shown_beside_a_bad_one(fame, photographs, tmp_path, monkeypatch):
+    # To initialise a network takes ten seconds, and random maps do not depend on it anyway.
+    monkeypatch.setattr(models, "build", lambda name, seed: models.load(name))
     out = tmp_path / "pages" / "mine.html"
     ended = fame(
         "report", photographs / "photo.png", photographs / "cut short.png", "--methods", "random",

@@ -91,7 +91,9 @@ def opened(chromium, class_run, tmp_path):
     maps = np.stack([peak(4 * i, 4) for i in range(4)])
     maps[1] = 0
     status = np.array([[0], [1], [0], [0]], np.int8)
-    return Opened(chromium, tmp_path / "with spaces #1.html", report([class_run("run", attribution=maps, status=status)]))
+    return Opened(
+        chromium, tmp_path / "with spaces #1.html", report([class_run("run", attribution=maps, status=status)])
+    )
 
 
 def test_the_page_loads_from_disk_without_a_complaint_and_runs_nothing_of_its_names(opened):
@@ -182,7 +184,13 @@ def test_five_hundred_photographs_with_three_methods_stay_responsive(chromium, t
             key=("class", f"{i}"),
             pictures={"photograph": photographs[i % 9]},
             columns=tuple(
-                Column(m, m, f"class {i % 50}", {"attribution": Layer("attribution", maps[i % SIDE], "ok")}, {"drop": float(i)})
+                Column(
+                    m,
+                    m,
+                    f"class {i % 50}",
+                    {"attribution": Layer("attribution", maps[i % SIDE], "ok")},
+                    {"drop": float(i)},
+                )
                 for m in ("fame", "grad_cam", "gradient")
             ),
         )

@@ -94,9 +94,7 @@ def test_a_verified_pair(tmp_path):
         "maps": {"probe_similar": walk, "gallery_similar": walk},
     }
     write_manifest(folder, content)
-    np.savez(
-        folder / "pair.fame.npz", probe=IMAGE, gallery=IMAGE, probe_similar=peak(1, 1), gallery_similar=peak(2, 2)
-    )
+    np.savez(folder / "pair.fame.npz", probe=IMAGE, gallery=IMAGE, probe_similar=peak(1, 1), gallery_similar=peak(2, 2))
     page = Page(report([folder]))
     assert "similarity 0.500" in page.words
     assert "match, threshold 0.363 (published)" in page.words
