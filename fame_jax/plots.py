@@ -33,11 +33,6 @@ def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS,
     return np.clip((1 - opacity) * np.asarray(image) + opacity * coloured, 0, 1)
 
 
-def palette(colours: str = COLOURS) -> NDArray[Any]:
-    """The 256 colours of a Matplotlib colour map from 0 to 1, `[256, 3]` in [0, 1]."""
-    return colormaps[colours](np.linspace(0, 1, 256))[:, :3]
-
-
 def explanation(image: ArrayLike, attribution: ArrayLike, *, title: str = "", colours: str = COLOURS) -> Figure:
     """Photograph, map and overlay side by side, with the colour scale.
 

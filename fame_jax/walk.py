@@ -157,7 +157,12 @@ def perturb(
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
     rules = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
-    return _perturb(loss, optimizer, image, jax.tree.map(traceable, args), rules)
+    return _perturb(loss, optimizer, image, arguments(args), rules)
+
+
+def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments of a loss as `jit` takes them: a plain function among them is part of the program."""
+    return jax.tree.map(traceable, args)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -190,7 +195,7 @@ def advance(
         return (carry[0] < count) & carry[1].moving
 
     def next_step(carry: tuple[Scalar, Walk]) -> tuple[Scalar, Walk]:
-        return carry[0] + 1, _step(loss, optimizer, args, rules, carry[1])
+        return carry[0] + 1, step(loss, optimizer, args, rules, carry[1])
 
     return jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), walk))[1]
 
@@ -207,7 +212,7 @@ def compare(image: Image, rules: Rules, walk: Walk) -> Walk:
     return walk._replace(moving=walk.moving & (moved >= rules.stop_change), earlier=change)
 
 
-def _step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk) -> Walk:
+def step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk) -> Walk:
     """Evaluates loss and gradient, decides whether the walk ends here, and if not takes one step."""
     here, steps = walk.result.perturbed, walk.result.steps
     value, gradient = jax.value_and_grad(loss)(here, *args)

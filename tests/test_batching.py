@@ -1,12 +1,23 @@
+"""Many examples at once give what one at a time gives; nothing waits, nothing grows, nothing is left behind."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fame_jax import class_logit, perturb
-from fame_jax.batching import perturb_many
+from fame_jax.batching import devices, map_many, perturb_many
 
 SIZE = 32
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def network(dtype=jnp.float32):
@@ -16,7 +27,11 @@ def network(dtype=jnp.float32):
 
 def examples(count, dtype=jnp.float32):
     images = jax.random.uniform(jax.random.key(1), (count, SIZE, SIZE, 3), dtype)
-    return [(image, (jnp.int32(i % 4),)) for i, image in enumerate(images)]
+    return [(np.asarray(image), (i % 4,)) for i, image in enumerate(images)]
+
+
+def reading_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "fame-jax-ahead"]
 
 
 # Stopped early at very different steps, so that slots are refilled while their neighbours are under way.
@@ -31,31 +46,64 @@ def test_refilled_slots_give_the_maps_of_one_image_at_a_time(slots):
         assert sorted(found) == list(range(7))
         steps = set()
         for i, (image, args) in enumerate(given):
-            alone = perturb(class_logit, image, net, *args, **OPTIONS)
+            alone = perturb(class_logit, jnp.asarray(image), net, *args, **OPTIONS)
             np.testing.assert_allclose(found[i].perturbed, alone.perturbed, atol=1e-9)
+            np.testing.assert_allclose(found[i].last_loss, alone.last_loss, atol=1e-9)
             assert int(found[i].steps) == int(alone.steps)
             assert int(found[i].status) == int(alone.status)
             steps.add(int(alone.steps))
         assert len(steps) > 3, "the walks should end at different steps for this test to mean something"
 
 
-def test_results_come_as_soon_as_a_walk_ends():
-    order = [index for index, _ in perturb_many(class_logit, examples(7), network(), batch_size=3, **OPTIONS)]
-    assert sorted(order) == list(range(7))
-    assert order != sorted(order)
+def test_results_come_in_order_or_as_soon_as_a_walk_ends():
+    def order(**how):
+        return [i for i, _ in perturb_many(class_logit, examples(7), network(), batch_size=3, **OPTIONS, **how)]
+
+    assert order() == list(range(7))
+    soonest = order(in_order=False)
+    assert soonest != list(range(7))
+    assert sorted(soonest) == list(range(7))
 
 
-def test_images_are_read_only_as_slots_become_free():
+def test_in_order_no_more_than_eight_batches_wait_for_a_slow_walk():
+    # The first walk takes a thousand steps, the others none.
+    given = [(image, (0.0 if i == 0 else -1e9,)) for i, (image, _) in enumerate(examples(40))]
     read = []
 
     def lazily():
-        for i, example in enumerate(examples(6)):
+        for i, example in enumerate(given):
+            read.append(i)
+            yield example
+
+    walks = perturb_many(brightness, lazily(), batch_size=2, iterations=1000, stop_loss=-1e8)
+    index, walk = next(walks)
+    assert (index, int(walk.steps)) == (0, 1000)
+    # Begun: 8 batches of 2. Read ahead since: another batch, and those taken when the first was finished.
+    assert max(read) < 16 + 2 * 2
+    assert [index for index, _ in walks] == list(range(1, 40))
+
+
+def brightness(image, offset):
+    return jnp.mean(image) + offset
+
+
+def test_examples_are_read_at_most_a_batch_ahead():
+    read = []
+
+    def lazily():
+        for i, example in enumerate(examples(12)):
             read.append(i)
             yield example
 
     walks = perturb_many(class_logit, lazily(), network(), batch_size=2, iterations=10)
     next(walks)
-    assert read == [0, 1]
+    # Two finished, two in the slots, two waiting.
+    assert max(read) <= 5
+    maps = map_many(class_logit, lazily(), network(), batch_size=2)
+    read.clear()
+    next(maps)
+    # One batch finished, one under way, two waiting.
+    assert max(read) <= 7
 
 
 def test_progress_adds_up_to_all_steps_whatever_stops_early():
@@ -63,6 +111,9 @@ def test_progress_adds_up_to_all_steps_whatever_stops_early():
     list(perturb_many(class_logit, examples(5), network(), batch_size=2, progress=seen.append, **OPTIONS))
     assert sum(seen) == 5 * OPTIONS["iterations"]
     assert min(seen) >= 0
+    seen.clear()
+    list(map_many(class_logit, examples(5), network(), batch_size=2, progress=seen.append))
+    assert seen == [2, 2, 1]
 
 
 def test_stop_by_change_is_the_same_in_slots():
@@ -70,15 +121,235 @@ def test_stop_by_change_is_the_same_in_slots():
         net, given = network(jnp.float64), examples(3, jnp.float64)
         options = {"iterations": 200, "stop_change": 0.02, "window": 10}
         for index, walk in perturb_many(class_logit, given, net, batch_size=2, **options):
-            alone = perturb(class_logit, given[index][0], net, *given[index][1], **options)
+            alone = perturb(class_logit, jnp.asarray(given[index][0]), net, *given[index][1], **options)
             assert int(walk.steps) == int(alone.steps) < 200
             np.testing.assert_allclose(walk.perturbed, alone.perturbed, atol=1e-9)
 
 
-def test_no_images_give_no_results():
+def test_no_examples_give_no_results():
     assert list(perturb_many(class_logit, [], network())) == []
+    assert list(map_many(class_logit, [], network())) == []
 
 
-def test_an_unknown_option_is_named():
-    with pytest.raises(TypeError, match="stepsize"):
-        list(perturb_many(class_logit, examples(1), network(), stepsize=1))
+def test_a_plain_function_may_be_the_network():
+    ((index, walk),) = perturb_many(class_logit, examples(1), lambda x: jnp.sum(x, axis=(0, 1)), iterations=2)
+    assert (index, int(walk.steps)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"stepsize": 1}, TypeError, "stepsize"),
+        ({"batch_size": 0}, ValueError, "batch_size=0: expected 1 or more"),
+        ({"window": 0}, ValueError, "window=0: expected a number of steps"),
+    ],
+)
+def test_a_bad_option_is_named_before_the_first_example_is_read(options, error, words):
+    with pytest.raises(error, match=words):
+        perturb_many(class_logit, iter(()), network(), **options)
+
+
+def test_an_example_of_another_shape_is_named():
+    given = [*examples(3), (np.zeros((8, 8, 3), np.float32), (0,))]
+    for run in (
+        perturb_many(class_logit, given, network(), batch_size=2, iterations=3),
+        map_many(class_logit, given, network(), batch_size=2),
+    ):
+        seen = []
+        with pytest.raises(ValueError, match=r"example 3: .*\(8, 8, 3\).*expected.*\(32, 32, 3\)"):
+            seen.extend(index for index, _ in run)
+        assert not reading_threads()
+
+
+@pytest.mark.parametrize("broken_at", [0, 1, 4, 5])
+def test_an_error_in_the_examples_comes_after_everything_before_it(broken_at):
+    def broken():
+        yield from examples(broken_at)
+        raise OSError("the disk is gone")
+
+    runs = (
+        perturb_many(class_logit, broken(), network(), batch_size=2, **OPTIONS),
+        map_many(class_logit, broken(), network(), batch_size=2),
+    )
+    for run in runs:
+        seen = []
+        with pytest.raises(OSError, match="the disk is gone"):
+            seen.extend(index for index, _ in run)
+        assert seen == list(range(broken_at))
+        assert not reading_threads()
+
+
+def test_no_thread_is_left_when_the_consumer_stops_early():
+    def endless():
+        while True:
+            yield examples(1)[0]
+
+    for run in (
+        perturb_many(class_logit, endless(), network(), batch_size=2, iterations=3),
+        perturb_many(class_logit, endless(), network(), batch_size=2, iterations=3, in_order=False),
+        map_many(class_logit, endless(), network(), batch_size=2),
+    ):
+        next(run)
+        assert reading_threads()
+        run.close()
+        assert not reading_threads()
+
+
+def test_ctrl_c_takes_effect_while_waiting_for_an_example():
+    def slow():
+        yield from examples(3)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        yield from examples(3)
+
+    for run in (
+        perturb_many(class_logit, slow(), network(), batch_size=2, iterations=3),
+        map_many(class_logit, slow(), network(), batch_size=2),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            list(run)
+        assert not reading_threads()
+
+
+def test_examples_are_decoded_while_the_devices_are_at_work():
+    """A thread other than the consumer's reads all but the first example."""
+    threads = []
+
+    def told():
+        for example in examples(6):
+            threads.append(threading.current_thread().name)
+            yield example
+
+    list(map_many(class_logit, told(), network(), batch_size=2))
+    assert set(threads[1:]) == {"fame-jax-ahead"}
+
+
+def traced(image, network, label):
+    traced.times += 1
+    return class_logit(image, network, label)
+
+
+def test_one_compilation_serves_any_number_of_batches_labels_and_steps():
+    traced.times = 0
+    net = network()
+    for count, iterations, stop in ((3, 4, -1.0), (8, 9, -2.0), (1, 2, -3.0)):
+        walks = perturb_many(
+            traced, examples(count), net, batch_size=2, iterations=iterations, stop_loss=stop, window=3
+        )
+        assert len(list(walks)) == count
+    assert traced.times == 1
+    for count in (3, 8, 1):
+        assert len(list(map_many(traced, examples(count), net, batch_size=2))) == count
+    assert traced.times == 2
+    # A batch size found by compiling does not compile again for the run itself.
+    program = perturb_many(traced, examples(2), net, iterations=3, stop_loss=-1.0, window=3)
+    list(program)
+    assert traced.times == 2, "an automatic batch of two is the batch of two from above"
+
+
+def test_mapped_in_batches_is_the_function_of_one_example():
+    def both(image, network, label, key):
+        return {"logit": class_logit(image, network, label), "noise": jax.random.uniform(key, (2,))}
+
+    net = network()
+    given = [(image, (*args, jax.random.key(i))) for i, (image, args) in enumerate(examples(7))]
+    found = list(map_many(both, given, net, batch_size=3))
+    assert [index for index, _ in found] == list(range(7))
+    for index, value in found:
+        image, args = given[index]
+        alone = both(jnp.asarray(image), net, *args)
+        assert isinstance(value["logit"], np.generic | np.ndarray)
+        np.testing.assert_allclose(value["logit"], alone["logit"], rtol=1e-5)
+        np.testing.assert_array_equal(value["noise"], alone["noise"])
+
+
+class TestBatchSize:
+    """Found where it is not given."""
+
+    def test_on_cpu_it_is_four_a_device_and_no_more_than_there_are_examples(self):
+        mesh = devices.local_mesh()
+
+        def never(size):
+            raise AssertionError("nothing needs compiling to know that")
+
+        sizes = {count: devices.fitting(mesh, count, never) for count in (None, 1, 2, 4, 5, 9, 100)}
+        # As few batches as fours would make, and evenly filled.
+        assert sizes == {None: 4, 1: 1, 2: 2, 4: 4, 5: 3, 9: 3, 100: 4}
+
+    @pytest.mark.parametrize(("free", "expected"), [(1e6, 64), (6500, 64), (6499, 63), (3300, 32), (150, 1), (1, 1)])
+    def test_it_is_the_largest_that_fits(self, free, expected):
+        tried = []
+
+        def needed(size):
+            tried.append(size)
+            return 100 + 100 * size
+
+        size = devices.largest(needed, free, 64)
+        assert size <= expected
+        assert size >= 0.9 * expected
+        assert len(tried) <= 3
+
+    def test_a_compiler_that_runs_out_of_memory_is_asked_for_half(self):
+        assert devices.largest(lambda size: float("inf") if size > 20 else 1, 10, 64) == 16
+
+    def test_it_comes_from_the_free_memory_of_the_fullest_device_and_the_compilers_plan(self, monkeypatch):
+        mesh = devices.local_mesh()
+        compiled = jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x).T).lower
+
+        def program(size):
+            return compiled(jax.ShapeDtypeStruct((size, 1000), jnp.float32)).compile()
+
+        need = devices._needed(program, 16)
+        assert need >= 16 * 1000 * 4
+        monkeypatch.setattr(devices, "_free", lambda _: need)
+        assert 12 <= devices.fitting(mesh, None, program) <= 16
+
+
+ON_EIGHT = """
+import sys
+import jax, numpy as np
+sys.path.insert(0, {tests!r})
+from test_batching import OPTIONS, examples, network
+from fame_jax import class_logit
+from fame_jax.batching import map_many, perturb_many
+import jax.numpy as jnp
+
+assert jax.device_count() == 8
+one = jax.make_mesh((1,), ("batch",), devices=jax.devices()[3:4])
+square = jax.make_mesh((2, 4), ("host", "chip"))
+
+def run(dtype, **how):
+    net, given = network(dtype), examples(19, dtype)
+    many = list(perturb_many(class_logit, given, net, **how))
+    assert [i for i, _ in many] == list(range(19))
+    maps = list(map_many(class_logit, given, net, **{{k: v for k, v in how.items() if k in ("batch_size", "mesh")}}))
+    assert [i for i, _ in maps] == list(range(19))
+    return [np.stack(x) for x in zip(*(walk for _, walk in many))], np.stack([x for _, x in maps])
+
+with jax.enable_x64(True):
+    alone = run(jnp.float64, mesh=one, batch_size=1, **OPTIONS)
+    for how in ({{}}, {{"mesh": square, "batch_size": 13}}, {{"mesh": one}}):
+        found = run(jnp.float64, **how, **OPTIONS)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone)):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+    assert len(set(alone[0][1].tolist())) > 3
+# A logit is a sum of 3,072 terms here, whose magnitudes add up to 40: rounding moves it by 5e-6.
+short = run(jnp.float32, mesh=one, batch_size=1, iterations=5)
+for a, b in zip(jax.tree.leaves(run(jnp.float32, iterations=5)), jax.tree.leaves(short)):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+print("same")
+"""
+
+
+def test_eight_devices_give_the_maps_of_one():
+    code = ON_EIGHT.format(tests=str(ROOT / "tests"))
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert result.stdout.strip().endswith("same"), result.stderr

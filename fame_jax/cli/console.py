@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib
+import io
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Annotated
 
@@ -12,6 +14,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
+from fame_jax.cli import interrupts
 from fame_jax.models.load import home
 
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
@@ -108,7 +111,8 @@ def run(arguments: list[str]) -> int:
     module, command, _ = COMMANDS[name]
     try:
         _keep_compiled_programs()
-        return tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")()
+        with interrupts.remembered():
+            return _parsed(getattr(importlib.import_module(module), command), rest, name)()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         return 130
@@ -122,6 +126,31 @@ def run(arguments: list[str]) -> int:
             raise
         say_error(error)
         return 2
+
+
+def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], name: str) -> Callable[[], int]:
+    """The command with its options; what the parser says of bad ones, in a box, becomes one line."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(command, args=arguments, prog=f"fame {name}")
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        said, *more = _sections(box.getvalue())
+        near = [option for text in more if text.startswith(_SIMILAR) for option in re.findall(r"(?m)^--\S+", text)]
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hint} See fame {name} --help.") from None
+
+
+_SIMILAR = ("Perhaps you meant", "Arguments similar to")
+
+
+def _sections(box: str) -> list[str]:
+    """The texts between the rules of a box, drawn with lines or with nothing but hyphens, without its title."""
+    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()[1:]]
+    text = "\n".join("\0" if line and not line.strip("─-") else line for line in lines)
+    return [section for part in text.split("\0") if (section := part.strip())]
 
 
 def _keep_compiled_programs() -> None:
@@ -177,5 +206,13 @@ def _fraction(value: float) -> str:
 @contextlib.contextmanager
 def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
     """A bar with the time left, on standard error, for anything that takes over two seconds."""
-    with tqdm(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
+    with _Bar(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
         yield bar
+
+
+class _Bar(tqdm):
+    """A bar at which a Ctrl-C takes effect even if it was lost on the way."""
+
+    def update(self, n: float | int | None = 1) -> bool | None:
+        interrupts.raise_if_seen()
+        return super().update(n)

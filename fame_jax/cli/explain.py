@@ -44,7 +44,7 @@ class Explain:
     precision: models.Precision = "float32"
     """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
     batch_size: int | None = None
-    """Photographs at a time. Omitted: 4 on CPU, 64 elsewhere."""
+    """Photographs at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
     seed: int = 0
     """Of the methods that draw random numbers."""
     sanity: bool = False

@@ -47,7 +47,7 @@ class Locations:
     precision: models.Precision = "float32"
     """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
     batch_size: int | None = None
-    """Locations at a time. Omitted: all of them."""
+    """Locations at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
     out: pathlib.Path = pathlib.Path("fame-out")
     """Folder for the results."""
     progress: bool = True
@@ -106,7 +106,8 @@ class Locations:
                 feature_activation,
                 examples,
                 network,
-                batch_size=min(self.batch_size or len(examples), len(examples)),
+                batch_size=None if self.batch_size is None else min(self.batch_size, len(examples)),
+                in_order=False,
                 progress=bar.update,
                 iterations=self.iterations,
                 step_size=self.step_size,

@@ -142,30 +142,39 @@ class Photographs:
             {"iterations": settings.iterations, "step_size": settings.step_size, "sigma": settings.sigma}
             | dict(PRESETS[settings.preset]["classification"])
         )
-        size = settings.batch_size or (4 if jax.default_backend() == "cpu" else 64)
-        started: list[tuple[Photo, jax.Array, float]] = []
+        started: list[tuple[Photo, jax.Array]] = []
+        taken, start = 0, time.perf_counter()
 
         def examples() -> Iterator[tuple[jax.Array, tuple[jax.Array]]]:
             for photo in self.photos:
                 image = self._load(photo.path)
                 if image is not None:
-                    started.append((photo, image, time.perf_counter()))
+                    started.append((photo, image))
                     yield image, (jnp.int32(photo.target),)
 
         with progress_bar(len(self.photos) * settings.iterations, "step", hide=not self.show_progress) as bar:
+
+            def progress(steps: int) -> None:
+                nonlocal taken
+                taken += steps
+                bar.update(steps)
+
             walks = perturb_many(
                 class_logit,
                 examples(),
                 network,
-                batch_size=min(size, len(self.photos)),
-                progress=bar.update,
+                batch_size=None if settings.batch_size is None else min(settings.batch_size, len(self.photos)),
+                in_order=False,
+                count=len(self.photos),
+                progress=progress,
                 **rules,
             )
             for index, walk in walks:
-                photo, image, start = started[index]
+                photo, image = started[index]
                 map = np.asarray(attribution(image, walk.perturbed, **of_map), np.float32)
                 status = Status(int(walk.status)).message
-                seconds = time.perf_counter() - start
+                # Its share: walks that go on at once have their time in common.
+                seconds = (time.perf_counter() - start) * settings.iterations / max(taken, 1)
                 losses = float(walk.first_loss), float(walk.last_loss)
                 yield photo, image, Outcome(map, int(walk.steps), *losses, status, seconds)
 

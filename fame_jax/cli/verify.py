@@ -162,7 +162,7 @@ class Verify:
         maps, walks = {}, {}
         with progress_bar(4 * self.iterations, "step", hide=not self.progress) as bar:
             examples = [(run.image, (run.reference, run.sign)) for run in runs]
-            for index, walk in perturb_many(loss, examples, network, batch_size=4, progress=bar.update, **rules):
+            for index, walk in perturb_many(loss, examples, network, progress=bar.update, **rules):
                 maps[RUNS[index]] = np.asarray(attribution(runs[index].image, walk.perturbed, **of_map), np.float32)
                 walks[RUNS[index]] = {
                     "status": Status(int(walk.status)).message,

@@ -1,6 +1,9 @@
 """What a data set's reader returns: records to explain, and the problems it met; no pixels yet."""
 
+import os
 import pathlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,6 +66,10 @@ class PairRecord:
 Record = ClassRecord | PairRecord
 
 
+class DatasetError(ValueError):
+    """A data set that cannot be read at all; the message is one line, names the file or option and says what to do."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something a reader could not use: where (a file, a line of a list) and why."""
@@ -86,6 +93,55 @@ class Dataset:
     task: Task
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = field(default=())
+
+
+def dataset_of(name: str, task: Task, records: Iterable[Record], problems: Iterable[Problem]) -> Dataset:
+    """A data set of the records whose pictures exist and whose names are new; the others become problems, by name."""
+    found = list(problems)
+    kept = _distinct(records, found)
+    pictures = Counter(path for record in kept for path in {picture.path for picture in pictures_of(record)})
+    missing = {path for path in pictures if not os.path.isfile(path)}
+    for path in sorted(missing):
+        reason = "it is no file" if os.path.exists(path) else "there is no such file"
+        shared = f"; {pictures[path]} records are left out" if pictures[path] > 1 else ""
+        found.append(Problem(str(path), reason + shared))
+    whole = (record for record in kept if not any(picture.path in missing for picture in pictures_of(record)))
+    return Dataset(name, task, tuple(whole), tuple(found))
+
+
+def pictures_of(record: Record) -> tuple[Picture, ...]:
+    """The pictures of a record: one, or probe and gallery."""
+    return (record.picture,) if isinstance(record, ClassRecord) else (record.probe, record.gallery)
+
+
+def counts(dataset: Dataset) -> dict[str, int]:
+    """What there is to compare with published counts.
+
+    Returns:
+        `records` and `pictures` (distinct files); then `classes` and `boxed` (records with boxes), or `genuine` and
+        `impostor`.
+    """
+    records = dataset.records
+    found = {
+        "records": len(records),
+        "pictures": len({picture.path for record in records for picture in pictures_of(record)}),
+    }
+    if dataset.task == "class":
+        singles = [record for record in records if isinstance(record, ClassRecord)]
+        labels = {record.label for record in singles} - {None}
+        return found | {"classes": len(labels), "boxed": sum(bool(record.boxes) for record in singles)}
+    known = Counter(record.genuine for record in records if isinstance(record, PairRecord))
+    return found | {"genuine": known[True], "impostor": known[False]}
+
+
+def _distinct(records: Iterable[Record], problems: list[Problem]) -> list[Record]:
+    kept: dict[str, Record] = {}
+    for record in records:
+        if record.name in kept:
+            problems.append(Problem(record.name, "it is there twice; the second one is left out"))
+        else:
+            kept[record.name] = record
+    return list(kept.values())
 
 
 def as_json(record: Record) -> dict[str, Any]:

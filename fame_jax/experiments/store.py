@@ -1,12 +1,14 @@
 """A run on disk: what was asked for, the records, and a Zarr store of maps that is written block by block.
 
-    RUN/manifest.json     what decides the numbers, and what they were computed with
+    RUN/manifest.json     what decides the numbers, and (`provenance`) what they were computed with
     RUN/records.jsonl     one line a record, in order; its line number is its index everywhere else
-    RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a chunk a block of records
+    RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a file a block of records
     RUN/failures/B.json   index and reason of every record of block B that could not be explained
 
 A block is the unit of work: it is computed as a whole, by one process, always from its first record on, so that it
 comes out the same however often a job is interrupted. Its `state` is written last; a block without is computed again.
+Maps are shards of one chunk a record, so one map is read without the rest of its block, and every chunk carries a
+checksum, so a damaged one is never taken for a map.
 """
 
 import json
@@ -15,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorstore
 
 from fame_jax.data.records import Record, as_json, from_json
+from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
 from fame_jax.files import write, write_json
+from fame_jax.walk import Status
 
 VERSION = 1
 """Of this layout; a store of another one is refused."""
@@ -32,18 +35,25 @@ MAPS = {
 }
 """Names of the map arrays, `[N, H, W]`, by task."""
 
-# Name, dtype and fill value of what is kept of each record, and of each of its maps.
-_OF_RECORD = {"state": ("uint8", PENDING), "label": ("int32", -1), "similarity": ("float64", float("nan"))}
-_OF_MAP = {
-    "steps": ("int32", -1),
-    "first_loss": ("float64", float("nan")),
-    "last_loss": ("float64", float("nan")),
-    "status": ("int8", -1),
+NO_MAP, BLANK = -1, 100
+"""Values of the array `status` beside those of `fame_jax.Status`: a map that the method does not have, or a blank one
+of a method without a walk."""
+
+_LOSS, _UNKNOWN = ("float64", float("nan")), ("int32", -1)
+
+# Name, dtype and fill value of what is kept of each record, of each of its maps, and of its pictures.
+_OF_RECORD = {
+    "state": ("uint8", PENDING),
+    "label": _UNKNOWN,
+    "predicted": _UNKNOWN,
+    "similarity": ("float64", float("nan")),
 }
+_OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status": ("int8", NO_MAP)}
+_OF_PICTURES = {"sha256": ("uint8", 0)}
 
 
 class RunError(ValueError):
-    """A folder that holds no run, another run, or a run of another version; the message says what to do."""
+    """A folder that holds no run, another run, or a damaged one; the message says what to do."""
 
 
 class Run:
@@ -66,12 +76,21 @@ class Run:
         self.manifest = _manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
-        self._arrays: dict[str, Any] = {}
+        if len(self.records) != self.manifest["records"]:
+            raise RunError(
+                f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']}; "
+                "the file is damaged. Run again into a new folder."
+            )
+        self._arrays: dict[str, BlockArray] = {}
 
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the map arrays of this run's task."""
         return MAPS[self.task]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES)
 
     @property
     def block_size(self) -> int:
@@ -87,53 +106,98 @@ class Run:
         """Indices of the records of a block."""
         return range(block * self.block_size, min((block + 1) * self.block_size, len(self.records)))
 
-    def column(self, name: str) -> np.ndarray:
-        """What is known of all records: `state`, `label`, `similarity` `[N]`; `steps`, `first_loss`, `last_loss`,
-        `status` `[N, maps]`.
+    def column(self, name: str, indices: range | None = None) -> np.ndarray:
+        """What is known of all records, or of some.
+
+        Args:
+            name: `state`, `label` (the class explained), `predicted` or `similarity`, `[N]`; `steps`, `first_loss`,
+                `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`.
+            indices: of successive records; None for all.
+
+        Raises:
+            RunError: naming the damaged file.
         """
-        return np.asarray(self._array(name).read().result())
+        return self._read(name) if indices is None else self._read(name, indices.start, indices.stop)
 
     def map(self, index: int, name: str | None = None) -> np.ndarray:
-        """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+)."""
-        array = self._array(self.maps[0] if name is None else name)
-        return np.asarray(array[index].read().result(), np.float32)
+        """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+).
+
+        Raises:
+            RunError: naming the damaged file.
+        """
+        return self._read(self.maps[0] if name is None else name, index, index + 1)[0].astype(np.float32)
 
     def failures(self) -> dict[int, str]:
         """Reason by index of every record that could not be explained."""
         found: dict[int, str] = {}
         for file in sorted((self.folder / "failures").glob("*.json")):
-            found |= {int(index): reason for index, reason in json.loads(file.read_text()).items()}
+            try:
+                found |= {int(index): str(reason) for index, reason in json.loads(file.read_text("utf-8")).items()}
+            except (OSError, ValueError, AttributeError) as error:
+                raise RunError(f"{file}: damaged ({error}). {_REPAIR}") from error
         return dict(sorted(found.items()))
 
     def is_complete(self, block: int) -> bool:
-        """Whether a block was computed and written as a whole."""
+        """Whether a block was computed and written as a whole; only `state` is read.
+
+        Raises:
+            RunError: naming the damaged file.
+        """
         indices = self.indices(block)
-        states = np.asarray(self._array("state")[indices.start : indices.stop].read().result())
-        return bool((states != PENDING).all())
+        written = all(self._array(name).has(block) for name in self._names)
+        return written and bool((self.column("state", indices) != PENDING).all())
+
+    def is_sound(self, block: int) -> bool:
+        """Whether a complete block holds no failed record, and all of it can be read."""
+        indices = self.indices(block)
+        try:
+            for name in self._names:
+                values = self.column(name, indices)
+                if name == "state" and (values != DONE).any():
+                    return False
+        except RunError:
+            return False
+        return True
 
     def write_block(self, block: int, arrays: Mapping[str, np.ndarray], failures: Mapping[int, str]) -> None:
-        """Writes all arrays of a block, `state` last; `failures` by index."""
-        indices = self.indices(block)
-        if failures:
-            (self.folder / "failures").mkdir(exist_ok=True)
-            write_json(self.folder / "failures" / f"{block:06}.json", {str(i): r for i, r in failures.items()})
-        writes = [
-            self._array(name)[indices.start : indices.stop].write(values)
-            for name, values in arrays.items()
-            if name != "state"
-        ]
-        for pending in writes:
-            pending.result()
-        self._array("state")[indices.start : indices.stop].write(arrays["state"]).result()
+        """Writes all arrays of a block, `state` last; `failures` by index.
 
-    def _array(self, name: str) -> Any:
+        Raises:
+            RunError: if it cannot be written, on a full disk for one. What was written before stays.
+        """
+        start = self.indices(block).start
+        file = self.folder / "failures" / f"{block:06}.json"
+        try:
+            self._array("state").remove(block)
+            for name, values in arrays.items():
+                if name != "state":
+                    self._array(name).write(block, start, values)
+            file.unlink(missing_ok=True)
+            if failures:
+                file.parent.mkdir(exist_ok=True)
+                write_json(file, {str(index): reason for index, reason in failures.items()})
+            self._array("state").write(block, start, arrays["state"])
+        except (ArrayError, OSError) as error:
+            raise RunError(
+                f"{error}. Earlier blocks are whole: mend that, then give the same command again, and it continues."
+            ) from error
+
+    def _read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        try:
+            return self._array(name).read(start, stop)
+        except ArrayError as error:
+            raise RunError(f"{error}. {_REPAIR}") from error
+
+    def _array(self, name: str) -> BlockArray:
         if name not in self._arrays:
             try:
-                self._arrays[name] = tensorstore.open(_spec(self.folder, name)).result()
-            except (ValueError, OSError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise RunError(f"{self.folder / 'arrays' / name}: cannot be read ({reason}).") from error
+                self._arrays[name] = BlockArray(self.folder / "arrays" / name)
+            except ArrayError as error:
+                raise RunError(f"{error}. Run again into a new folder.") from error
         return self._arrays[name]
+
+
+_REPAIR = "The same fame run command with --repair computes what is damaged again."
 
 
 def create_run(
@@ -148,41 +212,62 @@ def create_run(
 
     Args:
         folder: new or empty.
-        manifest: needs `task` and `block_size`; `version` is added.
+        manifest: needs `task` and `block_size`; `version`, `records`, `size` and `dtype` are added.
         records: what is to be explained.
         size: height and width of the maps.
-        dtype: of the maps, `float16` or `float32`.
+        dtype: of the maps, `float16`, `float32` or `float64`.
+
+    Raises:
+        RunError: if it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(as_json(record)) + "\n" for record in records)
-    write(folder / "records.jsonl", lambda file: file.write(lines.encode()))
-    names, block, count = MAPS[manifest["task"]], manifest["block_size"], len(records)
-    for name in names:
-        _create(folder, name, dtype, 0.0, (count, size, size), (block, size, size))
-    for name, (kind, fill) in _OF_RECORD.items():
-        _create(folder, name, kind, fill, (count,), (block,))
-    for name, (kind, fill) in _OF_MAP.items():
-        _create(folder, name, kind, fill, (count, len(names)), (block, len(names)))
-    write_json(folder / "manifest.json", {"version": VERSION, **manifest})
+    kept = {"version": VERSION, "records": len(records), "size": size, "dtype": dtype, **manifest}
+    lines = records_file(records)
+    try:
+        (folder / "arrays").mkdir(parents=True, exist_ok=True)
+        write(folder / "records.jsonl", lambda file: file.write(lines))
+        for name, (kind, fill, shape) in _layout(kept["task"], len(records), size, dtype).items():
+            create_array(folder / "arrays" / name, kind, fill, shape, kept["block_size"])
+        write_json(folder / "manifest.json", kept)
+    except (ArrayError, OSError) as error:
+        raise RunError(f"{error}. Choose another folder, or mend that and run again.") from error
     return Run(folder)
 
 
-def _create(
-    folder: pathlib.Path, name: str, dtype: str, fill: float | int, shape: tuple[int, ...], chunk: tuple[int, ...]
-) -> None:
-    fill_value = "NaN" if fill != fill else fill
-    metadata = {
-        "shape": shape,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-        "data_type": dtype,
-        "fill_value": fill_value,
-        "codecs": [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": 1}}],
+def replace_manifest(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Writes another manifest of the same run."""
+    try:
+        write_json(run.folder / "manifest.json", manifest)
+    except OSError as error:
+        raise RunError(f"{run.folder / 'manifest.json'}: cannot be written ({error.strerror}).") from error
+    run.manifest = dict(manifest)
+
+
+def records_file(records: Sequence[Record]) -> bytes:
+    """The content of `records.jsonl`."""
+    return "".join(json.dumps(as_json(record)) + "\n" for record in records).encode()
+
+
+def block_arrays(run: Run, block: int) -> dict[str, np.ndarray]:
+    """The arrays of a block of which nothing is known yet, by name."""
+    layout = _layout(run.task, len(run.indices(block)), run.manifest["size"], run.manifest["dtype"])
+    return {name: np.full(shape, fill, kind) for name, (kind, fill, shape) in layout.items()}
+
+
+def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str, float | int, tuple[int, ...]]]:
+    """Dtype, fill value and shape of every array of `count` records."""
+    maps = MAPS[task]
+    pictures = 1 if task == "class" else 2
+    return {
+        **{name: (dtype, 0.0, (count, size, size)) for name in maps},
+        **{name: (*kind, (count,)) for name, kind in _OF_RECORD.items()},
+        **{name: (*kind, (count, len(maps))) for name, kind in _OF_MAP.items()},
+        **{name: (*kind, (count, 32 * pictures)) for name, kind in _OF_PICTURES.items()},
     }
-    tensorstore.open({**_spec(folder, name), "metadata": metadata}, create=True, delete_existing=True).result()
 
 
-def _spec(folder: pathlib.Path, name: str) -> dict[str, Any]:
-    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{(folder / 'arrays' / name).resolve()}/"}}
+def status_message(code: int) -> str:
+    """An entry of the array `status` in words."""
+    return {NO_MAP: "no such map", BLANK: "blank map"}.get(code) or Status(code).message
 
 
 def _manifest(folder: pathlib.Path) -> dict[str, Any]:

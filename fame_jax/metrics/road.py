@@ -144,7 +144,7 @@ def impute(
     start = jnp.where(known, image, colour).transpose(2, 0, 1)
     plane = missing[None].astype(image.dtype)
     right_side = -plane * laplacian(start)
-    change, iterations, converged = _conjugate_gradients(right_side, plane, tolerance, max_iterations)
+    change, iterations, converged = _solved(right_side, plane, tolerance, max_iterations)
 
     solution = start + change
     size = jnp.linalg.norm(right_side)
@@ -334,6 +334,16 @@ def _line_sums(planes: Planes) -> tuple[np.ndarray, np.ndarray]:
         sums[0] -= 1
         sums[-1] -= 1
     return rows[None, :, None], columns[None, None, :]
+
+
+def _solved(
+    right_side: Planes, missing: Plane, tolerance: ArrayLike, max_iterations: ArrayLike
+) -> tuple[Planes, Scalar, Scalar]:
+    """`_conjugate_gradients`; under `vmap` on CPU one system after the other, which stays in the cache."""
+    solve = _conjugate_gradients
+    if jax.default_backend() == "cpu":
+        solve = jax.custom_batching.sequential_vmap(solve)
+    return solve(right_side, missing, jnp.asarray(tolerance, right_side.dtype), jnp.asarray(max_iterations))
 
 
 def _conjugate_gradients(

@@ -141,6 +141,7 @@ class Source:
         scores: over all records, not only those shown.
         total: records there are.
         unfinished: records that are not computed yet.
+        inputs: name and SHA-256 of the pictures shown, where the manifest does not list them.
     """
 
     folder: pathlib.Path
@@ -153,3 +154,4 @@ class Source:
     scores: tuple[Score, ...] = ()
     total: int = 0
     unfinished: int = 0
+    inputs: tuple[tuple[str, str], ...] = ()

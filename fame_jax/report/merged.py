@@ -10,7 +10,7 @@ from fame_jax.report.words import method_title
 
 
 def merged(sources: Sequence[Source]) -> tuple[Item, ...]:
-    """Items of one key become one, in the order in which they are met first; columns get titles that tell them apart."""
+    """Items of one key become one, in the order in which they are met; columns get titles that tell them apart."""
     together: dict[tuple[str, ...], Item] = {}
     titles = {kind: _titles(sources, kind) for kind in ("class", "pair")}
     for number, source in enumerate(sources):

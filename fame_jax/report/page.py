@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from fame_jax import plots
 from fame_jax.data.encoded import LEVELS, data_uri
@@ -30,9 +31,9 @@ def page(sources: Sequence[Source], *, title: str, command: str = "") -> str:
         command: that makes this report again.
     """
     items = merged(sources)
-    environment = _environment()
+    templates = _templates()
     style, script = (_text(name) for name in ("report.css", "report.js"))
-    return environment.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2").render(
         title=title,
         command=command,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -52,18 +53,18 @@ def page(sources: Sequence[Source], *, title: str, command: str = "") -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("fame_jax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["uri"] = data_uri
-    environment.filters["number"] = words.number
-    environment.globals |= {"loss_change": words.loss_change, "alternative": words.alternative, "roles": words.ROLES}
-    return environment
+    templates.filters["uri"] = data_uri
+    templates.filters["number"] = words.number
+    templates.globals |= {"loss_change": words.loss_change, "alternative": words.alternative}
+    return templates
 
 
 def _choices(items: Sequence[Item]) -> dict[str, list[str]]:
@@ -95,5 +96,6 @@ def _hash(text: str) -> str:
 
 def _table_values(name: str) -> dict[str, str]:
     """A colour map as the three tables of an SVG filter."""
-    colours = plots.palette(name)
+    black, ramp = np.zeros((1, 256, 3)), np.linspace(0, 1, 256)[None]
+    colours = plots.overlay(black, ramp, colours=name, opacity=1.0)[0]
     return {c: " ".join(f"{value:.3g}" for value in colours[:, i]) for i, c in enumerate("RGB")}

@@ -41,7 +41,7 @@ def provenance(source: Source) -> Provenance:
         title=source.title,
         folder=str(source.folder / source.file),
         rows=tuple(_rows(manifest)),
-        inputs=tuple(dict.fromkeys(_inputs(manifest))),
+        inputs=tuple(dict.fromkeys(source.inputs or _inputs(manifest))),
         notice=_notice(manifest),
         again=_again(manifest),
     )
@@ -57,12 +57,16 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "weights, licence", card.licence
     methods = manifest.get("methods") or [manifest.get("method", "not known")]
     yield "methods", ", ".join(map(str, methods))
-    for term in ("options", "versions", "device"):
-        for name, value in _mapping(manifest, term).items():
-            yield f"{term.removesuffix('s')}, {name}", "not set" if value is None else str(value)
+    for name, value in _mapping(manifest, "options").items():
+        yield f"option, {name}", "not set" if value is None else str(value)
     for name, value in manifest.items():
         if name not in _SHOWN_ELSEWHERE and isinstance(value, str | int | float):
             yield name.replace("_", " "), str(value)
+    # A run that was continued elsewhere has several.
+    for number, found in enumerate(manifest.get("provenance") or [manifest]):
+        for term in ("versions", "device"):
+            for name, value in _mapping(found, term).items():
+                yield f"{term.removesuffix('s')}{f' {number + 1}' if number else ''}, {name}", str(value)
 
 
 def _inputs(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

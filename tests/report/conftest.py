@@ -19,6 +19,7 @@ MANIFEST = {
     "options": {"iterations": 5},
     "versions": {"jax": "1.2.3"},
     "device": {"kind": "an abacus"},
+    "geometry": {"task": "class", "size": SIDE, "resize": SIDE},
 }
 
 
@@ -116,7 +117,9 @@ def pair_run(tmp_path, picture):
     """A run of two pairs of photographs that hold no faces; the second has no e-."""
     folder = tmp_path / "pairs"
     pairs = [PairRecord(f"pair {i}", Picture(picture(f"p{i}.png")), Picture(picture("g.png")), i == 0) for i in (0, 1)]
-    run = create_run(folder, {"task": "pair", "block_size": 8, "method": "fame", **MANIFEST}, pairs, size=SIDE)
+    aligned = {"task": "pair", "size": 112, "resize": 112, "aligned": True}
+    head = {**MANIFEST, "task": "pair", "block_size": 8, "method": "fame", "geometry": aligned}
+    run = create_run(folder, head, pairs, size=SIDE)
     status = np.zeros((2, 4), np.int8)
     status[1, [1, 3]] = -1
     arrays = {name: np.stack([peak(3, 3), peak(12, 12)]) for name in run.maps}

@@ -126,7 +126,8 @@ def test_methods_of_one_name_are_told_apart_by_network_or_folder(class_run):
 
 
 def test_another_networks_crop_lies_below_its_own_maps(class_run):
-    page = shown(class_run("one"), class_run("two", method="grad_cam", manifest={"resize": 400}))
+    wide = {"task": "class", "size": SIDE, "resize": 2 * SIDE}
+    page = shown(class_run("one"), class_run("two", method="grad_cam", manifest={"geometry": wide}))
     under = [e.attributes for e in page.all("img") if e.attributes["class"] == "under"]
     assert ["src" in of for of in under[:2]] == [False, "src" in under[1]]
     photographs = {e.attributes["src"] for e in page.all("img") if e.attributes["class"] == "photo"}
@@ -140,6 +141,22 @@ def test_a_photograph_that_has_gone_leaves_its_map_and_says_so(class_run, tmp_pa
     assert len(page.records) == 4
     assert "The picture cannot be shown: " in page.words
     assert page.inside("div").count("no picture") == 1
+
+
+def test_a_photograph_that_is_another_by_now_is_not_shown_below_the_map(class_run):
+    hashes = np.zeros((4, 32), np.uint8)
+    hashes[2] = 7
+    page = shown(class_run("run", sha256=hashes))
+    assert page.inside("div").count("no picture") == 1
+    assert "is not the one that was explained" in page.words
+    assert "07" * 32 in page.words
+
+
+def test_a_run_that_was_continued_elsewhere_has_both_environments(class_run):
+    found = [{"versions": {"jax": v}, "device": {"kind": v + " beads"}} for v in ("0.1", "0.2")]
+    page = shown(class_run("run", manifest={"provenance": found}))
+    for words in ("version, jax 0.1", "device 2, kind 0.2 beads"):
+        assert words in page.words
 
 
 def test_pairs_show_similarity_and_say_which_maps_a_method_has_not(pair_run):

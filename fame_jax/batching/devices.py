@@ -1,0 +1,144 @@
+"""Where a batch lives: its devices, its placement on them, and how large it may be."""
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+MOST_ON_CPU = 4
+"""Examples a device, on CPU: its caches are full by then, and memory is not what limits it."""
+
+MOST_ON_ACCELERATOR = 64
+"""Examples a device, on GPU and TPU: its units are busy by then, and a larger batch only delays the first result."""
+
+_SHARE = 0.9
+"""Of the free memory; the rest is for what the allocator cannot fit together."""
+
+
+def local_mesh(mesh: Mesh | None = None) -> Mesh:
+    """The given mesh, or one over all devices of this process, or over `jax.default_device` where that is set.
+
+    Raises:
+        ValueError: for a mesh with devices of another process.
+    """
+    if mesh is None:
+        only = jax.config.jax_default_device  # type: ignore[attr-defined]
+        return Mesh(np.array([only] if isinstance(only, jax.Device) else jax.local_devices()), ("batch",))
+    if any(device.process_index != jax.process_index() for device in mesh.devices.flat):
+        raise ValueError(
+            "mesh: it has devices of other processes; expected local ones. Let each process run its own share of the "
+            "examples on a mesh over jax.local_devices()."
+        )
+    return mesh
+
+
+def on_each(mesh: Mesh, function: Callable[..., Any], split: tuple[bool, ...], *args: Any) -> Any:
+    """The function on every device, with its share of the arguments that are split and all of the others.
+
+    Each device runs a program of its own, which waits for the others only where it says so: a partitioned loop would at
+    every step.
+    """
+    share = PartitionSpec(mesh.axis_names)
+    specs = tuple(share if yes else PartitionSpec() for yes in split)
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=share, check_vma=False)(*args)
+
+
+def replicated(mesh: Mesh, tree: Any) -> Any:
+    """Every device holds all of it."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def shared_out(mesh: Mesh, tree: Any) -> Any:
+    """Every device holds its share of the leading axis."""
+    return jax.device_put(tree, _split(mesh))
+
+
+def shapes(mesh: Mesh, size: int, example: Any) -> Any:
+    """Shapes of a batch of `size` examples, shared among the devices."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=_split(mesh)), example)
+
+
+def number(examples: Iterable[Any], count: int | None) -> int | None:
+    """How many examples there are, as far as they tell."""
+    return operator.length_hint(examples) or None if count is None else count
+
+
+def even(size: int, mesh: Mesh) -> int:
+    """The next multiple of the number of devices."""
+    if size < 1:
+        raise ValueError(f"batch_size={size}: expected 1 or more, or None for one found from free memory.")
+    return math.ceil(size / mesh.size) * mesh.size
+
+
+def fitting(mesh: Mesh, count: int | None, compiled: Callable[[int], Any]) -> int:
+    """The batch size for which nobody has asked.
+
+    On CPU `MOST_ON_CPU` a device. Elsewhere up to `MOST_ON_ACCELERATOR` a device, as many as fit into the free memory
+    by the compiler's own account. `count` examples are divided evenly among as few batches as that allows.
+
+    Args:
+        mesh: the devices.
+        count: number of examples; None where that is not known.
+        compiled: the program for a batch size, as `jax.stages.Compiled`.
+
+    Returns:
+        A multiple of the number of devices.
+    """
+    free = _free(mesh)
+    most = _evenly(count, (MOST_ON_CPU if free is None else MOST_ON_ACCELERATOR) * mesh.size, mesh)
+    if free is None:
+        return most
+    fits = largest(lambda share: _needed(compiled, share * mesh.size), free, most // mesh.size)
+    return _evenly(count, fits * mesh.size, mesh)
+
+
+def largest(needed: Callable[[int], float | int], free: float | int, most: int) -> int:
+    """The largest number up to `most`, at least 1, that needs no more than is free; each try compiles a program.
+
+    What a program needs grows almost linearly, so the first guess below `most` is in proportion; what still does not
+    fit is halved.
+    """
+    size, first = most, True
+    while size > 1 and (need := needed(size)) > free:
+        size = max(1, min(size - 1, int(size * free / need)) if first and math.isfinite(need) else size // 2)
+        first = False
+    return size
+
+
+def _split(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+
+
+def _evenly(count: int | None, most: int, mesh: Mesh) -> int:
+    return most if count is None else even(math.ceil(count / math.ceil(count / most)), mesh)
+
+
+def _free(mesh: Mesh) -> float | int | None:
+    """Bytes that may be used on the fullest device; None where the platform does not tell, which is so on CPU."""
+    told = [device.memory_stats() for device in mesh.devices.flat]
+    if any(stats is None or "bytes_limit" not in stats for stats in told):
+        return None
+    return _SHARE * min(stats["bytes_limit"] - stats["bytes_in_use"] for stats in told)
+
+
+def _needed(compiled: Callable[[int], Any], size: int) -> float | int:
+    """Bytes a device; infinite where the compiler itself ran out of memory, zero where it does not tell."""
+    try:
+        plan = compiled(size).memory_analysis()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return math.inf
+        raise
+    if plan is None:
+        return 0
+    return (
+        plan.argument_size_in_bytes
+        + plan.output_size_in_bytes
+        - plan.alias_size_in_bytes
+        + plan.temp_size_in_bytes
+        + plan.generated_code_size_in_bytes
+    )

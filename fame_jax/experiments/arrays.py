@@ -1,0 +1,107 @@
+"""Zarr arrays on disk, written a block of records at a time; a file a block, a checksum a chunk."""
+
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import tensorstore
+
+
+class ArrayError(ValueError):
+    """An array that cannot be read or written; the message names the file and the reason."""
+
+
+class BlockArray:
+    """An array `[N, ...]` whose blocks of records are files of their own."""
+
+    def __init__(self, folder: pathlib.Path):
+        """Opens an array.
+
+        Raises:
+            ArrayError: if there is none, or its metadata is damaged.
+        """
+        self.folder = folder
+        try:
+            self._store = tensorstore.open(_spec(folder)).result()
+        except (ValueError, OSError) as error:
+            raise ArrayError(f"{folder}: no array, or a damaged one ({_reason(error)})") from error
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The entries of some records, or of all.
+
+        Raises:
+            ArrayError: naming the damaged file.
+        """
+        try:
+            return np.asarray(self._store[start:stop].read().result())
+        except (ValueError, OSError) as error:
+            raise ArrayError(f"{_file(error) or self.folder}: damaged ({_reason(error)})") from error
+
+    def write(self, block: int, start: int, values: np.ndarray) -> None:
+        """Writes a block as a whole and waits until it is on disk; what was there is not read, it may be damaged.
+
+        Raises:
+            ArrayError: if the disk is full, for one.
+        """
+        try:
+            self.remove(block)
+            self._store[start : start + len(values)].write(values).result()
+        except (ValueError, OSError) as error:
+            raise ArrayError(f"{self.folder}: cannot be written ({_reason(error)})") from error
+
+    def has(self, block: int) -> bool:
+        """Whether a block's file is there."""
+        return self._path(block).is_file()
+
+    def remove(self, block: int) -> None:
+        """Removes a block's file, if there is one."""
+        self._path(block).unlink(missing_ok=True)
+
+    def _path(self, block: int) -> pathlib.Path:
+        return self.folder.joinpath("c", str(block), *["0"] * (self._store.rank - 1))
+
+
+def create_array(folder: pathlib.Path, dtype: str, fill: float | int, shape: tuple[int, ...], block: int) -> None:
+    """Lays out an empty array `shape`, in place of one that is there.
+
+    Raises:
+        ArrayError: if it cannot be written.
+    """
+    rest = shape[1:]
+    raw: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    checked = [*raw, {"name": "zstd", "configuration": {"level": 1}}, {"name": "crc32c"}]
+    shards = {"chunk_shape": (1, *rest), "codecs": checked, "index_codecs": [*raw, {"name": "crc32c"}]}
+    metadata = {
+        "shape": shape,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (block, *rest)}},
+        "data_type": dtype,
+        "fill_value": "NaN" if fill != fill else fill,
+        "codecs": [{"name": "sharding_indexed", "configuration": shards}] if len(rest) == 2 else checked,
+    }
+    try:
+        tensorstore.open({**_spec(folder), "metadata": metadata}, create=True, delete_existing=True).result()
+    except (ValueError, OSError) as error:
+        raise ArrayError(f"{folder}: cannot be written ({_reason(error)})") from error
+
+
+def _spec(folder: pathlib.Path) -> dict[str, Any]:
+    # A block that happens to hold nothing but the fill value must leave a file too: the file says that it was written.
+    return {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": f"{folder.absolute()}/"},
+        "store_data_equal_to_fill_value": True,
+    }
+
+
+def _file(error: Exception) -> str | None:
+    found = re.search(r'local file "([^"]+)"', str(error))
+    return found and found[1]
+
+
+def _reason(error: Exception) -> str:
+    """The cause alone: TensorStore puts where it happened before it, and what it was doing behind it, in brackets."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = re.sub(r"\s*\[\w+='.*", "", " ".join(str(error).split()))
+    return text.rpartition(": ")[2][:200]

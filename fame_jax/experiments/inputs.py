@@ -1,0 +1,100 @@
+"""From a record to the images a network sees: the same for a run, its scores and its report."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fame_jax.data.faces import FaceError, align_eyes, load_face
+from fame_jax.data.images import ImageError, Pixels, load, read_image
+from fame_jax.data.records import Picture, Record, Task, pictures_of
+from fame_jax.models import Entry
+
+RESIZE = 232
+"""Short side before the central crop, for every classifier, as in the authors' code: boxes then map alike for all."""
+
+
+class PictureError(ValueError):
+    """A record whose pictures cannot become images; the message is one line and names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How pictures become images `[size, size, 3]`. It decides numbers, so a run's manifest holds it.
+
+    Attributes:
+        task: `class` for photographs, which are resized and cropped; `pair` for faces, which are aligned.
+        size: height and width in pixels.
+        resize: short side of a photograph before the central crop; not used for faces.
+        aligned: the faces are aligned already: take them as they are, scaled if need be. Otherwise only pictures of
+            112x112 are.
+        eyes: where annotated eyes are moved to, see `fame_jax.data.faces.EYES`. Faces without are looked for.
+    """
+
+    task: Task
+    size: int
+    resize: int
+    aligned: bool = False
+    eyes: Literal["template", "bob"] = "template"
+
+
+def geometry(
+    card: Entry,
+    *,
+    resize: Literal["232", "weights"] = "232",
+    aligned: bool = False,
+    eyes: Literal["template", "bob"] = "template",
+) -> Geometry:
+    """The geometry of a network.
+
+    Args:
+        card: the network's entry in the registry.
+        resize: `232` for all classifiers alike (method.md 5.2), or the rule of the network's own `weights`.
+        aligned: see `Geometry`.
+        eyes: see `Geometry`.
+    """
+    if card.task == "face":
+        return Geometry("pair", card.size, card.size, aligned, eyes)
+    return Geometry("class", card.size, max(card.size, RESIZE) if resize == "232" else card.resize)
+
+
+def geometry_of(manifest: dict[str, Any]) -> Geometry:
+    """The geometry a run was made with.
+
+    Raises:
+        KeyError: if the manifest has none.
+    """
+    return Geometry(**manifest["geometry"])
+
+
+def geometry_as_json(chosen: Geometry) -> dict[str, Any]:
+    """For the manifest; `geometry_of` reads it."""
+    return asdict(chosen)
+
+
+def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
+    """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery.
+
+    Raises:
+        PictureError: for a picture that is missing or damaged, or without a face.
+        ImportError: if a face has to be found and OpenCV is not installed.
+    """
+    return tuple(image(picture, chosen) for picture in pictures_of(record))
+
+
+def image(picture: Picture, chosen: Geometry) -> Pixels:
+    """One picture as the network sees it, `[size, size, 3]`; see `images` for errors."""
+    try:
+        if chosen.task == "class":
+            return load(picture.path, chosen.resize, chosen.size)
+        if picture.eyes is None or chosen.aligned:
+            return load_face(picture.path, aligned=True if chosen.aligned else "auto").image
+        whole = read_image(picture.path)
+        right, left = (np.asarray(eye, np.float64) for eye in picture.eyes)
+        return align_eyes(whole, right, left, chosen.eyes)
+    except ImageError as error:
+        raise PictureError(str(error)) from error
+    except FaceError as error:
+        # Those of `load_face` name the file already.
+        where = "" if str(error).startswith(str(picture.path)) else f"{picture.path}: "
+        raise PictureError(f"{where}{error}") from error

@@ -1,0 +1,165 @@
+"""A folder becomes a run: laid out anew, or found to be the very run that is asked for."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fame_jax import files
+from fame_jax.data.records import Dataset, Picture, Record, pictures_of
+from fame_jax.experiments.processes import PATIENCE, Processes
+from fame_jax.experiments.settings import differences
+from fame_jax.experiments.store import MAPS, Run, RunError, create_run, replace_manifest
+
+Say = Callable[[str], object]
+
+_OURS = {"records.jsonl", "arrays", "failures"}
+
+
+def opened(
+    folder: pathlib.Path,
+    manifest: dict[str, Any],
+    dataset: Dataset,
+    processes: Processes,
+    say: Say,
+    patience: int = PATIENCE,
+) -> Run:
+    """The run of a manifest in a folder; process 0 lays out a new one, the others wait for it.
+
+    Args:
+        folder: new, empty, half laid out by an earlier process, or holding this very run.
+        manifest: what decides the numbers, see `settings.manifest`.
+        dataset: the records.
+        processes: who this process is.
+        say: told of what a user should know.
+        patience: seconds to wait for process 0.
+
+    Raises:
+        RunError: for a folder that holds something else, naming what differs, or if process 0 does not come.
+    """
+    if not (folder / "manifest.json").exists():
+        if processes.index:
+            _wait_for(folder / "manifest.json", patience)
+        else:
+            return _laid_out(folder, manifest, dataset, say)
+    store = Run(folder)
+    if differing := differences(store.manifest, manifest):
+        raise RunError(
+            f"{folder}: holds the maps of another run, and results are never mixed: {', '.join(differing)}"
+            f"{_first_new_record(store.records, dataset.records)}. Give its options to continue it, or another folder."
+        )
+    if processes.index == 0:
+        _note_environment(store, say)
+    return store
+
+
+def is_finished(store: Run, block: int, repair: bool) -> bool:
+    """Whether nothing is left to do for a block.
+
+    Args:
+        store: the run.
+        block: its number.
+        repair: a block with failed records, damaged files or changed pictures is not finished.
+
+    Raises:
+        RunError: for a damaged file or a picture that has changed, unless they are repaired.
+    """
+    try:
+        if not store.is_complete(block):
+            return False
+    except RunError:
+        if repair:
+            return False
+        raise
+    if repair:
+        return store.is_sound(block) and _changed_picture(store, block) is None
+    if changed := _changed_picture(store, block):
+        raise RunError(
+            f"{changed}: the picture is not the one that was explained. Put that one back, or add --repair to explain "
+            "this one in its place, or run into a new folder."
+        )
+    return True
+
+
+def sha256s(given: Iterable[Picture]) -> np.ndarray:
+    """The hashes of pictures, 32 bytes each.
+
+    Raises:
+        OSError: for one that cannot be read.
+    """
+    return np.frombuffer(b"".join(bytes.fromhex(files.sha256(picture.path)) for picture in given), np.uint8)
+
+
+def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
+    """A picture whose file is another than when it was explained; one that has gone has not changed."""
+    indices = store.indices(block)
+    kept = store.column("sha256", indices).reshape(len(indices), -1, 32)
+    for index, hashes in zip(indices, kept, strict=True):
+        for picture, expected in zip(pictures_of(store.records[index]), hashes, strict=True):
+            with contextlib.suppress(OSError):
+                if expected.any() and not np.array_equal(sha256s([picture]), expected):
+                    return picture.path
+    return None
+
+
+def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, say: Say) -> Run:
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != "."):
+        raise RunError(f"{folder}: holds other files ({others[0]}); expected a new or empty folder.")
+    missing = [p.path for record in dataset.records for p in pictures_of(record) if not p.path.is_file()]
+    if missing:
+        say(f"{len(missing)} pictures are missing, the first is {missing[0]}; their records are written down as failed")
+    needed = (
+        len(dataset.records) * len(MAPS[dataset.task]) * manifest["size"] ** 2 * np.dtype(manifest["dtype"]).itemsize
+    )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        say(
+            f"{folder}: the maps may need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; --dtype float16 "
+            "halves what they need"
+        )
+    content = {**manifest, "provenance": [files.environment()]}
+    return create_run(folder, content, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
+
+
+def _wait_for(file: pathlib.Path, patience: int) -> None:
+    deadline = time.monotonic() + patience
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it "
+                "see the same folder?"
+            )
+        time.sleep(0.1)
+
+
+def _note_environment(store: Run, say: Say) -> None:
+    """Adds what this process computes with to the manifest, if it is new there."""
+    now, earlier = files.environment(), store.manifest.get("provenance", [])
+    if json.loads(json.dumps(now)) in earlier:
+        return
+    if earlier:
+        say(
+            f"{store.folder}: earlier blocks were computed with something else ({_words(earlier[-1], now)}); the maps "
+            "agree as far as these do"
+        )
+    replace_manifest(store, {**store.manifest, "provenance": [*earlier, now]})
+
+
+def _words(then: dict[str, Any], now: dict[str, Any]) -> str:
+    return ", ".join(differences({**then["versions"], **then["device"]}, {**now["versions"], **now["device"]}))
+
+
+def _first_new_record(there: tuple[Record, ...], here: tuple[Record, ...]) -> str:
+    for number, (old, new) in enumerate(zip(there, here, strict=False)):
+        if old != new:
+            return (
+                f" (record {number} was {old.name}, is {new.name})"
+                if old.name != new.name
+                else f" (record {number}, {new.name}, differs)"
+            )
+    return ""

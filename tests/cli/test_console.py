@@ -1,0 +1,24 @@
+"""What all commands share: bad options in one line."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("explain", "--iterations", "many"), "--iterations"),
+        (("explain", "--iteration", "3"), "Did you mean --iterations?"),
+        (("explain", "--preset", "papre"), "Expected one of ('paper', 'official')"),
+        (("explain", "--step-size", "1/0"), "1/0 is no finite number"),
+        (("convert",), "The publisher's file"),
+        (("explain", "--model"), "Missing value for argument '--model'"),
+    ],
+)
+def test_what_the_parser_refuses_is_said_in_one_line(fame, arguments, words):
+    ended = fame(*arguments)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert words in ended.err
+    assert "---" not in ended.err
+    assert f"See fame {arguments[0]} --help." in ended.err
+    assert not ended.out
