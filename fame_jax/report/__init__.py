@@ -20,7 +20,7 @@ def report(
     Records of several folders that are of the same pictures are shown once, with all methods side by side.
 
     Args:
-        sources: folders written by `fame run`, `explain`, `verify` or `locations`.
+        sources: folders written by `fame run`, `explain`, `verify` or `locations`, or a folder of runs.
         limit: how many records of a run are shown; its scores and failures are always of all.
         title: of the page.
         command: that makes this report again, to be shown in it.
@@ -41,8 +41,14 @@ def read(sources: Sequence[pathlib.Path], *, limit: int = LIMIT) -> list[Source]
     for folder in sources:
         if not folder.is_dir():
             raise ReportError(f"{folder}: there is no such folder; expected one of fame run, explain or verify.")
-        found += [runs.source(folder, limit=limit)] if (folder / "records.jsonl").is_file() else folders.sources(folder)
+        stores = [folder] if (folder / "records.jsonl").is_file() else _inside(folder)
+        found += [runs.source(store, limit=limit) for store in stores] or folders.sources(folder)
     return found
+
+
+def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The runs in a folder: `fame run` makes one for each of several methods."""
+    return sorted(file.parent for file in folder.glob("*/records.jsonl"))
 
 
 __all__ = ["LIMIT", "ReportError", "RunError", "Source", "page", "read", "report"]

@@ -17,6 +17,7 @@ from fame_jax.report import words
 from fame_jax.report.content import Item, Source
 from fame_jax.report.merged import counts, measures, merged, record
 from fame_jax.report.provenance import provenance
+from fame_jax.report.scores import side_by_side
 
 COLOURS = ("inferno", "jet")
 """Colour maps of the page, the default first."""
@@ -49,6 +50,7 @@ def page(sources: Sequence[Source], *, title: str, command: str = "") -> str:
         records=[record(item) for item in items],
         choices=_choices(items),
         counts=counts(items),
+        scores=side_by_side(sources),
         provenances=[provenance(source) for source in sources],
     )
 

@@ -2,13 +2,13 @@
 
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fame_jax.metrics.statistics import estimate
-from fame_jax.report.content import ReportError, Score
+from fame_jax.report.content import ReportError, Score, Source
 
 _NOT_FIGURES = {"status", "residual"}
 """Values of a row that tell how a metric was computed, not how good a map is."""
@@ -47,6 +47,13 @@ def summary(scores: Scores) -> tuple[Score, ...]:
     return tuple(
         Score(name, *estimate(np.asarray(list(values.values()), np.float64))) for name, values in scores.figures.items()
     )
+
+
+def side_by_side(sources: Sequence[Source]) -> dict[str, list[Score | None]]:
+    """By metric, the scores of every source that has any; None where that metric was not measured."""
+    scored = [{score.name: score for score in source.scores} for source in sources if source.scores]
+    names = dict.fromkeys(name for of in scored for name in of)
+    return {name: [of.get(name) for of in scored] for name in names}
 
 
 def _row(line: str) -> tuple[int, Mapping[str, Any]] | None:

@@ -1,10 +1,16 @@
+import pathlib
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fame_jax
+from fame_jax import Status
 from fame_jax.metrics.evenness import FLAT, NEARLY_UNIFORM, Remark, remark, strongest_tenth
 
+PAGE = pathlib.Path(fame_jax.__file__).parent / "docs" / "read_a_map_honestly.md"
 NOISE = np.random.default_rng(0).random((224, 224), np.float32)
 
 
@@ -59,3 +65,14 @@ def test_blank_and_damaged_maps_are_named():
 )
 def test_status_and_remark_do_not_say_the_same_twice(found, status, text):
     assert found.beside(status) == text
+
+
+def test_the_page_about_honest_reading_says_what_the_code_does():
+    page = PAGE.read_text()
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(block, PAGE.name, "exec"), {})
+    words = " ".join(page.split())
+    assert f"Below {NEARLY_UNIFORM:.0%} the map is called *nearly uniform*" in words
+    assert f"A flat map has exactly {FLAT:.0%}, uniform noise {float(strongest_tenth(NOISE)):.1%}" in words
+    for status in Status:
+        assert f"`{status.message}`" in page

@@ -161,7 +161,7 @@ def test_rows_of_scores_that_are_none_are_refused_and_a_line_cut_short_is_left_o
     (run / "scores").mkdir()
     file = run / "scores" / "energy.jsonl"
     file.write_text('{"index": 0, "values": {"energy": 0.5}}\n{"index": 1, "val')
-    assert "0.500" in Page(report([run])).inside("td")
+    assert "0.500 to 0.500" in Page(report([run])).words
     file.write_text("nothing of the kind\n")
     with pytest.raises(ReportError, match=r"energy\.jsonl"):
         report([run])

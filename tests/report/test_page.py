@@ -102,9 +102,8 @@ def test_scores_are_in_the_table_with_their_interval_and_beside_each_record(clas
     write_scores(run, "energy", {0: {"energy": 0.125}, 1: {"energy": None}})
     page = shown(run)
     expected = estimate(np.array(drops))
-    cells = page.inside("td")
-    assert f"{expected.mean:.3f}" in cells
-    assert f"{expected.low:.3f} to {expected.high:.3f}" in cells
+    assert f"{expected.mean:.3f} {expected.low:.3f} to {expected.high:.3f} 3 records" in page.words
+    assert "0.125 0.125 to 0.125 1 records, 1 left out" in page.words
     assert [record["measures"].get("road_delete drop 0.1, FAME") for record in page.records] == [*drops, None]
     assert page.records[0]["measures"]["energy energy, FAME"] == 0.125
     assert "energy energy, FAME" not in page.records[1]["measures"]
@@ -116,6 +115,15 @@ def test_two_runs_of_the_same_photographs_are_side_by_side(class_run):
     assert len(page.records) == len(page.all("article")) == 4
     assert [e for e in page.inside("b") if e in ("FAME", "Grad-CAM")] == ["FAME", "Grad-CAM"] * 4
     assert len([e for e in page.all("img") if e.attributes["class"] == "photo"]) == 4
+
+
+def test_a_folder_of_runs_shows_all_of_them(class_run, tmp_path):
+    class_run("several/fame")
+    class_run("several/grad_cam", method="grad_cam")
+    assert set(shown(tmp_path / "several").records[0]["measures"]) == {
+        "change of the loss, FAME",
+        "change of the loss, Grad-CAM",
+    }
 
 
 def test_methods_of_one_name_are_told_apart_by_network_or_folder(class_run):
