@@ -99,7 +99,7 @@
     root.style.setProperty("--opacity", percent / 100);
     byId("opacity-value").textContent = `${percent}%`;
   });
-  if (items.length) {
+  if (byId("sort")) {
     for (const id of ["search", "class", "status", "low", "high"]) byId(id)?.addEventListener("input", select);
     for (const id of ["sort", "order"]) byId(id).addEventListener("input", sort);
     sort();
