@@ -35,6 +35,8 @@ OFFICIAL: Mapping[str, Options] = MappingProxyType(
         "fggb": {},
         # The cosine with norms held constant is the dot product times a constant, hence the same map.
         "face_cam": {"target": "cosine"},
+        # Of several boxes of the class, the first in the list.
+        "iou": {"choose": "first"},
         # Deletion and insertion: a comparison with a percentile in place of exact ranks.
         "masks": {"method": "percentile"},
         "road": {"method": "percentile", "fill": "zero"},

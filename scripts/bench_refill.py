@@ -11,7 +11,7 @@ import itertools
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -101,6 +101,12 @@ def evaluations(run: Callable, loss: Callable, *args: Any, **options: Any) -> in
     return counted.times
 
 
+def report(unit: str, figures: Mapping[str, float]) -> None:
+    fixed, refill = figures.values()
+    cells = " | ".join(f"{name} {figure:.5g}" for name, figure in figures.items())
+    print(f"{unit}: {cells} | ratio {refill / fixed:.2f}", flush=True)
+
+
 def main(
     network: Literal["mobilenet_v2", "sface"] = "mobilenet_v2",
     photos: pathlib.Path | None = None,
@@ -132,22 +138,22 @@ def main(
         options = {"iterations": iterations, "window": window, "stop_change": stop_change}
     ways = {"fixed batches": in_fixed_batches, "refilled slots": refilled}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    of_processor: dict[str, list[float]] = {name: [] for name in ways}
     steps: list[int] = []
     for name, run in itertools.chain(*[ways.items()] * (repeats + 1)):
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         steps = list(run(loss, examples, model, batch_size, **options))
         seconds[name].append(time.perf_counter() - start)
+        of_processor[name].append(time.process_time() - busy)
     device = jax.devices()[0].device_kind
     print(f"{network}, {device}, JAX {jax.__version__}, {len(steps)} walks, {batch_size} at a time")
     print(f"steps taken: {min(steps)} to {max(steps)}, median {statistics.median(steps):.0f}, {sum(steps)} in all\n")
-    print("| | time, s | loss and gradient evaluated |\n|---|---|---|")
     # The first round compiles.
-    times = {name: statistics.median(of_way[1:]) for name, of_way in seconds.items()}
+    report("time, s", {name: statistics.median(times[1:]) for name, times in seconds.items()})
+    # On CPU, what a machine shared with others leaves comparable.
+    report("processor time, s", {name: statistics.median(times[1:]) for name, times in of_processor.items()})
     counts = {name: evaluations(run, loss, examples, model, batch_size, **options) for name, run in ways.items()}
-    for name in ways:
-        print(f"| {name} | {times[name]:.2f} | {counts[name]} |")
-    ratios = (of["refilled slots"] / of["fixed batches"] for of in (times, counts))
-    print("| refilled / fixed | {:.2f} | {:.2f} |".format(*ratios))
+    report("evaluations of loss and gradient", counts)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.faces import FaceError, load_face
 from fame_jax.data.images import ImageError
 from fame_jax.data.pairs import read_pairs
-from fame_jax.data.records import Record, pictures_of
+from fame_jax.data.records import PairRecord, pictures_of
 from fame_jax.metrics import operating_point
 
 CRITERIA: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
@@ -58,13 +58,14 @@ class Calibrate:
         network = models.load(self.model, self.weights)
         faces = {picture.path for record in listed.records for picture in pictures_of(record)}
         embeddings, failed = self._embeddings(network, sorted(faces))
-        kept = [record for record in listed.records if all(one.path in embeddings for one in pictures_of(record))]
-        genuine = np.array([record.genuine for record in kept], bool)
+        pairs = (record for record in listed.records if isinstance(record, PairRecord))
+        kept = [pair for pair in pairs if pair.probe.path in embeddings and pair.gallery.path in embeddings]
+        genuine = np.array([pair.genuine for pair in kept], bool)
         if not genuine.any() or genuine.all():
             raise InputError(
                 f"{self.pairs}: {len(kept)} usable pairs; at least one genuine and one impostor pair are needed."
             )
-        scores = np.array([_similarity(embeddings, record) for record in kept])
+        scores = np.array([float(embeddings[p.gallery.path] @ embeddings[p.probe.path]) for p in kept])
         point = operating_point(scores, genuine, CRITERIA[self.rule])
         file = threshold_file(self.model, models.weights_hash(self.model, self.weights))
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -102,11 +103,6 @@ class Calibrate:
                     failed += 1
                 bar.update()
         return found, failed
-
-
-def _similarity(embeddings: dict[pathlib.Path, np.ndarray], record: Record) -> float:
-    first, second = (embeddings[picture.path] for picture in pictures_of(record))
-    return float(first @ second)
 
 
 @jax.jit

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -21,9 +21,9 @@ class Check:
     and their protocols are listed.
     """
 
-    dataset: Annotated[str | None, tyro.conf.Positional] = None
+    dataset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATASET]")] = None
     """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder or list."""
-    root: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
+    root: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[ROOT]")] = None
     """Its folder; or the list, for pairs and list."""
     protocol: str | None = None
     """One of its protocols, or the name of a list; by default the first one that is listed."""
@@ -60,7 +60,7 @@ class Check:
         say(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}; photographs were {decoded}")
         return 2 if problems else 0
 
-    def _options(self) -> dict[str, object]:
+    def _options(self) -> dict[str, Any]:
         """The options that were given; an unknown one is refused by `read`."""
         given = {"eyes": self.eyes, "crops": self.crops, "clients": self.clients}
         return {"allow_outside": self.allow_outside} | {

@@ -48,6 +48,8 @@ class Locations:
     """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
     batch_size: int | None = None
     """Locations at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
+    colours: str = plots.COLOURS
+    """Name of a Matplotlib colour map: inferno is readable by colour-blind people, jet is the paper's."""
     out: pathlib.Path = pathlib.Path("fame-out")
     """Folder for the results."""
     progress: bool = True
@@ -56,6 +58,7 @@ class Locations:
     def __call__(self) -> int:
         """Runs the command."""
         at_least(0, iterations=self.iterations)
+        plots.check_colours(self.colours)
         positive(step_size=self.step_size, sigma=self.sigma)
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
@@ -74,7 +77,8 @@ class Locations:
         numbers = _numbers(maps, rows, grid)
         stem = f"{path.stem}.locations"
         output.write_arrays(folder / f"{stem}.npz", image=pixels, attribution=maps, rows=rows, **walks)
-        output.write_figure(folder / f"{stem}.png", plots.location_sheet(pixels, maps, rows=rows, grid_rows=grid[0]))
+        sheet = plots.location_sheet(pixels, maps, rows=rows, grid_rows=grid[0], colours=self.colours)
+        output.write_figure(folder / f"{stem}.png", sheet)
         files.write_json(
             folder / f"{stem}.json",
             {

@@ -108,6 +108,17 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
         raise ImageError(f"{path}: {error}") from None
 
 
+def dimensions(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of a picture as `read_image` returns it."""
+    height, width, _ = _decode(_contents(path), str(path)).shape
+    return width, height
+
+
+def save_png(path: str | os.PathLike[str], image: Pixels) -> None:
+    """Writes an image `[H, W, 3]` in [0, 1] as a PNG of 8 bits."""
+    Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).save(path, format="PNG")
+
+
 def sample_path(name: str) -> pathlib.Path:
     """Where a packaged photograph lies; nothing is downloaded.
 
@@ -234,15 +245,15 @@ def _hdf5(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
     except ImportError:
         raise ImageError("it is HDF5, and reading that needs h5py: pip install h5py") from None
     with h5py.File(io.BytesIO(data), "r") as file:
-        if not isinstance(file.get("data", getlink=True), h5py.HardLink) or not isinstance(file["data"], h5py.Dataset):
+        crop = file["data"] if isinstance(file.get("data", getlink=True), h5py.HardLink) else None
+        if not isinstance(crop, h5py.Dataset):
             raise ImageError("it is HDF5 without a dataset of its own that is called data")
-        crop = file["data"]
         if crop.is_virtual or crop.external:
             raise ImageError("it is HDF5 whose pixels are in another file")
         if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
             raise ImageError(f"its data is {crop.dtype} {list(crop.shape)}, expected uint8 [height, width, 3]")
         _check_size(crop.shape[1], crop.shape[0])
-        return crop[:]
+        return np.asarray(crop)
 
 
 def _scaled(samples: Num[np.ndarray, "..."], bits: int, white_is_zero: bool) -> Num[np.ndarray, "..."]:

@@ -119,7 +119,7 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     free = shutil.disk_usage(folder).free
     if needed > free:
         say(
-            f"{folder}: the maps may need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; --dtype float16 "
+            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype float16 "
             "halves what they need"
         )
     content = {**manifest, "provenance": [files.environment()]}

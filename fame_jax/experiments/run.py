@@ -244,8 +244,13 @@ def _found(record: Record, one: Callable[[Picture], Pixels]) -> Found:
     try:
         images = tuple(one(picture) for picture in given)
         hashes[:] = sha256s(given)
+    except ImportError:
+        raise
     except (PictureError, OSError) as error:
         return Found(None, hashes, " ".join(str(error).split()))
+    except Exception as error:  # One picture that a decoder or detector trips over must not end the job.
+        where = ", ".join(str(picture.path) for picture in given)
+        return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
     return Found(images, hashes, label=record.label if isinstance(record, ClassRecord) else None)
 
 

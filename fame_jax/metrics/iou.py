@@ -24,6 +24,9 @@ Boxes = Real[np.ndarray, "boxes 4"]
 Mask = Bool[Array | np.ndarray, "height width"]
 """True inside."""
 
+Masks = Bool[Array, "boxes height width"]
+"""One mask a box."""
+
 Choice = Literal["union", "first", "best"]
 """Several boxes: their `union`, the `first` of them, or the one that fits `best`."""
 
@@ -116,14 +119,31 @@ def box_iou(map: Attribution, boxes: Boxes, threshold: ArrayLike, *, choose: Cho
     """
     if len(boxes) == 0:
         raise ValueError("box_iou: no boxes; leave out photographs without one, and report how many there were.")
-    masks = box_masks(boxes, *map.shape)
+    return masks_iou(map, jnp.asarray(box_masks(boxes, *map.shape)), threshold, choose=choose)
+
+
+def masks_iou(map: Attribution, masks: Masks, threshold: ArrayLike, *, choose: Choice = "union") -> Scalar:
+    """`box_iou` with the boxes drawn, for `vmap`: an empty mask changes nothing, so that all images can have as many.
+
+    Args:
+        map: `[H, W]` in [0, 1].
+        masks: `bool [n, H, W]`, n at least one, empty ones last.
+        threshold: see `iou`.
+        choose: see `box_iou`.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
     if choose == "union":
-        masks = masks.any(axis=0, keepdims=True)
+        masks = jnp.any(masks, axis=0, keepdims=True)
     elif choose == "first":
         masks = masks[:1]
     elif choose != "best":
         raise ValueError(f"box_iou: choose={choose!r}; expected 'union', 'first' or 'best'.")
-    return jnp.max(jax.vmap(lambda mask: iou(map, mask, threshold))(jnp.asarray(masks)))
+    return jnp.max(jax.vmap(lambda mask: iou(map, mask, threshold))(masks))
 
 
 def energy_inside(map: Attribution, mask: Mask) -> Scalar:

@@ -41,6 +41,8 @@ def test_pairs_name_crops_by_their_whole_path(h5py, tmp_path):
     assert (record.probe.path.name, record.gallery.path.name) == ("a_b_2.h5", "a_b_1.h5")
     assert read_image(record.probe.path).shape == (112, 112, 3)
     assert dataset.problems[0].where.endswith("a_b_3.h5")
+    with pytest.raises(DatasetError, match="no such folder"):
+        read("pairs", tmp_path / "lists/pairs.csv", crops=tmp_path / "gone")
 
 
 def test_without_h5py_crops_are_refused_before_work_starts(tmp_path, monkeypatch):

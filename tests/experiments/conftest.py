@@ -1,6 +1,9 @@
 import pytest
 
+from tests.cli.conftest import fame
 from tests.experiments import tiny
+
+__all__ = ["fame", "folder"]
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
+from fame_jax.experiments import processes
 from fame_jax.experiments.processes import ALONE, Processes, meet
 from fame_jax.experiments.run import run
 from fame_jax.experiments.store import Run, RunError
@@ -160,11 +162,17 @@ def test_arguments_of_processes_that_do_not_fit_together(arguments, words):
         meet(*arguments)
 
 
-def test_whoever_waits_alone_is_told_so(pictures, tmp_path):
-    process = started(pictures, tmp_path / "out", index=1, count=2, coordinator=f"localhost:{free_port()}", patience=2)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert "did not come to localhost" in err.splitlines()[-1]
+@pytest.mark.parametrize("index", [0, 1])
+def test_whoever_waits_alone_is_told_so(index):
+    told = []
+    with pytest.raises(RunError, match=r"the other processes did not come to localhost:.* within 2 s"):
+        meet(f"localhost:{free_port()}", index, 2, patience=2, say=told.append)
+    assert "waiting" in told[0]
+
+
+def test_a_coordinator_that_is_no_address_is_named():
+    with pytest.raises(RunError, match="cannot meet at nowhere"):
+        meet("nowhere", 0, 2, patience=2)
 
 
 def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
@@ -173,3 +181,17 @@ def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
             tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings(),
             processes=Processes(1, 2), patience=0,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_tasks_of_a_slurm_step_find_each_other(monkeypatch, nodes):
+    calls = []
+    step = {"STEP_ID": "0", "NTASKS": "4", "PROCID": "3", "LOCALID": "2", "NNODES": str(nodes)}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setattr(processes, "_wait", lambda *_, **arguments: calls.append(arguments))
+    monkeypatch.setattr(jax.config, "update", lambda *setting: calls.append(setting))
+    assert meet() == Processes(3, 4)
+    assert calls[0] == {"cluster_detection_method": "slurm"}
+    assert calls[1:] == ([("jax_cuda_visible_devices", "2")] if nodes == 1 else [])
+    assert meet(count=1) == ALONE

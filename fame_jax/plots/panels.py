@@ -1,9 +1,6 @@
-"""Pictures of maps; every function takes arrays and returns a Matplotlib figure.
+"""One photograph or pair with its maps, photographs by method, and the sheet of all locations."""
 
-The default colours (`inferno`) are perceptually uniform and readable by colour-blind people; `jet` gives the paper's
-look.
-"""
-
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +12,21 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 COLOURS = "inferno"
+
+
+class ColourError(ValueError):
+    """A name that is no Matplotlib colour map."""
+
+
+def check_colours(name: str) -> None:
+    """Refuses what is no colour map, before any long work.
+
+    Raises:
+        ColourError: with the nearest names.
+    """
+    if name not in colormaps:
+        near = difflib.get_close_matches(name, colormaps, n=3, cutoff=0.5) or [COLOURS, "viridis", "jet"]
+        raise ColourError(f"there is no colour map {name!r}; did you mean {' or '.join(near)}?")
 
 
 def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS, opacity: float = 0.5) -> NDArray[Any]:
@@ -44,10 +56,10 @@ def explanation(image: ArrayLike, attribution: ArrayLike, *, title: str = "", co
     """
     figure = Figure(figsize=(10.4, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    _show(left, image, "photograph")
+    show(left, image, "photograph")
     shown = middle.imshow(np.asarray(attribution), cmap=colours, vmin=0, vmax=1)
-    _bare(middle, "which pixels would have to change")
-    _show(right, overlay(image, attribution, colours=colours), "overlay")
+    bare(middle, "which pixels would have to change")
+    show(right, overlay(image, attribution, colours=colours), "overlay")
     figure.colorbar(shown, ax=right, label="relevance", shrink=0.9)
     figure.suptitle(title)
     return figure
@@ -73,7 +85,7 @@ def method_grid(
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(1.9 * columns, 2.1 * lines), layout="constrained")
     for axes, panel in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
-        _show(axes, *panel)
+        show(axes, *panel)
     for axes in figure.axes[len(panels) :]:
         axes.remove()
     return figure
@@ -99,10 +111,10 @@ def pair(
     figure = Figure(figsize=(7.6, 5.4), layout="constrained")
     grid = figure.subplots(2, 3)
     for row, (name, face) in zip(grid, {"probe": probe, "gallery": gallery}.items(), strict=True):
-        _show(row[0], face, name)
+        show(row[0], face, name)
         for axes, kind, sign in zip(row[1:], ("similar", "dissimilar"), ("e+", "e−"), strict=True):
             if f"{name}_{kind}" in maps:
-                _show(axes, overlay(face, maps[f"{name}_{kind}"], colours=colours), f"{kind} ({sign})")
+                show(axes, overlay(face, maps[f"{name}_{kind}"], colours=colours), f"{kind} ({sign})")
             else:
                 axes.set_axis_off()
     figure.suptitle(title)
@@ -134,7 +146,7 @@ def location_sheet(
     grid = figure.subplots(count, columns, squeeze=False)
     for i, row in enumerate(rows):
         for column in range(columns):
-            _show(grid[i, column], overlay(image, maps[i, column], colours=colours), f"({row}, {column})")
+            show(grid[i, column], overlay(image, maps[i, column], colours=colours), f"({row}, {column})")
             top, bottom = (round(n * height / total) for n in (row, row + 1))
             left, right = (round(n * width / columns) for n in (column, column + 1))
             cell = Rectangle(
@@ -144,11 +156,13 @@ def location_sheet(
     return figure
 
 
-def _show(axes: Axes, picture: ArrayLike, title: str) -> None:
+def show(axes: Axes, picture: ArrayLike, title: str) -> None:
+    """A picture `[H, W, 3]`, clipped to [0, 1], without a frame."""
     axes.imshow(np.clip(np.asarray(picture, np.float64), 0, 1), vmin=0, vmax=1)
-    _bare(axes, title)
+    bare(axes, title)
 
 
-def _bare(axes: Axes, title: str) -> None:
+def bare(axes: Axes, title: str) -> None:
+    """A panel without a frame, under a small title."""
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()

@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fame_jax import PRESETS
-from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.inputs import PictureError, geometry_of, image, images
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.run import prepared, run
 from fame_jax.experiments.store import BLANK, FAILED, NO_MAP, Run, RunError, status_message
@@ -97,6 +98,26 @@ def test_a_bad_picture_is_written_down_and_the_others_are_explained(folder, tmp_
     assert found.map(2).any()
     with pytest.raises(PictureError):
         seen(found, 3)
+
+
+def test_a_picture_that_a_decoder_trips_over_does_not_end_the_job(folder, tmp_path, monkeypatch):
+    from fame_jax.experiments import run as module
+
+    def tripping(picture, chosen):
+        if picture.path.stem == "0001":
+            raise ZeroDivisionError("in a decoder")
+        return image(picture, chosen)
+
+    monkeypatch.setattr(module, "image", tripping)
+    reason = explained(folder, tmp_path / "out").failures()[1]
+    assert reason.endswith("0001.png: ZeroDivisionError: in a decoder")
+
+
+def test_a_label_that_the_network_does_not_have_is_told_by_the_status(folder, tmp_path):
+    data = tiny.dataset(folder)
+    data = replace(data, records=(replace(data.records[0], label=tiny.OUTPUTS), *data.records[1:]))
+    found = run(data, tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings())
+    assert found.column("status")[:3, 0].tolist() == [Status.NOT_FINITE, Status.OK, Status.OK]
 
 
 def test_a_block_of_bad_pictures_only(folder, tmp_path):

@@ -1,0 +1,163 @@
+"""`fame score`: finished runs measured by metrics, with intervals."""
+
+import itertools
+import json
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from fame_jax.cli.console import InputError, at_least, progress_bar, say
+from fame_jax.experiments.rows import Scores
+from fame_jax.experiments.score import network_of, score, settings
+from fame_jax.experiments.store import Run
+from fame_jax.experiments.summary import comparison, remarks, summary, threshold
+from fame_jax.files import number
+from fame_jax.metrics.table import METRICS, Metric, metric
+
+
+@dataclass(frozen=True)
+class Score:
+    """Measure finished or partial runs by metrics, each with its bootstrap interval and count.
+
+    Rows, one a record, are kept in RUN/scores/METRIC.jsonl: what is there is not measured again, and an interrupted
+    command continues where it was. Several runs are compared with the first of them, on the records they share.
+    """
+
+    runs: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of fame run."""
+    metric: str = "default"
+    """Metrics with commas between them: those of fame_jax/docs/choose_a_metric.md. Omitted: all that need no more than
+    the records have, but RISE's own protocol and the combined ROAD."""
+    preset: Literal["paper", "official"] = "paper"
+    """Masks, fill and boxes as the paper says, or as the authors' published code has them. Rows of both are kept."""
+    fractions: str | None = None
+    """Shares of the pixels, such as 0.1,0.3,0.5. Omitted: the metric's own."""
+    seed: int = 0
+    """Of ROAD's noise."""
+    weights: pathlib.Path | None = None
+    """A converted folder or the publisher's own file, if the runs' weights are not installed."""
+    batch_size: int | None = None
+    """Records at a time. Omitted: 4 on CPU, 64 elsewhere."""
+    level: float = 0.95
+    """Of the intervals."""
+    json: bool = False
+    """Print the figures as JSON."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __call__(self) -> int:
+        """Measures, then prints one block a metric."""
+        if self.batch_size is not None:
+            at_least(1, batch_size=self.batch_size)
+        at_least(0, seed=self.seed)
+        if not 0 < self.level < 1:
+            raise InputError(f"--level {self.level}: expected a number between 0 and 1.")
+        runs = [Run(folder) for folder in self.runs]
+        rows = self._metrics(runs)
+        for run, row in itertools.product(runs, rows):
+            settings(run, row, self.preset, self._options(row))
+        networks: dict[tuple[str, str | None], Any] = {}
+        found: dict[str, list[Scores]] = {}
+        for row in rows:
+            found[row.name] = [self._scored(run, row, networks) for run in runs]
+            if not self.json:
+                for line in _lines(found[row.name], self.level):
+                    say(line)
+        if self.json:
+            content = {name: [_as_json(s, scores[0], self.level) for s in scores] for name, scores in found.items()}
+            say(json.dumps(content, indent=2, allow_nan=False))
+        return 0
+
+    def _metrics(self, runs: list[Run]) -> list[Metric]:
+        if self.metric != "default":
+            return [metric(name.strip()) for name in self.metric.split(",")]
+        kinds = {run.task for run in runs}
+        left_out = {"rise_deletion", "rise_insertion", "road_combined"}
+        boxes = any(getattr(record, "boxes", ()) for run in runs for record in run.records)
+        return [
+            row
+            for row in METRICS.values()
+            if row.measure and kinds == {row.task} and row.name not in left_out and ("boxes" not in row.needs or boxes)
+        ]
+
+    def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, str | None], Any]) -> Scores:
+        key = run.manifest["network"], run.manifest.get("weights_sha256")
+        if "network" in row.needs and key not in networks:
+            networks[key] = network_of(run, self.weights)
+        with progress_bar(len(run.records), "record", hide=not self.progress) as bar:
+            bar.set_description(f"{row.name} of {run.folder.name}", refresh=False)
+            return score(
+                run,
+                row.name,
+                network=networks.get(key),
+                preset=self.preset,
+                batch_size=self.batch_size,
+                progress=bar.update,
+                **self._options(row),
+            )
+
+    def _options(self, row: Metric) -> dict[str, Any]:
+        """What was given on the command line, as far as it is an option of the metric."""
+        given = {"seed": self.seed, "fractions": None if self.fractions is None else _numbers(self.fractions)}
+        return {name: value for name, value in given.items() if value is not None and name in row.options()}
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--fractions {text}: expected numbers with commas between them, such as 0.1,0.3.") from None
+
+
+def _lines(scores: list[Scores], level: float) -> Iterator[str]:
+    """A block of a metric: figures of every run, differences to the first, remarks."""
+    row = scores[0].metric
+    words = ", ".join(f"{figure.title} ({figure.better} is better, {figure.range})" for figure in row.figures)
+    yield ""
+    yield f"{row.title}: {words}; {level:.0%} intervals"
+    for of_run in scores:
+        yield f"{of_run.run.name}"
+        for figure, at, e in summary(of_run, level=level):
+            yield f"  {_name(figure.title, at)}  {_interval(e.mean, e.low, e.high)}  n={e.number}" + (
+                f", {e.dropped} not finite" if e.dropped else ""
+            )
+        if of_run is not scores[0]:
+            for figure, at, c in comparison(of_run, scores[0], level=level):
+                words = f"{_interval(c.difference, c.low, c.high, sign='+')}  p={c.p_value:.2g}  n={c.number}"
+                yield f"  {_name(figure.title, at)} minus {scores[0].run.name}'s  {words}"
+        if "genuine" in row.needs and any(r.reason is None for r in of_run.rows):
+            point = threshold(of_run)
+            rates = f"clean accuracy {point.accuracy:.2%}, equal error rate {point.equal_error_rate:.2%}"
+            yield f"  threshold {point.threshold:.4f}, {rates}"
+        for remark in remarks(of_run):
+            yield f"  {remark}"
+
+
+def _name(title: str, at: float | None) -> str:
+    return title if at is None else f"{title} at {at:g}"
+
+
+def _interval(mean: float, low: float, high: float, sign: str = "") -> str:
+    return f"{mean:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
+
+
+def _as_json(scores: Scores, first: Scores, level: float) -> dict[str, Any]:
+    """Figures of a run, and its differences to the first."""
+    content = {
+        "run": str(scores.run),
+        "preset": scores.preset,
+        "options": scores.options,
+        "figures": [_plain(figure.name, at, e) for figure, at, e in summary(scores, level=level)],
+        "remarks": remarks(scores),
+    }
+    if scores is first:
+        return content
+    differences = [_plain(figure.name, at, c) for figure, at, c in comparison(scores, first, level=level)]
+    return content | {"compared_with": str(first.run), "differences": differences}
+
+
+def _plain(name: str, at: float | None, values: Any) -> dict[str, Any]:
+    return {"figure": name, "at": at, **{field: number(value) for field, value in values._asdict().items()}}

@@ -1,0 +1,210 @@
+"""Rows of a metric on disk: one line a record, in blocks that are either complete or computed again.
+
+    RUN/scores/METRIC.json    what was asked for, and of which run
+    RUN/scores/METRIC.jsonl   one line a record: index, name, values, or the reason why it was left out
+
+With the preset `official` the names are `METRIC.official`.
+"""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fame_jax.experiments.store import Run
+from fame_jax.files import number, write, write_json
+from fame_jax.metrics.table import Metric, metric
+
+VERSION = 1
+"""Of the rows; files of another one are refused."""
+
+
+class ScoreError(ValueError):
+    """A metric that does not fit a run, or scores that were computed otherwise; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a metric says of one record.
+
+    Attributes:
+        index: of the record in the run.
+        name: of the record.
+        values: by figure, a number or one for each share or threshold; empty for a record that was left out. NaN where
+            a value is not finite.
+        blank: whether the map is all zero.
+        genuine: of a pair, whether both faces are one person.
+        reason: why the record was left out; None if it was not.
+    """
+
+    index: int
+    name: str
+    values: Mapping[str, np.ndarray]
+    blank: bool = False
+    genuine: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All rows of a run by one metric, in the order of its records.
+
+    Attributes:
+        run: folder of the run.
+        metric: which metric.
+        preset: `paper` or `official`.
+        options: all of the metric's options.
+        rows: of all records in complete blocks.
+        number: records in the run.
+    """
+
+    run: pathlib.Path
+    metric: Metric
+    preset: str
+    options: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    number: int
+
+
+class Rows:
+    """The file of one metric of one run, opened to go on."""
+
+    def __init__(self, run: Run, row: Metric, preset: str, options: Mapping[str, Any]):
+        """Writes down what is asked for, and drops what an interruption left of a block.
+
+        Raises:
+            ScoreError: if rows of other options are there.
+        """
+        self._file = scores_file(run, row.name, preset)
+        self._file.parent.mkdir(exist_ok=True)
+        along = options.get(row.along or "", ())
+        self._along = [f"{value:g}" for value in along]
+        _agree(self._file.with_suffix(".json"), run, row, preset, options)
+        _trim(self._file, run)
+        self.known = _kept(self._file, run)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Writes the rows of a block at once."""
+        contents = [_as_json(row, self._along) for row in rows]
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(content, allow_nan=False) + "\n" for content in contents))
+        # Read back as they would be next time, so that an interruption changes nothing.
+        self.known |= {content["index"]: _from_json(content) for content in contents}
+
+
+def scores_file(run: Run, name: str, preset: str) -> pathlib.Path:
+    """Where the rows of a metric are."""
+    return run.folder / "scores" / (f"{name}.jsonl" if preset == "paper" else f"{name}.{preset}.jsonl")
+
+
+def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
+    """The rows that `score` has written of a run; None if there are none yet.
+
+    Raises:
+        ScoreError: for files of another version, or that are damaged.
+    """
+    file = scores_file(run, name, preset)
+    if not file.with_suffix(".json").is_file():
+        return None
+    head, rows = _head(file.with_suffix(".json")), _kept(file, run)
+    return Scores(run.folder, metric(name), preset, head["options"], tuple(rows.values()), len(run.records))
+
+
+def _head(file: pathlib.Path) -> dict[str, Any]:
+    try:
+        head = json.loads(file.read_text(encoding="utf-8"))
+        version = head["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScoreError(f"{file}: damaged ({error}); delete it and its .jsonl, and score again.") from error
+    if version != VERSION:
+        raise ScoreError(f"{file}: version {version}, expected {VERSION}; delete it and its .jsonl, and score again.")
+    return head
+
+
+def _agree(file: pathlib.Path, run: Run, row: Metric, preset: str, chosen: Mapping[str, Any]) -> None:
+    """Writes down what is asked for, or refuses to mix it with rows of something else."""
+    asked = {
+        "version": VERSION,
+        "metric": row.name,
+        "preset": preset,
+        "options": json.loads(json.dumps(chosen)),
+        "run_sha256": _identity(run),
+    }
+    if not file.exists():
+        # Rows without a head are of an unknown origin.
+        file.with_suffix(".jsonl").unlink(missing_ok=True)
+        write_json(file, asked)
+        return
+    head = _head(file)
+    before, now = ({**h["options"], "the run": h["run_sha256"]} for h in (head, asked))
+    if differing := [name for name in now if before.get(name) != now[name]]:
+        name = differing[0]
+        raise ScoreError(
+            f"{file}: computed with {name} {before.get(name)}, asked for {now[name]}; "
+            f"delete {file.stem}.json and {file.stem}.jsonl there to measure anew."
+        )
+
+
+def _identity(run: Run) -> str:
+    """Of what decides the numbers of a run."""
+    content = {name: value for name, value in run.manifest.items() if name != "provenance"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(file: pathlib.Path, run: Run) -> dict[int, Row]:
+    """Rows of complete blocks by index, in the order of the run."""
+    return {index: _from_json(content) for index, content in _contents(file, run).items()}
+
+
+def _trim(file: pathlib.Path, run: Run) -> None:
+    """Takes what an interruption left of a block out of the file."""
+    if not file.is_file():
+        return
+    text = "".join(json.dumps(content) + "\n" for content in _contents(file, run).values()).encode()
+    if text != file.read_bytes():
+        write(file, lambda handle: handle.write(text))
+
+
+def _contents(file: pathlib.Path, run: Run) -> dict[int, dict[str, Any]]:
+    """Lines of complete blocks by index."""
+    lines: dict[int, dict[str, Any]] = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+        # The last line may be cut short.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            content = json.loads(line)
+            lines[content["index"]] = content
+    whole = [block for block in range(run.blocks) if all(index in lines for index in run.indices(block))]
+    return {index: lines[index] for block in whole for index in run.indices(block)}
+
+
+def _as_json(found: Row, along: Sequence[str]) -> dict[str, Any]:
+    content: dict[str, Any] = {"index": found.index, "name": found.name}
+    if found.reason is not None:
+        return content | {"reason": found.reason}
+    if found.genuine is not None:
+        content["genuine"] = found.genuine
+    values = {
+        name: dict(zip(along, map(number, value), strict=True)) if np.ndim(value) else number(value)
+        for name, value in found.values.items()
+    }
+    return content | {"blank": found.blank, "values": values}
+
+
+def _from_json(content: Mapping[str, Any]) -> Row:
+    values = {
+        name: np.asarray(list(value.values()) if isinstance(value, dict) else value, np.float64)
+        for name, value in content.get("values", {}).items()
+    }
+    return Row(
+        content["index"],
+        content["name"],
+        values,
+        content.get("blank", False),
+        content.get("genuine"),
+        content.get("reason"),
+    )

@@ -1,0 +1,220 @@
+"""Metrics of finished maps: one row a record, written block by block and continued after any interruption.
+
+Blocks are those of the run: one is measured as a whole, always in the same batches, so that the rows come out the same
+however often the work is interrupted.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from fame_jax import models
+from fame_jax.batching import map_many
+from fame_jax.data.images import ImageError, dimensions
+from fame_jax.data.records import ClassRecord, PairRecord, Record
+from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
+from fame_jax.experiments.store import FAILED, Run, RunError
+from fame_jax.metrics.iou import box_masks, cropped_boxes
+from fame_jax.metrics.table import Example, Metric, metric
+from fame_jax.presets import PRESETS
+
+# Where an option is used on the host, before the metric's own function.
+_OF_BOXES = {"convention": "aspect_preserving"}
+
+
+def score(
+    run: Run,
+    name: str,
+    *,
+    network: Any = None,
+    preset: str = "paper",
+    batch_size: int | None = None,
+    progress: Callable[[int], object] | None = None,
+    **options: Any,
+) -> Scores:
+    """Measures the maps of a run that are there and not measured yet, and returns all rows.
+
+    Args:
+        run: finished or partial; only complete blocks are measured.
+        name: of a metric in `fame_jax.metrics.table.METRICS`.
+        network: that of the run; None to load it by the name in the manifest, if the metric needs it.
+        preset: `paper` or `official`, the source of options that are not given.
+        batch_size: records at a time; None for 4 on a CPU, 64 for each accelerator, no more than in a block of the run.
+        progress: called with the number of records measured since the last call.
+        **options: of the metric, such as `fractions`, `thresholds`, `method`, `fill`, `choose` and `seed`; metrics of
+            boxes also have `convention`, see `fame_jax.metrics.cropped_boxes`.
+
+    Returns:
+        Rows of all records in complete blocks, earlier ones included.
+
+    Raises:
+        ScoreError: for a metric of the other task, an option that does not exist, or rows computed with others.
+        UnknownMetricError: for a name that is not in the table.
+        WeightsNotFoundError: if the network is needed and not installed.
+    """
+    row = metric(name)
+    chosen = settings(run, row, preset, options)
+    rows = Rows(run, row, preset, chosen)
+    pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
+    if pending and "network" in row.needs and network is None:
+        network = network_of(run)
+    for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
+        rows.append(found)
+        if progress is not None:
+            progress(len(found))
+    return Scores(run.folder, row, preset, chosen, tuple(rows.known[i] for i in sorted(rows.known)), len(run.records))
+
+
+def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a metric: those given, then the preset's, then the defaults.
+
+    Raises:
+        ScoreError: see `score`.
+    """
+    if row.task != run.task:
+        kinds = {"class": "classes", "pair": "pairs of faces"}
+        raise ScoreError(f"{row.name} is a metric of {kinds[row.task]}; {run.folder} explains {kinds[run.task]}.")
+    known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
+    if unknown := [name for name in options if name not in known]:
+        raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
+    chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
+    for name in {"fractions", "thresholds"} & set(chosen):
+        values = [float(value) for value in chosen[name]]
+        if not values or values != sorted(set(values)) or not 0 <= values[0] <= values[-1] <= 1:
+            raise ScoreError(f"{row.name}: {name} {values}; expected ascending numbers from 0 to 1.")
+        chosen[name] = values
+    return chosen
+
+
+def network_of(run: Run, weights: pathlib.Path | None = None) -> Any:
+    """The network of a run, of the same weights.
+
+    Raises:
+        ScoreError: if other weights are installed by now.
+    """
+    name, expected = run.manifest["network"], run.manifest.get("weights_sha256")
+    found = models.weights_hash(name, weights)
+    if expected not in (None, found):
+        raise ScoreError(
+            f"{run.folder}: explained {name} with the weights {expected[:8]}, and {found[:8]} are installed; "
+            "give those of the run by --weights."
+        )
+    return models.load(name, weights)
+
+
+def _even(batch_size: int | None, run: Run) -> int:
+    """Records at a time: as many for every device, and no more than a block needs."""
+    devices = jax.local_device_count()
+    wanted = batch_size or devices * (4 if jax.default_backend() == "cpu" else 64)
+    return -(-min(wanted, run.block_size) // devices) * devices
+
+
+def _measured(
+    run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], network: Any, size: int
+) -> Iterator[list[Row]]:
+    """The rows of block after block; the next pictures are read while the metric is at work."""
+    options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
+    read = _Reading(run, row, blocks, chosen, size)
+
+    def measure(example: Example, network: Any) -> Any:
+        return row.measure(network, example, **options)  # type: ignore[misc]
+
+    remaining = list(blocks)
+    for place, values in map_many(measure, read.examples(), network, batch_size=size):
+        read.finish(place, values)
+        while remaining and all(index in read.rows for index in run.indices(remaining[0])):
+            yield [read.rows.pop(index) for index in run.indices(remaining.pop(0))]
+    for block in remaining:
+        yield [read.rows[index] for index in run.indices(block)]
+
+
+class _Reading:
+    """What is known of each record while others are still read."""
+
+    def __init__(self, run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], size: int):
+        self._run, self._row, self._blocks, self._chosen, self._size = run, row, blocks, chosen, size
+        self._failures, self._states, self._labels = run.failures(), run.column("state"), run.column("label")
+        # So many boxes for all, since all examples have one shape.
+        self._boxes = max((len(getattr(record, "boxes", ())) for record in run.records), default=0)
+        self._places: list[tuple[int, bool] | None] = []
+        self.rows: dict[int, Row] = {}
+
+    def examples(self) -> Iterator[tuple[Example, tuple[()]]]:
+        """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
+        for block in self._blocks:
+            last, count = None, 0
+            for index in self._run.indices(block):
+                if (example := self._example(index)) is not None:
+                    self._places.append((index, not example.map.any()))
+                    last, count = example, count + 1
+                    yield example, ()
+            for _ in range(-count % self._size):
+                self._places.append(None)
+                yield last, ()  # type: ignore[misc]
+
+    def finish(self, place: int, values: Mapping[str, Any]) -> None:
+        """Takes the figures of one example."""
+        if (whose := self._places[place]) is not None:
+            (index, blank), record = whose, self._run.records[whose[0]]
+            found = {name: np.asarray(value) for name, value in values.items()}
+            self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
+
+    def _example(self, index: int) -> Example | None:
+        record = self._run.records[index]
+        try:
+            if self._states[index] == FAILED:
+                raise _LeftOut(self._failures.get(index, "could not be explained"))
+            return _example(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
+        except (_LeftOut, PictureError, ImageError, RunError) as error:
+            self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
+            return None
+
+
+class _LeftOut(Exception):
+    """Why a record cannot be measured."""
+
+
+def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Example:
+    """What the metric needs of one record, on the host.
+
+    Raises:
+        _LeftOut: with the reason.
+        PictureError, ImageError: for a picture that is not what it was.
+        RunError: for a map that cannot be read.
+    """
+    record, map = run.records[index], run.map(index)
+    if not np.isfinite(map).all():
+        raise _LeftOut("the map is not finite")
+    if "label" in row.needs and label < 0:
+        raise _LeftOut("the class is unknown")
+    masks = _masks(run, record, map.shape[0], boxes, chosen) if "boxes" in row.needs else None
+    if "genuine" in row.needs and isinstance(record, PairRecord) and record.genuine is None:
+        raise _LeftOut("nobody said whether the pair is genuine")
+    image = gallery = None
+    if "network" in row.needs:
+        image, *others = images(record, geometry_of(run.manifest))
+        gallery = others[0] if others else None
+    return Example(image, map, np.asarray(label, np.int32), np.asarray(index, np.int32), masks, gallery)
+
+
+def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:
+    """The boxes of a record as masks, filled up with empty ones to a number that all records have."""
+    assert isinstance(record, ClassRecord)
+    if not record.boxes:
+        raise _LeftOut("no boxes")
+    width, height = dimensions(record.picture.path)
+    corners = cropped_boxes(
+        np.asarray(record.boxes, np.float64),
+        width,
+        height,
+        short_side=geometry_of(run.manifest).resize,
+        crop=size,
+        convention=chosen["convention"],
+    )
+    masks = np.zeros((number, size, size), bool)
+    masks[: len(corners)] = box_masks(corners, size, size)
+    return masks
