@@ -1,5 +1,4 @@
 import pathlib
-import re
 
 import jax
 import jax.numpy as jnp
@@ -69,8 +68,6 @@ def test_status_and_remark_do_not_say_the_same_twice(found, status, text):
 
 def test_the_page_about_honest_reading_says_what_the_code_does():
     page = PAGE.read_text()
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
-        exec(compile(block, PAGE.name, "exec"), {})
     words = " ".join(page.split())
     assert f"Below {NEARLY_UNIFORM:.0%} the map is called *nearly uniform*" in words
     assert f"A flat map has exactly {FLAT:.0%}, uniform noise {float(strongest_tenth(NOISE)):.1%}" in words
