@@ -30,6 +30,7 @@ from fame_jax.data.faces import FaceCrop, load_face, sample_face, sunglasses
 from fame_jax.explainers.fame import RUNS, pair_runs
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.losses import cosine, similarity, similarity_free_norm
+from fame_jax.metrics.evenness import Remark, remark
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Status
 
@@ -95,7 +96,9 @@ class Verify:
         )
         seconds = time.perf_counter() - start
         for name in RUNS:
-            say(f"{name.replace('_', ' ')}: {walks[name]['status']}" + _losses(walks[name]))
+            noted = remark(maps[name]) if name in maps else Remark()
+            walks[name]["remark"] = noted.words
+            say(f"{name.replace('_', ' ')}: {noted.beside(walks[name]['status'])}" + _losses(walks[name]))
         faces = {"probe": np.asarray(images[0], np.float32), "gallery": np.asarray(images[1], np.float32)}
         output.write_arrays(
             folder / f"{stem}.{method}.npz",
@@ -110,7 +113,7 @@ class Verify:
         )
         output.write_manifest(
             folder,
-            self._manifest(method, (probe, gallery), score, threshold, decision, walks, seconds),
+            self._manifest(method, stem, (probe, gallery), score, threshold, decision, walks, seconds),
         )
         say(f"{seconds:.1f} s; wrote {folder / f'{stem}.{method}.png'} and .npz")
         return 0
@@ -183,6 +186,7 @@ class Verify:
     def _manifest(
         self,
         method: str,
+        stem: str,
         crops: tuple[FaceCrop, FaceCrop],
         score: float,
         threshold: Threshold,
@@ -203,6 +207,7 @@ class Verify:
         return {
             "command": "verify",
             "methods": [method],
+            "result": f"{stem}.{method}",
             "network": self.model,
             "weights_sha256": models.weights_hash(self.model, self.weights),
             "options": {name: getattr(self, name) for name in kept},
