@@ -136,9 +136,9 @@ def messages() -> list[re.Pattern[str]]:
                 parts = node.values if isinstance(node, ast.JoinedStr) else [node]
                 words = [part.value if isinstance(part, ast.Constant) else None for part in parts]
                 # A text that is hardly more than placeholders would fit anything.
-                if sum(len(word) for word in words if isinstance(word, str)) > 11:
+                if sum(len(word) for word in words if isinstance(word, str)) > 15:
                     pattern = "".join(re.escape(word) if isinstance(word, str) else ".+?" for word in words)
-                    found.append(re.compile(f"(?:.+: )?{pattern}", re.DOTALL))
+                    found.append(re.compile(rf"(?:\S+: )?{pattern}", re.DOTALL))
     return found
 
 
