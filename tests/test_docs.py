@@ -46,8 +46,9 @@ def folder(home, tmp_path, monkeypatch):
     cat = Image.open(sample_path("cat")).convert("RGB")
     portrait = Image.open(sample_path("portrait")).convert("RGB")
     cat.save(tmp_path / "photo.jpg")
-    (tmp_path / "photos").mkdir()
-    cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "photos" / "one.jpg")
+    for name in ("photos", "PHOTOGRAPHS"):
+        (tmp_path / name).mkdir()
+        cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / name / "one.jpg")
     portrait.save(tmp_path / "probe.jpg")
     portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "gallery.jpg")
     Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).save(tmp_path / "stranger.jpg")
