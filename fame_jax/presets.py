@@ -46,3 +46,6 @@ OFFICIAL: Mapping[str, Options] = MappingProxyType(
 PRESETS: Mapping[str, Mapping[str, Options]] = MappingProxyType(
     {"paper": MappingProxyType({name: {} for name in OFFICIAL}), "official": OFFICIAL}
 )
+
+AUTO_STOP: Options = MappingProxyType({"stop_change": 0.02, "window": 10})
+"""A stopping rule instead of a number of steps: `explain(class_logit, image, network, 285, **AUTO_STOP)`."""

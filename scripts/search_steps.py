@@ -27,7 +27,7 @@ from fame_jax.cli.console import InputError, say_error, switch_on
 from fame_jax.data.faces import load_face
 from fame_jax.walk import Loss
 
-RULES = [(0.05, 5), (0.02, 5), (0.05, 10), (0.03, 10), (0.02, 10), (0.05, 25), (0.03, 25), (0.02, 25)]
+RULES = [(0.02, 5), (0.05, 10), (0.03, 10), (0.02, 10), (0.01, 10), (0.005, 10), (0.02, 25), (0.01, 25)]
 """Tolerances and windows of the stopping rule that are tried on the plain walk."""
 
 

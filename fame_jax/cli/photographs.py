@@ -20,7 +20,7 @@ from fame_jax.data.images import ImageError, load
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit
 from fame_jax.models.probes import Probed
-from fame_jax.presets import PRESETS
+from fame_jax.presets import AUTO_STOP, PRESETS
 from fame_jax.walk import Status
 
 
@@ -30,6 +30,7 @@ class Settings:
 
     preset: Literal["paper", "official"]
     iterations: int
+    stop: Literal["off", "auto"]
     step_size: float
     sigma: float
     precision: models.Precision
@@ -120,6 +121,7 @@ class Photographs:
         rules, of_map = split_options(
             {"iterations": settings.iterations, "step_size": settings.step_size, "sigma": settings.sigma}
             | dict(PRESETS[settings.preset]["classification"])
+            | dict(AUTO_STOP if settings.stop == "auto" else {})
         )
         started: list[tuple[Photo, jax.Array]] = []
         taken, start = 0, time.perf_counter()
