@@ -5,7 +5,6 @@ be added later. Prints Markdown tables and writes them as JSON.
 """
 
 import functools
-import json
 import pathlib
 import sys
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from faithfulness import METRICS, Store, faithfulness, interval, markdown, noise_keys, photographs, readable
+from faithfulness import METRICS, Store, faithfulness, interval, jsonable, markdown, noise_keys, photographs, readable
 
 from fame_jax import metrics, models
 from fame_jax.cli.console import InputError, say_error
 from fame_jax.explainers.table import Explainer, explainer
+from fame_jax.files import write_json
 from fame_jax.models.probes import Probed
 
 HEADINGS = METRICS | {"grid": "grid pointing ↑"}
@@ -152,12 +152,12 @@ def main(settings: Settings) -> None:
         )
     )
     result = {
-        "settings": {key: str(value) for key, value in vars(settings).items()},
-        "means": {n: {key: e._asdict() for key, e in of.items()} for n, of in means.items()},
-        f"{first} minus": {n: {key: c._asdict() for key, c in of.items()} for n, of in against.items()},
-        "figures": {n: {key: v.tolist() for key, v in of.items()} for n, of in figures.items()},
+        "settings": vars(settings),
+        "means": means,
+        "differences": against,
+        "figures": figures,
     }
-    (settings.out / "comparison.json").write_text(json.dumps(result, indent=1))
+    write_json(settings.out / "comparison.json", jsonable(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What the scripts that measure maps share: photographs of known classes, results kept on disk, figures, tables."""
 
 import csv
-import os
 import pathlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from fame_jax import metrics
 from fame_jax.cli.console import InputError, progress_bar, say_error
 from fame_jax.data.images import ImageError, load
+from fame_jax.files import number, write
 
 METRICS = {
     "road_10": "ROAD-Delete 10 % ↑",
@@ -48,8 +48,8 @@ def photographs(source: pathlib.Path) -> list[Photograph]:
     if source.is_dir():
         found = [Photograph(path, _leading_number(path)) for path in sorted(source.iterdir()) if path.is_file()]
     else:
-        with source.open(newline="") as rows:
-            found = [Photograph(source.parent / file, _label(label, source)) for file, label in csv.reader(rows)]
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            found = [_row(row, source) for row in csv.reader(file)]
     if not found:
         raise InputError(f"{source}: no photographs; expected files whose names begin with the class index.")
     return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
@@ -82,10 +82,7 @@ class Store:
 
     def write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a record; what is there is always whole."""
-        partial = self.folder / f"{name}.partial"
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(partial, self._path(name))
+        write(self._path(name), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def read(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of one record."""
@@ -119,7 +116,7 @@ class Store:
                 arrays = jax.tree.map(np.asarray, dict(compute(full)))
                 for row, i in enumerate(some):
                     self.write(names[i], {key: array[row] for key, array in arrays.items()})
-                bar.update(len(some))
+                    bar.update()
 
     def _path(self, name: str) -> pathlib.Path:
         return self.folder / f"{name}.npz"
@@ -153,6 +150,17 @@ def interval(figure: Any, digits: int = 3) -> str:
     return f"{figure[0]:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
+def jsonable(value: Any) -> Any:
+    """Named results as dictionaries, arrays as lists, and nothing that JSON has no word for."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | np.ndarray):
+        return [jsonable(item) for item in value]
+    return number(value) if isinstance(value, float | np.floating) else value
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
@@ -166,8 +174,7 @@ def _leading_number(path: pathlib.Path) -> int:
     return int(digits)
 
 
-def _label(text: str, source: pathlib.Path) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{source}: {text!r} is no class index; expected rows file,label without a heading.") from None
+def _row(row: list[str], source: pathlib.Path) -> Photograph:
+    if len(row) != 2 or not row[1].strip().isdecimal():
+        raise InputError(f"{source}: {','.join(row)!r}; expected rows file,label without a heading, 0285.jpg,285 say.")
+    return Photograph(source.parent / row[0], int(row[1]))

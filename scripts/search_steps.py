@@ -8,7 +8,6 @@ maps to compare with, which are not scored.
 
 import functools
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from faithfulness import Store, faithfulness, interval, markdown, noise_keys, photographs, readable
+from faithfulness import Store, faithfulness, interval, jsonable, markdown, noise_keys, photographs, readable
 from walk_variants import EVERY, VARIANTS
 
 from fame_jax import class_logit, metrics, models, similarity
 from fame_jax.cli.console import InputError, say_error, switch_on
 from fame_jax.data.faces import load_face
+from fame_jax.files import write_json
 from fame_jax.walk import Loss
 
 RULES = [(0.02, 5), (0.05, 10), (0.03, 10), (0.02, 10), (0.01, 10), (0.005, 10), (0.02, 25), (0.01, 25)]
@@ -233,16 +233,7 @@ def main(settings: Settings) -> None:
         beside = [result.get(name, "") for name in extra]
         lines.append([result["title"], *figures, *(f"{b[0] if isinstance(b, tuple) else b}"[:5] for b in beside)])
     print(markdown(["map", *keys, *extra], lines))
-    settings.out.mkdir(exist_ok=True)
-    file = settings.out / f"{settings.model}-{settings.precision}.json"
-    file.write_text(json.dumps([jsonable(result) for result in results], indent=1))
-
-
-def jsonable(value: Any) -> Any:
-    """Named results as dictionaries."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    return {k: jsonable(v) for k, v in value.items()} if isinstance(value, dict) else value
+    write_json(settings.out / f"{settings.model}-{settings.precision}.json", jsonable(results))
 
 
 if __name__ == "__main__":

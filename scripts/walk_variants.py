@@ -78,7 +78,7 @@ def jittered_starts(loss: Loss, image: Array, *args: Any, noise: float = 0.05) -
     def of(starts: int, steps: int) -> Array:
         # Drawn in float32 whatever the precision, so that all precisions start from the same images.
         jitter = noise * jax.random.normal(jax.random.key(0), (starts, *image.shape), jnp.float32)
-        begun = image + jitter.astype(image.dtype)
+        begun = image[None] + jitter.astype(image.dtype)
         ended = jax.lax.map(lambda start: perturb(loss, start, *args, iterations=steps).perturbed, begun)
         return map_of(jnp.mean(jnp.abs(ended - begun), axis=0))
 
