@@ -41,6 +41,8 @@ class Settings:
     """Explainers of classes; the first is compared with each of the others."""
     iterations: int = 500
     """Steps of FAME."""
+    number: int | None = None
+    """Only the first so many photographs, which are a random part; grids are made of all."""
     grids: int = 25
     """2x2 grids for grid pointing, at most as many as the photographs make; 0 for none."""
     batch_size: int = 8
@@ -62,7 +64,7 @@ class Comparison:
         self.network = models.load(settings.model, settings.weights)
         self.photographs, self.pixels = readable(photographs(settings.photographs), card.resize, card.size)
         self.labels = np.asarray([p.label for p in self.photographs])
-        self.names = [p.name for p in self.photographs]
+        self.names = [p.name for p in self.photographs][: settings.number]
         self.folder = settings.out / f"{settings.model}-{models.weights_hash(settings.model, settings.weights)[:8]}"
 
     def on_photographs(self, row: Explainer) -> dict[str, np.ndarray]:
@@ -70,20 +72,16 @@ class Comparison:
         program, keys = self._program(row), noise_keys(self.names, self.settings.seed)
         maps, scores = self._store(row, "maps"), self._store(row, "figures")
 
-        def explain(chosen: list[int]) -> dict[str, Any]:
-            return {
-                "attribution": program(
-                    *(jnp.asarray(of[np.asarray(chosen)]) for of in (self.pixels, self.labels, keys))
-                )
-            }
-
-        maps.fill(self.names, explain, self.settings.batch_size, f"photograph ({row.name})")
+        def given(chosen: list[int]) -> list[jax.Array]:
+            return [jnp.asarray(of[np.asarray(chosen)]) for of in (self.pixels, self.labels, keys)]
 
         def score(chosen: list[int]) -> dict[str, Any]:
-            images, labels, noise = (jnp.asarray(of[np.asarray(chosen)]) for of in (self.pixels, self.labels, keys))
+            images, labels, noise = given(chosen)
             found = maps.stacked([self.names[i] for i in chosen])["attribution"]
             return _figures(self.network, images, jnp.asarray(found), labels, noise)
 
+        explain = lambda chosen: {"attribution": program(*given(chosen))}  # noqa: E731
+        maps.fill(self.names, explain, self.settings.batch_size, f"photograph ({row.name})")
         scores.fill(self.names, score, self.settings.batch_size, f"photograph scored ({row.name})")
         results = scores.stacked(self.names)
         if unsolved := int(results["unsolved"].sum()):
