@@ -108,9 +108,9 @@ def with_momentum(step_size: Any) -> optax.GradientTransformation:
 VARIANTS: Mapping[str, Variant] = {
     "plain": functools.partial(walk, at=LONG, averages=(25, 100, 500)),
     "plain to 100": functools.partial(walk, at=(10, 25, 50, 100)),
-    "steps of 2/255": functools.partial(walk, step_size=2 * GREY_LEVEL),
-    "steps of 4/255": functools.partial(walk, step_size=4 * GREY_LEVEL),
-    "steps of 8/255": functools.partial(walk, step_size=8 * GREY_LEVEL),
+    "steps of 2 grey levels": functools.partial(walk, step_size=2 * GREY_LEVEL),
+    "steps of 4 grey levels": functools.partial(walk, step_size=4 * GREY_LEVEL),
+    "steps of 8 grey levels": functools.partial(walk, step_size=8 * GREY_LEVEL),
     "momentum": functools.partial(walk, optimizer=with_momentum),
     "Adam": functools.partial(walk, optimizer=optax.adam),
     "sign": functools.partial(walk, optimizer=optax.sign_sgd),
