@@ -27,7 +27,7 @@ from fame_jax.data.faces import load_face
 from fame_jax.files import write_json
 from fame_jax.walk import Loss
 
-RULES = [(0.02, 5), (0.05, 10), (0.03, 10), (0.02, 10), (0.01, 10), (0.005, 10), (0.02, 25), (0.01, 25)]
+RULES = [(0.02, 10), (0.01, 10), (0.02, 25)]
 """Tolerances and windows of the stopping rule that are tried on the plain walk."""
 
 

@@ -75,7 +75,7 @@ def test_stop_auto_ends_the_walk_when_the_map_hardly_changes(fame, tmp_path):
     out = tmp_path / "results"
     assert fame("explain", "--stop", "auto", "--iterations", "100", "--out", out, "--no-progress").code == 0
     window = int(AUTO_STOP["window"])
-    steps = int(arrays(out / "cat.fame.npz")["steps"])
+    steps = int(arrays(out / "chelsea.fame.npz")["steps"])
     assert 2 * window <= steps < 100
     assert steps % window == 0
     record = manifest(out)
