@@ -38,7 +38,7 @@ class Explain:
     iterations: int = 500
     """Number of steps, at most."""
     stop: Literal["off", "auto"] = "off"
-    """auto ends FAME once the map hardly changes any more, which takes a tenth of the steps or less."""
+    """auto ends FAME once its map hardly changes any more: some 40 steps, as faithful as 500 (docs/measured.md)."""
     step_size: Number = 1 / 255
     """Largest change of a pixel in one step; 1/255 is one grey level."""
     sigma: Number = 7.7
