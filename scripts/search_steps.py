@@ -129,7 +129,8 @@ class Search:
             return {k: v if v.dtype == jnp.float16 else np.asarray(v, np.float32) for k, v in found.items()}
 
         store.fill(task.names, compute, self.settings.batch_size, f"walk ({variant})")
-        return [key for key in store.read(task.names[0]) if key != "trace"]
+        keys = [key for key in store.read(task.names[0]) if key != "trace"]
+        return sorted(keys, key=lambda key: (key.partition(",")[2], int(key.partition(",")[0])))
 
     def figures(self, name: str, map_of: Callable[[str], np.ndarray], precision: str) -> dict[str, np.ndarray]:
         """The figures of one map of every walk, `[n]` each; `map_of` finds the map by the name of the walk."""
