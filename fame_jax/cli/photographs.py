@@ -22,7 +22,7 @@ from fame_jax.losses import class_logit
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.sanity import similarity
 from fame_jax.models.probes import Probed
-from fame_jax.presets import PRESETS
+from fame_jax.presets import AUTO_STOP, PRESETS
 from fame_jax.walk import Status
 
 
@@ -32,6 +32,7 @@ class Settings:
 
     preset: Literal["paper", "official"]
     iterations: int
+    stop: Literal["off", "auto"]
     step_size: float
     sigma: float
     precision: models.Precision
@@ -141,6 +142,7 @@ class Photographs:
         rules, of_map = split_options(
             {"iterations": settings.iterations, "step_size": settings.step_size, "sigma": settings.sigma}
             | dict(PRESETS[settings.preset]["classification"])
+            | dict(AUTO_STOP if settings.stop == "auto" else {})
         )
         started: list[tuple[Photo, jax.Array]] = []
         taken, start = 0, time.perf_counter()
