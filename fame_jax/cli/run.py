@@ -20,6 +20,7 @@ from fame_jax.experiments.settings import Settings, check_method, check_network,
 from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, status_message
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.presets import AUTO_STOP
 from fame_jax.walk import Status
 
 _SHOWN = 3
@@ -61,7 +62,9 @@ class Run:
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""
     iterations: int = 500
-    """Number of steps of a walk."""
+    """Number of steps of a walk, at most."""
+    stop: Literal["off", "auto"] = "off"
+    """auto ends each of FAME's walks once its map hardly changes any more."""
     step_size: Number = 1 / 255
     """Largest change of a pixel in one step; 1/255 is one grey level."""
     sigma: Number = 7.7
@@ -172,6 +175,7 @@ class Run:
         options = {}
         if method == "fame":
             options = {"iterations": self.iterations, "step_size": self.step_size, "sigma": self.sigma}
+            options |= AUTO_STOP if self.stop == "auto" else {}
         elif "threshold" in known and (threshold := stored_threshold(card.name, weights)).known:
             options = {"threshold": threshold.value}
         given = self._given(methods, dataset)

@@ -26,6 +26,7 @@ def test_a_folder_of_photographs_becomes_a_store_and_continues(fame, photographs
     assert run.manifest["geometry"]["resize"] == 232
     assert fame(*command).out == ended.out
 
+    assert "stop_change null -> 0.02, window 25 -> 10" in fame(*command, "--stop", "auto").err
     refused = fame(*command, "--seed", "1", "--precision", "bfloat16")
     assert refused.code == 2
     assert 'precision "float32" -> "bfloat16", seed 0 -> 1' in refused.err
