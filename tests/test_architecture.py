@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "presets",
         "walk",
     ),
+    "fame_jax.bridges": ("_types", "explainers", "network"),
     "fame_jax.report": ("data", "explainers", "experiments", "files", "metrics", "models", "plots", "walk"),
     "fame_jax.plots": (),
     "fame_jax.cli": ("*",),

@@ -13,7 +13,6 @@ References:
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment", IEEE TIP 2004 (SSIM).
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -88,7 +87,8 @@ def randomised(network: Tree, fresh: Tree, layers: Sequence[str]) -> Tree:
 
     Args:
         network: the trained network, a pytree.
-        fresh: the same network newly initialised: same structure, same shapes.
+        fresh: the same network newly initialised: the same paths and shapes. What is no array, such as the precision of
+            products, stays as in `network`.
         layers: paths of layers, parts joined by `/`, each for everything below it: `fc` or `layers/3/conv1`.
 
     Returns:
@@ -98,8 +98,8 @@ def randomised(network: Tree, fresh: Tree, layers: Sequence[str]) -> Tree:
         ValueError: for networks of different structure or shapes, or a path under which there is nothing.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(network)
-    fresh_leaves, fresh_structure = jax.tree.flatten(fresh)
-    if structure != fresh_structure:
+    fresh_leaves, _ = jax.tree_util.tree_flatten_with_path(fresh)
+    if [path for path, _ in leaves] != [path for path, _ in fresh_leaves]:
         raise ValueError("randomised: the networks differ in structure; expected the same one, newly initialised.")
     paths = ["/" + jax.tree_util.keystr(path, simple=True, separator="/") + "/" for path, _ in leaves]
     for layer in layers:
@@ -112,8 +112,10 @@ def randomised(network: Tree, fresh: Tree, layers: Sequence[str]) -> Tree:
             raise ValueError(f"randomised: {path[1:-1]} is {np.shape(leaf)}, newly initialised {np.shape(fresh_leaf)}.")
         return fresh_leaf if any(path.startswith(f"/{layer}/") for layer in layers) else leaf
 
-    together = zip(paths, (leaf for _, leaf in leaves), fresh_leaves, strict=True)
-    return jax.tree.unflatten(structure, list(itertools.starmap(chosen, together)))
+    both = zip(leaves, fresh_leaves, strict=True)
+    return jax.tree.unflatten(
+        structure, [chosen(path, leaf, new) for path, ((_, leaf), (_, new)) in zip(paths, both, strict=True)]
+    )
 
 
 def similarity(map: Map, other: OtherMap) -> Similarity:
