@@ -31,9 +31,3 @@ def test_every_method_is_in_the_table_with_its_cost(name):
         if function is not None:
             cost = row.cost(task)
             assert f"{cost.forward:,} + {cost.backward:,}" in line
-
-
-def test_models_of_every_kind_are_shown():
-    code = "\n".join(block.code for block in BLOCKS)
-    for words in ("nnx.Module", "flax.linen", "equinox", "def brightness", "Split("):
-        assert words in code
