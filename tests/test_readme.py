@@ -1,23 +1,20 @@
 """Every block of Python in the README runs as it stands, each on its own."""
 
 import pathlib
-import re
 
-import jax
 import pytest
 
 from fame_jax.explainers import EXPLAINERS
+from tests.documents import blocks, execute
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+BLOCKS = [block for block in blocks(README) if block.language == "python"]
 
 
 @pytest.mark.parametrize("index", range(len(BLOCKS)))
 def test_block_runs(index, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # A user's program may promote ranks as it likes.
-    with jax.numpy_rank_promotion("allow"):
-        exec(compile(BLOCKS[index], f"README.md, block {index}", "exec"), {"__name__": "readme"})
+    execute(BLOCKS[index], "README.md", {"__name__": "readme"})
 
 
 def test_the_two_commands_are_there():
@@ -37,6 +34,6 @@ def test_every_method_is_in_the_table_with_its_cost(name):
 
 
 def test_models_of_every_kind_are_shown():
-    code = "\n".join(BLOCKS)
+    code = "\n".join(block.code for block in BLOCKS)
     for words in ("nnx.Module", "flax.linen", "equinox", "def brightness", "Split("):
         assert words in code

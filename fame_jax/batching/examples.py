@@ -17,20 +17,23 @@ def checked(examples: Iterable[Example]) -> Iterator[Example]:
     """
     expected = None
     for index, (image, args) in enumerate(examples):
-        example = jax.tree.map(_array, (image, tuple(args)))
-        found = jax.tree.map(lambda x: (x.shape, x.dtype.name), example)
+        leaves, structure = jax.tree.flatten((image, tuple(args)))
+        arrays = [_array(leaf) for leaf in leaves]
+        found = ", ".join(f"{array.dtype.name}{list(array.shape)}" for array in arrays), structure
         expected = found if expected is None else expected
         if found != expected:
+            # The arrays say what is wrong, unless only what holds them differs.
+            said = 0 if found[0] != expected[0] else 1
             raise ValueError(
-                f"example {index}: image and arguments are {found}; expected {expected} as in example 0. Bring all "
-                "examples to one shape and dtype."
+                f"example {index}: its image and arguments are {found[said]}; expected {expected[said]}, as in "
+                "example 0. Bring all examples to one shape and dtype."
             )
-        yield example
+        yield jax.tree.unflatten(structure, arrays)
 
 
 def _array(leaf: Any) -> Any:
     """A NumPy array stays on the host; a Python number gets a dtype of its own, or each kind would compile anew."""
     if not isinstance(leaf, jax.Array):
         array = np.asarray(leaf)
-        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     return leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf

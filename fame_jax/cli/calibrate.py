@@ -1,6 +1,5 @@
 """`fame calibrate`: the threshold of a face network from labelled pairs."""
 
-import csv
 import pathlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,6 +14,8 @@ from fame_jax.cli.console import InputError, progress_bar, say_error
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.faces import FaceError, load_face
 from fame_jax.data.images import ImageError
+from fame_jax.data.pairs import read_pairs
+from fame_jax.data.records import PairRecord, pictures_of
 from fame_jax.metrics import operating_point
 
 CRITERIA: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
@@ -28,7 +29,7 @@ class Calibrate:
     """Compute and store the similarity threshold of a face network from a list of pairs.
 
     The list is a CSV file with the columns G (gallery image), P (probe image) and T (1 genuine, 0 impostor); paths are
-    relative to the file.
+    relative to the file. What cannot be used is reported and left out.
     """
 
     pairs: Annotated[pathlib.Path, tyro.conf.Positional]
@@ -48,16 +49,23 @@ class Calibrate:
         """Prints and stores the threshold; 2 if some pairs had to be left out."""
         if models.entry(self.model).task != "face":
             raise InputError(f"--model {self.model} is a classifier; expected a face network.")
-        rows = _rows(self.pairs)
+        # Whoever calls this wrote the list: it may name files anywhere.
+        listed = read_pairs(self.pairs, allow_outside=True)
+        for problem in listed.problems:
+            say_error(f"{problem.where}: {problem.reason}")
+        if not listed.records:
+            raise InputError(f"{self.pairs}: no pairs.")
         network = models.load(self.model, self.weights)
-        embeddings, failed = self._embeddings(network, sorted({path for g, p, _ in rows for path in (g, p)}))
-        kept = [(g, p, t) for g, p, t in rows if g in embeddings and p in embeddings]
-        genuine = np.array([t for _, _, t in kept], bool)
+        faces = {picture.path for record in listed.records for picture in pictures_of(record)}
+        embeddings, failed = self._embeddings(network, sorted(faces))
+        pairs = (record for record in listed.records if isinstance(record, PairRecord))
+        kept = [pair for pair in pairs if pair.probe.path in embeddings and pair.gallery.path in embeddings]
+        genuine = np.array([pair.genuine for pair in kept], bool)
         if not genuine.any() or genuine.all():
             raise InputError(
                 f"{self.pairs}: {len(kept)} usable pairs; at least one genuine and one impostor pair are needed."
             )
-        scores = np.array([float(embeddings[g] @ embeddings[p]) for g, p, _ in kept])
+        scores = np.array([float(embeddings[p.gallery.path] @ embeddings[p.probe.path]) for p in kept])
         point = operating_point(scores, genuine, CRITERIA[self.rule])
         file = threshold_file(self.model, models.weights_hash(self.model, self.weights))
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +84,7 @@ class Calibrate:
             f"false match rate {point.false_match_rate:.2%}, false non-match rate {point.false_non_match_rate:.2%}"
         )
         print(f"stored in {file}")
-        return 2 if failed else 0
+        return 2 if failed or listed.problems else 0
 
     def _embeddings(self, network: Any, paths: list[pathlib.Path]) -> tuple[dict[pathlib.Path, np.ndarray], int]:
         """Unit embeddings by path, and how many images had to be left out."""
@@ -95,26 +103,6 @@ class Calibrate:
                     failed += 1
                 bar.update()
         return found, failed
-
-
-def _rows(path: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path, bool]]:
-    """Gallery, probe and label of every line."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if missing := {"G", "P", "T"} - set(reader.fieldnames or ()):
-                raise InputError(f"{path}: no column {', '.join(sorted(missing))}; expected G, P and T.")
-            lines = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file ({error}).") from error
-    rows = []
-    for number, line in enumerate(lines, 2):
-        if line["T"] not in ("0", "1") or not line["G"] or not line["P"]:
-            raise InputError(f"{path}, line {number}: expected paths in G and P and 0 or 1 in T, got {dict(line)}.")
-        rows.append((path.parent / line["G"], path.parent / line["P"], line["T"] == "1"))
-    if not rows:
-        raise InputError(f"{path}: no pairs.")
-    return rows
 
 
 @jax.jit

@@ -36,7 +36,9 @@ class Explain:
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""
     iterations: int = 500
-    """Number of steps."""
+    """Number of steps, at most."""
+    stop: Literal["off", "auto"] = "off"
+    """auto ends FAME once its map hardly changes any more: some 40 steps, as faithful as 500 (docs/measured.md)."""
     step_size: Number = 1 / 255
     """Largest change of a pixel in one step; 1/255 is one grey level."""
     sigma: Number = 7.7
@@ -47,6 +49,9 @@ class Explain:
     """Photographs at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
     seed: int = 0
     """Of the methods that draw random numbers."""
+    sanity: bool = False
+    """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a
+    correlation near 1) does not depend on what the network has learned."""
     out: pathlib.Path = pathlib.Path("fame-out")
     """Folder for the results."""
     progress: bool = True
@@ -68,6 +73,7 @@ class Explain:
         settings = Settings(
             preset=self.preset,
             iterations=self.iterations,
+            stop=self.stop,
             step_size=self.step_size,
             sigma=self.sigma,
             precision=self.precision,
@@ -82,6 +88,10 @@ class Explain:
             for method in methods:
                 job.explain(method)
             job.compare(methods)
+            if self.sanity:
+                random = models.with_precision(models.build(self.model, seed=self.seed), self.precision)
+                for method in methods:
+                    job.check(method, random)
         finally:
             output.write_manifest(self.out, self._manifest(job, methods, settings))
         say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
@@ -94,7 +104,7 @@ class Explain:
             "methods": methods,
             "network": self.model,
             "weights_sha256": models.weights_hash(self.model, self.weights),
-            "options": {"target": self.target, **vars(settings)},
+            "options": {"target": self.target, **vars(settings), "sanity": self.sanity},
             **files.environment(),
             "inputs": job.done + job.failed,
         }

@@ -19,8 +19,10 @@ from fame_jax.data.classes import class_names
 from fame_jax.data.images import ImageError, load
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit
+from fame_jax.metrics.evenness import remark
+from fame_jax.metrics.sanity import similarity
 from fame_jax.models.probes import Probed
-from fame_jax.presets import PRESETS
+from fame_jax.presets import AUTO_STOP, PRESETS
 from fame_jax.walk import Status
 
 
@@ -30,6 +32,7 @@ class Settings:
 
     preset: Literal["paper", "official"]
     iterations: int
+    stop: Literal["off", "auto"]
     step_size: float
     sigma: float
     precision: models.Precision
@@ -95,11 +98,25 @@ class Photographs:
 
     def explain(self, method: str) -> None:
         """One method over all photographs."""
-        if not self.photos:
-            return
-        outcomes = self._walked() if method == "fame" else self._mapped(method)
-        for photo, image, outcome in outcomes:
+        for photo, image, outcome in self._outcomes(method, self.network):
             self._finish(method, photo, image, outcome)
+
+    def check(self, method: str, network: Any) -> None:
+        """How alike the maps of one method are to those of another network, one of random weights: they should not be.
+
+        Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, all layers at once.
+        """
+        entries = {entry["result"]: entry for entry in self.done}
+        for photo, _, outcome in self._outcomes(method, network):
+            result = f"{photo.stem}.{method}"
+            with np.load(self.folder / f"{result}.npz") as arrays:
+                alike = similarity(arrays["attribution"], outcome.attribution)
+            numbers = {name: files.number(value) for name, value in alike._asdict().items()}
+            entries[result]["randomised_network"] = {**numbers, "status": outcome.status}
+            say(
+                f"{photo.path.name}: {explainer(method).title} with random weights ({outcome.status}), "
+                f"rank correlation {alike.spearman:.2f}, SSIM {alike.ssim:.2f}"
+            )
 
     def compare(self, methods: list[str]) -> None:
         """A sheet of all methods for each photograph, where there are several."""
@@ -114,12 +131,18 @@ class Photographs:
                 figure = plots.method_grid([arrays[0]["image"]], maps)
                 output.write_figure(self.folder / f"{photo.stem}.methods.png", figure)
 
-    def _walked(self) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
+    def _outcomes(self, method: str, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
+        if not self.photos:
+            return iter(())
+        return self._walked(network) if method == "fame" else self._mapped(method, network)
+
+    def _walked(self, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
         """FAME, several photographs at a time."""
         settings = self.settings
         rules, of_map = split_options(
             {"iterations": settings.iterations, "step_size": settings.step_size, "sigma": settings.sigma}
             | dict(PRESETS[settings.preset]["classification"])
+            | dict(AUTO_STOP if settings.stop == "auto" else {})
         )
         started: list[tuple[Photo, jax.Array]] = []
         taken, start = 0, time.perf_counter()
@@ -141,7 +164,7 @@ class Photographs:
             walks = perturb_many(
                 class_logit,
                 examples(),
-                self.network,
+                network,
                 batch_size=None if settings.batch_size is None else min(settings.batch_size, len(self.photos)),
                 in_order=False,
                 count=len(self.photos),
@@ -157,10 +180,10 @@ class Photographs:
                 losses = float(walk.first_loss), float(walk.last_loss)
                 yield photo, image, Outcome(map, int(walk.steps), *losses, status, seconds)
 
-    def _mapped(self, method: str) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
+    def _mapped(self, method: str, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
         """A method without a walk, one photograph at a time: most are done in a few passes."""
         row = explainer(method)
-        network = Probed(self.network) if "probes" in row.needs else self.network
+        network = Probed(network) if "probes" in row.needs else network
         key = jax.random.key(self.settings.seed)
         one = jax.jit(lambda network, image, label, key: row.explain(network, image, label, key=key))
         with progress_bar(len(self.photos), f"photograph ({method})", hide=not self.show_progress) as bar:
@@ -184,7 +207,7 @@ class Photographs:
 
     def _finish(self, method: str, photo: Photo, image: jax.Array, outcome: Outcome) -> None:
         """Writes one result and says so."""
-        names, title = class_names(), explainer(method).title
+        names, title, noted = class_names(), explainer(method).title, remark(outcome.attribution)
         shown, result = np.asarray(image, np.float32), f"{photo.stem}.{method}"
         walked = f", {outcome.steps} steps" if method == "fame" else ""
         output.write_arrays(
@@ -214,13 +237,14 @@ class Photographs:
                 "last_loss": files.number(outcome.last_loss),
                 "steps": outcome.steps,
                 "status": outcome.status,
+                "remark": noted.words,
                 "seconds": round(outcome.seconds, 3),
             }
         )
         logit = f"logit {outcome.first_loss:.2f}" + (f" -> {outcome.last_loss:.2f}" if walked else "")
         say(
             f"{photo.path.name}: {names[photo.predicted]} ({photo.probability:.0%}); {title} of {names[photo.target]} "
-            f"({photo.target}), {logit}{walked}, {outcome.seconds:.1f} s, {outcome.status}"
+            f"({photo.target}), {logit}{walked}, {outcome.seconds:.1f} s, {noted.beside(outcome.status)}"
         )
 
 

@@ -5,6 +5,7 @@ import pathlib
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from fame_jax import models
@@ -15,10 +16,11 @@ from fame_jax.data.records import Dataset
 from fame_jax.experiments import processes
 from fame_jax.experiments.processes import Processes
 from fame_jax.experiments.run import prepared
-from fame_jax.experiments.settings import Settings, check_method, check_network
-from fame_jax.experiments.store import DONE, FAILED, PENDING
+from fame_jax.experiments.settings import Settings, check_method, check_network, plain_options
+from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, status_message
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.walk import Status
 
 _SHOWN = 3
 
@@ -32,14 +34,24 @@ class Run:
     be read is written down with its reason, and the others go on; the exit code is then 2.
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
-    root: Annotated[pathlib.Path, tyro.conf.Positional]
-    """Where it lies."""
+    root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
+    """Its folder; or the list, for pairs and list."""
     out: pathlib.Path
     """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
     protocol: str | None = None
     """Part of the data set; fame check lists those."""
+    partial: bool = False
+    """This is a part of the data set: do not compare with published counts."""
+    allow_outside: bool = False
+    """Accept files outside the folder that lists or links lead to."""
+    eyes: pathlib.Path | None = None
+    """Annotated eyes of faces: a CSV file or a folder of .pos files, see fame check."""
+    crops: pathlib.Path | None = None
+    """Folder of aligned faces in HDF5, for pairs."""
+    clients: pathlib.Path | None = None
+    """List of the clients to evaluate, for arface."""
     model: str | None = None
     """Network; fame models lists them. Omitted: mobilenet_v2 for classes, sface for faces."""
     weights: pathlib.Path | None = None
@@ -62,7 +74,7 @@ class Run:
     """Short side of a photograph before the central crop: 232 for all networks, or the rule of their own weights."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
-    eyes: Literal["template", "bob"] = "template"
+    align: Literal["template", "bob"] = "template"
     """Where annotated eyes are moved to: this project's template, or that of bob.bio.face."""
     batch_size: int | None = None
     """Images or walks on the devices at once. Omitted: 4 on CPU, 64 on each accelerator."""
@@ -94,6 +106,8 @@ class Run:
         card = models.entry(self.model or ("mobilenet_v2" if dataset.task == "class" else "sface"))
         check_network(card, dataset)
         methods = self._methods(dataset)
+        if len(methods) > 1 and (self.out / "manifest.json").exists():
+            raise InputError(f"--out {self.out}: holds a run of one method; choose another folder for several.")
         weights = models.weights_hash(card.name, self.weights)
         network: Any = None
         failed = False
@@ -111,11 +125,11 @@ class Run:
                 repair=self.repair,
                 say=say_error,
             ) as job:
-                if job.pending and network is None:
-                    network = models.load(card.name, self.weights, precision=self.precision)
-                with progress_bar(job.total, job.unit, hide=not self.progress) as bar:
-                    bar.set_description(method)
-                    if job.pending:
+                if job.pending:
+                    if network is None:
+                        network = models.load(card.name, self.weights, precision=self.precision)
+                    with progress_bar(job.total, job.unit, hide=not self.progress) as bar:
+                        bar.set_description(method)
                         job.finish(network, bar.update)
                 failed |= _summary(job.store, us)
         return 2 if failed else 0
@@ -128,7 +142,15 @@ class Run:
                 at_least(1, **{name: value})
 
     def _dataset(self) -> Dataset:
-        dataset = read(self.dataset, self.root, self.protocol)
+        given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
+        dataset = read(
+            self.dataset,
+            self.root,
+            self.protocol,
+            expected={} if self.partial else None,
+            allow_outside=self.allow_outside,
+            **{name: value for name, value in given.items() if value is not None},
+        )
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
         if (more := len(dataset.problems) - _SHOWN) > 0:
@@ -159,7 +181,7 @@ class Run:
             precision=self.precision,
             resize=self.resize,
             aligned=self.aligned,
-            eyes=self.eyes,
+            eyes=self.align,
             batch_size=self.batch_size,
             block_size=self.block_size,
             dtype=self.dtype,
@@ -168,7 +190,7 @@ class Run:
 
     def _given(self, methods: list[str], dataset: Dataset) -> dict[str, Any]:
         """The options of `--option`, each of which some method must have."""
-        known = {name for method in methods for name in explainer(method).options(dataset.task)}
+        known = {name for method in methods for name in plain_options(method, dataset.task)}
         options = {}
         for text in self.option:
             name, equals, value = text.partition("=")
@@ -188,6 +210,13 @@ def _value(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _odd_maps(store: Store) -> str:
+    """How many maps are blank or incomplete, and why."""
+    status = store.column("status")
+    found = {code: int((status == code).sum()) for code in np.unique(status) if code not in (NO_MAP, Status.OK)}
+    return ", ".join(f"{count} {status_message(int(code))}" for code, count in found.items())
+
+
 def _summary(store: Store, us: Processes) -> bool:
     """Says how far the run is and what comes next; True if a record failed."""
     state = store.column("state")
@@ -195,6 +224,8 @@ def _summary(store: Store, us: Processes) -> bool:
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
     if failed:
         line += f", {failed} failed (reasons in {store.folder / 'failures'}; --repair tries them again)"
+    if odd := _odd_maps(store):
+        line += f", of the maps {odd}"
     if pending:
         line += f", {pending} left to other processes"
     here = f"{us.words}: " if us.words else ""

@@ -30,7 +30,8 @@ from fame_jax.data.faces import FaceCrop, load_face, sample_face, sunglasses
 from fame_jax.explainers.fame import RUNS, pair_runs
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.losses import cosine, similarity, similarity_free_norm
-from fame_jax.presets import PRESETS
+from fame_jax.metrics.evenness import Remark, remark
+from fame_jax.presets import AUTO_STOP, PRESETS
 from fame_jax.walk import Status
 
 
@@ -59,7 +60,9 @@ class Verify:
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""
     iterations: int = 500
-    """Number of steps of each of the four walks."""
+    """Number of steps of each of the four walks, at most."""
+    stop: Literal["off", "auto"] = "off"
+    """auto ends each of FAME's walks once its map hardly changes any more."""
     step_size: Number = 1 / 255
     """Largest change of a pixel in one step; 1/255 is one grey level."""
     sigma: Number = 7.7
@@ -95,7 +98,9 @@ class Verify:
         )
         seconds = time.perf_counter() - start
         for name in RUNS:
-            say(f"{name.replace('_', ' ')}: {walks[name]['status']}" + _losses(walks[name]))
+            noted = remark(maps[name]) if name in maps else Remark()
+            walks[name]["remark"] = noted.words
+            say(f"{name.replace('_', ' ')}: {noted.beside(walks[name]['status'])}" + _losses(walks[name]))
         faces = {"probe": np.asarray(images[0], np.float32), "gallery": np.asarray(images[1], np.float32)}
         output.write_arrays(
             folder / f"{stem}.{method}.npz",
@@ -110,7 +115,7 @@ class Verify:
         )
         output.write_manifest(
             folder,
-            self._manifest(method, (probe, gallery), score, threshold, decision, walks, seconds),
+            self._manifest(method, stem, (probe, gallery), score, threshold, decision, walks, seconds),
         )
         say(f"{seconds:.1f} s; wrote {folder / f'{stem}.{method}.png'} and .npz")
         return 0
@@ -154,7 +159,8 @@ class Verify:
         options = {"iterations": self.iterations, "step_size": self.step_size, "sigma": self.sigma}
         preset = dict(PRESETS[self.preset]["faces"])
         loss = similarity_free_norm if preset.pop("free_norm", False) else similarity
-        rules, of_map = split_options(options | preset)
+        stop = dict(AUTO_STOP if self.stop == "auto" else {})
+        rules, of_map = split_options(options | preset | stop)
         runs = pair_runs(network, *images)
         maps, walks = {}, {}
         with progress_bar(4 * self.iterations, "step", hide=not self.progress) as bar:
@@ -183,6 +189,7 @@ class Verify:
     def _manifest(
         self,
         method: str,
+        stem: str,
         crops: tuple[FaceCrop, FaceCrop],
         score: float,
         threshold: Threshold,
@@ -190,7 +197,7 @@ class Verify:
         walks: dict[str, dict[str, Any]],
         seconds: float,
     ) -> dict[str, Any]:
-        kept = ("preset", "iterations", "step_size", "sigma", "precision", "aligned", "face", "seed")
+        kept = ("preset", "iterations", "stop", "step_size", "sigma", "precision", "aligned", "face", "seed")
         paths = self.faces or (None, None)
         inputs = [
             {
@@ -203,6 +210,7 @@ class Verify:
         return {
             "command": "verify",
             "methods": [method],
+            "result": f"{stem}.{method}",
             "network": self.model,
             "weights_sha256": models.weights_hash(self.model, self.weights),
             "options": {name: getattr(self, name) for name in kept},

@@ -7,7 +7,7 @@ Reference:
 import pathlib
 
 from fame_jax.data.eyes import Eyes, read_eyes
-from fame_jax.data.lists import LineError, each_line, existing_folder, path_inside, whole_number
+from fame_jax.data.lists import LineError, each_line, existing_folder, numbered_lines, path_inside, whole_number
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
 
 FOLDS = tuple(f"{fold:02}" for fold in range(1, 11))
@@ -47,10 +47,10 @@ def read_cfp(
     for fold in folds:
         for word, genuine in (("same", True), ("diff", False)):
             path = root / "Protocol" / "Split" / kind / fold / f"{word}.txt"
-            lines = each_line(path, lambda line: _pair(line, lists["F"], lists[kind[1]]), problems)
+            pairs = numbered_lines(path, lambda line: _pair(line, lists["F"], lists[kind[1]]), problems)
             records += [
                 PairRecord(f"{kind}-{fold} {word} {number:03}", probe, gallery, genuine)
-                for number, (gallery, probe) in enumerate(lines, 1)
+                for number, (gallery, probe) in pairs
             ]
     return dataset_of(f"cfp {protocol or 'FP-01'}", "pair", records, problems)
 

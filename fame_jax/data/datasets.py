@@ -48,6 +48,11 @@ class Reader:
             if parameter.kind is parameter.KEYWORD_ONLY
         )
 
+    def expected(self, protocol: str | None) -> Counts:
+        """The published counts of a protocol, a list, or the default; empty where there are none."""
+        name = pathlib.Path(protocol).name.removesuffix(".csv") if protocol else next(iter(self.protocols), "")
+        return self.protocols.get(name, {})
+
 
 def _balanced(genuine: int) -> Counts:
     return {"records": 2 * genuine, "genuine": genuine, "impostor": genuine}
@@ -131,10 +136,8 @@ def read(
         if option not in row.options:
             raise DatasetError(f"{name} has no option {option!r}; expected one of {', '.join(row.options)}.")
     dataset = row.read(pathlib.Path(root), protocol, **options)
-    if expected is None:
-        known = pathlib.Path(protocol).name.removesuffix(".csv") if protocol else next(iter(row.protocols), "")
-        expected = row.protocols.get(known, {})
-    return replace(dataset, problems=(*dataset.problems, *_wrong_counts(dataset, expected)))
+    wrong = _wrong_counts(dataset, row.expected(protocol) if expected is None else expected)
+    return replace(dataset, problems=(*dataset.problems, *wrong))
 
 
 def _wrong_counts(dataset: Dataset, expected: Counts) -> Iterator[Problem]:

@@ -85,7 +85,7 @@ def read_imagenet(
     """
     existing_folder(root)
     classes = {name: label for label, name in enumerate(wordnet_ids(root))}
-    folder = existing_folder(images) if images else _first_folder(root, IMAGES, "images")
+    folder = existing_folder(images) if images else _first_folder(root, IMAGES, "photographs")
     problems: list[Problem] = []
     records = []
     rows = _rows(root, protocol or VALIDATION, annotations, problems)
@@ -117,7 +117,7 @@ def objects_by_photograph(
         rows = each_row(solution, ("ImageId", "PredictionString"), _row, problems, defaults=("target",))
         return {row.image_id: row.objects for row in rows}
     found = {}
-    folder = existing_folder(annotations) if annotations else _first_folder(root, ANNOTATIONS, "annotations")
+    folder = existing_folder(annotations) if annotations else _first_folder(root, ANNOTATIONS, solution.name)
     for path in sorted(folder.glob("*.xml")):
         try:
             found[path.stem] = annotation(path)
@@ -171,8 +171,8 @@ def _row(row: dict[str, str]) -> Objects:
     return Objects(row["ImageId"], objects, target)
 
 
-def _first_folder(root: pathlib.Path, names: Sequence[str], option: str) -> pathlib.Path:
+def _first_folder(root: pathlib.Path, names: Sequence[str], instead: str) -> pathlib.Path:
     for name in names:
         if (root / name).is_dir():
             return root / name
-    raise DatasetError(f"{root}: none of its folders is {', '.join(names)}; give the folder as {option}.")
+    raise DatasetError(f"{root}: it has neither {instead} nor a folder {' or '.join(names)}; move or link one there.")

@@ -23,7 +23,7 @@ Pixels = Float32[np.ndarray, "height width 3"]
 Crop = Float32[np.ndarray, "side side 3"]
 """A square image."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is read; nothing else is tried, since some of Pillow's other formats start programs."""
 
 MAX_PIXELS = 150_000_000
@@ -32,6 +32,7 @@ MAX_PIXELS = 150_000_000
 SAMPLES = {"cat": "chelsea.png", "portrait": "astronaut.png"}
 """Photographs inside scikit-image's wheel: Chelsea the cat (CC0) and Eileen Collins (NASA, public domain)."""
 
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags.
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -49,7 +50,9 @@ class ImageError(ValueError):
 
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
-    """Reads a BMP, GIF, JPEG, PNG, TIFF or WebP file of any mode, size and depth.
+    """Reads a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file of any mode, size and depth.
+
+    Also a crop in HDF5, if h5py is installed: its dataset `data` is `uint8 [H, W, 3]`, RGB.
 
     The turn in the EXIF data is carried out. What is transparent is laid over white. Of several frames the first
     counts. CMYK is converted without a profile. Integers of n bits are divided by 2**n - 1, 16-bit colour included, and
@@ -173,6 +176,8 @@ def _decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"] | Pix
 def _pixels(data: bytes) -> UInt8[np.ndarray, "height width 3"] | Pixels:
     if not data:
         raise ImageError("the file is empty")
+    if data.startswith(_HDF5_START):
+        return _hdf5(data)
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -231,6 +236,24 @@ def _tiff(data: bytes) -> Pixels:
         turn = page.tags.valueof(274, default=1)
         values = _scaled(samples, page.bitspersample, page.photometric == photometric.MINISWHITE)
     return _turned(_over_white(values, premultiplied=premultiplied), turn)
+
+
+def _hdf5(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """The dataset `data` of a file that holds its own pixels; links to other files are not followed."""
+    try:
+        import h5py
+    except ImportError:
+        raise ImageError("it is HDF5, and reading that needs h5py: pip install h5py") from None
+    with h5py.File(io.BytesIO(data), "r") as file:
+        crop = file["data"] if isinstance(file.get("data", getlink=True), h5py.HardLink) else None
+        if not isinstance(crop, h5py.Dataset):
+            raise ImageError("it is HDF5 without a dataset of its own that is called data")
+        if crop.is_virtual or crop.external:
+            raise ImageError("it is HDF5 whose pixels are in another file")
+        if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
+            raise ImageError(f"its data is {crop.dtype} {list(crop.shape)}, expected uint8 [height, width, 3]")
+        _check_size(crop.shape[1], crop.shape[0])
+        return np.asarray(crop)
 
 
 def _scaled(samples: Num[np.ndarray, "..."], bits: int, white_is_zero: bool) -> Num[np.ndarray, "..."]:

@@ -29,7 +29,14 @@ class LineError(ValueError):
 def each_line(
     path: pathlib.Path, parse: Callable[[str], Read], problems: list[Problem], *, first: int = 1
 ) -> list[Read]:
-    """What every line of a list means, without the lines that mean nothing.
+    """What every line of a list means, without the lines that mean nothing; see `numbered_lines`."""
+    return [found for _, found in numbered_lines(path, parse, problems, first=first)]
+
+
+def numbered_lines(
+    path: pathlib.Path, parse: Callable[[str], Read], problems: list[Problem], *, first: int = 1
+) -> list[tuple[int, Read]]:
+    """What every line of a list means, with the number of the line, from 1.
 
     Args:
         path: a text file in UTF-8, with or without a byte order mark.
@@ -45,7 +52,7 @@ def each_line(
         if number < first or not line.strip():
             continue
         try:
-            found.append(parse(_text(line)))
+            found.append((number, parse(_text(line))))
         except LineError as error:
             problems.append(Problem(f"{path}, line {number}", str(error)))
     return found
@@ -143,11 +150,14 @@ def path_inside(
     path = pathlib.Path(os.path.normpath((start or root) / text))
     if allow_outside:
         return path
-    if pathlib.PurePath(text).is_absolute() or not path.is_relative_to(os.path.normpath(root)):
-        raise LineError(f"{text} leads out of {root}, which is refused; allow_outside accepts it")
+    whole = pathlib.Path(os.path.abspath(path))
+    if pathlib.PurePath(text).is_absolute() or not whole.is_relative_to(os.path.abspath(root)):
+        raise LineError(f"{text[:80]} leads out of {root}, which is refused; allow_outside accepts it")
     try:
-        if not pathlib.PurePath(_real(path)).is_relative_to(_real_folder(root)):
-            raise LineError(f"{text} is a link that leads out of {root}, which is refused; allow_outside accepts it")
+        if not pathlib.PurePath(_real(whole)).is_relative_to(_real_folder(pathlib.Path(os.path.abspath(root)))):
+            raise LineError(
+                f"{text[:80]} is a link that leads out of {root}, which is refused; allow_outside accepts it"
+            )
     except OSError as error:
         raise LineError(f"{text[:80]} cannot be followed ({error.strerror})") from None
     return path
@@ -215,5 +225,5 @@ def _real_folder(path: pathlib.Path) -> str:
 
 
 def _real(path: pathlib.Path) -> str:
-    """Where a path leads; folders are followed once, since thousands of files share them."""
+    """Where an absolute path leads; folders are followed once, since thousands of files share them."""
     return os.path.realpath(path) if path.is_symlink() else os.path.join(_real_folder(path.parent), path.name)

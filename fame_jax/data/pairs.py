@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from fame_jax.data.eyes import read_eyes
-from fame_jax.data.lists import LineError, each_row, list_and_folder, path_inside
+from fame_jax.data.lists import LineError, each_row, existing_folder, list_and_folder, path_inside
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
 
 
@@ -36,6 +36,8 @@ def read_pairs(
     path, folder = list_and_folder(root, protocol)
     if crops is not None and importlib.util.find_spec("h5py") is None:
         raise DatasetError(f"{crops}: reading HDF5 needs h5py: pip install h5py")
+    if crops is not None:
+        existing_folder(crops)
     problems: list[Problem] = []
     annotated = read_eyes(eyes, problems)
 

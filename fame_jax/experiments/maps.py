@@ -1,7 +1,8 @@
 """From the images of one block to its rows in the store: maps, labels, similarities, and how the walks went."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,6 @@ from fame_jax.experiments.store import BLANK, MAPS, NO_MAP
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit, cosine, similarity, similarity_free_norm
 from fame_jax.models.probes import Probed
-from fame_jax.network import traceable
 from fame_jax.walk import Status
 
 Rows = dict[str, np.ndarray]
@@ -54,12 +54,6 @@ class Method:
     image_dtype: Any
     batch_size: int
     seed: int = 0
-    _explain: Callable[..., Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """One function for all blocks, since code created anew would be compiled anew."""
-        object.__setattr__(self, "network", traceable(self.network))
-        object.__setattr__(self, "_explain", _explain_class(self) if self.task == "class" else _explain_pair(self))
 
     def rows(self, inputs: Sequence[Input], progress: Progress = lambda count: None) -> Rows:
         """Explains the inputs of one block.
@@ -146,6 +140,11 @@ class Method:
                 rows[name] = np.stack(maps)
                 status[:, i] = [_status(map) for map in maps]
         return rows | {"status": status}
+
+    @functools.cached_property
+    def _explain(self) -> Callable[..., Any]:
+        """One function for all blocks, since code created anew would be compiled anew."""
+        return _explain_class(self) if self.task == "class" else _explain_pair(self)
 
     def _outputs(self, images: list[jax.Array]) -> list[np.ndarray]:
         """Logits or embedding of every image."""

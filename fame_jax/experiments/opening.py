@@ -53,8 +53,6 @@ def opened(
             f"{folder}: holds the maps of another run, and results are never mixed: {', '.join(differing)}"
             f"{_first_new_record(store.records, dataset.records)}. Give its options to continue it, or another folder."
         )
-    if processes.index == 0:
-        _note_environment(store, say)
     return store
 
 
@@ -84,6 +82,19 @@ def is_finished(store: Run, block: int, repair: bool) -> bool:
             "this one in its place, or run into a new folder."
         )
     return True
+
+
+def note_environment(store: Run, say: Say) -> None:
+    """Adds what this process is about to compute with to the manifest, if it is new there."""
+    now, earlier = files.environment(), store.manifest.get("provenance", [])
+    if json.loads(json.dumps(now)) in earlier:
+        return
+    if earlier:
+        say(
+            f"{store.folder}: earlier blocks were computed with something else ({_words(earlier[-1], now)}); the maps "
+            "agree as far as these do"
+        )
+    replace_manifest(store, {**store.manifest, "provenance": [*earlier, now]})
 
 
 def sha256s(given: Iterable[Picture]) -> np.ndarray:
@@ -119,7 +130,7 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     free = shutil.disk_usage(folder).free
     if needed > free:
         say(
-            f"{folder}: the maps may need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; --dtype float16 "
+            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype float16 "
             "halves what they need"
         )
     content = {**manifest, "provenance": [files.environment()]}
@@ -135,19 +146,6 @@ def _wait_for(file: pathlib.Path, patience: int) -> None:
                 "see the same folder?"
             )
         time.sleep(0.1)
-
-
-def _note_environment(store: Run, say: Say) -> None:
-    """Adds what this process computes with to the manifest, if it is new there."""
-    now, earlier = files.environment(), store.manifest.get("provenance", [])
-    if json.loads(json.dumps(now)) in earlier:
-        return
-    if earlier:
-        say(
-            f"{store.folder}: earlier blocks were computed with something else ({_words(earlier[-1], now)}); the maps "
-            "agree as far as these do"
-        )
-    replace_manifest(store, {**store.manifest, "provenance": [*earlier, now]})
 
 
 def _words(then: dict[str, Any], now: dict[str, Any]) -> str:

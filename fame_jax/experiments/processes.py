@@ -1,12 +1,15 @@
 """Several processes at one run: who is who, and which blocks are whose.
 
 Blocks need nothing of each other, so the processes only have to know how many they are. They meet once, through
-`jax.distributed`, and part at once: one that dies takes nobody with it, and can be started again on its own.
+`jax.distributed`, and part at once: one that dies takes nobody with it, and can be started again on its own. A child
+process does the meeting, since JAX ends a process whose partners do not come, and one that has met once remains one of
+several in JAX's eyes.
 """
 
+import json
 import os
+import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,7 +60,7 @@ def meet(
         say: told what is being waited for.
 
     Raises:
-        RunError: for arguments that do not fit together, or if JAX cannot start.
+        RunError: for arguments that do not fit together, or if the others do not come.
     """
     if coordinator is not None and (index is None or count is None):
         raise RunError("--coordinator needs --process-id and --processes.")
@@ -72,51 +75,48 @@ def meet(
         if not 0 <= index < count:
             raise RunError(f"--process-id {index}: expected a number from 0 to {count - 1}.")
         if coordinator is not None and count > 1:
-            _initialize(patience, say, coordinator_address=coordinator, num_processes=count, process_id=index)
-            jax.distributed.shutdown()
+            _wait(coordinator, patience, say, coordinator_address=coordinator, num_processes=count, process_id=index)
         return Processes(index, count)
-    return _found_in_slurm(patience, say) or _found_in_pod(patience, say) or ALONE
+    return _found_in_slurm(patience, say) or _found_in_pod() or ALONE
 
 
 def _found_in_slurm(patience: int, say: Callable[[str], object]) -> Processes | None:
-    if "SLURM_STEP_ID" not in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) < 2:
+    step = os.environ
+    count = int(step.get("SLURM_NTASKS", 1))
+    if "SLURM_STEP_ID" not in step or count < 2:
         return None
-    _initialize(patience, say, cluster_detection_method="slurm")
-    jax.distributed.shutdown()
-    if os.environ["SLURM_NTASKS"] == os.environ.get("SLURM_NNODES"):
-        # JAX gives each task one of a node's GPUs; a task alone on its node is to use them all.
-        jax.config.update("jax_cuda_visible_devices", "all")
-    return Processes(int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"]))
+    _wait("their Slurm step", patience, say, cluster_detection_method="slurm")
+    if count > int(step.get("SLURM_NNODES", 1)) and "," in step.get("CUDA_VISIBLE_DEVICES", ","):
+        # Tasks that share a node share out its GPUs.
+        jax.config.update("jax_cuda_visible_devices", step.get("SLURM_LOCALID", "all"))
+    return Processes(int(step["SLURM_PROCID"]), count)
 
 
-def _found_in_pod(patience: int, say: Callable[[str], object]) -> Processes | None:
+def _found_in_pod() -> Processes | None:
     if "," not in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
         return None
     # The hosts of a pod are one machine to JAX and stay together.
-    _initialize(patience, say)
+    jax.distributed.initialize()
     return Processes(jax.process_index(), jax.process_count())
 
 
-def _initialize(patience: int, say: Callable[[str], object], **arguments: object) -> None:
-    where = arguments.get("coordinator_address", "the coordinator")
+_MEETING = """
+import json, sys, jax
+jax.distributed.initialize(**json.loads(sys.argv[1]))
+jax.distributed.shutdown()
+"""
+
+
+def _wait(where: str, patience: int, say: Callable[[str], object], **arguments: object) -> None:
     say(f"waiting for the other processes at {where}, for {patience} s at most")
-    # If somebody stays away, JAX ends the process with a dump of its stack; these words come first.
-    alarm = threading.Timer(patience, _give_up, [where, patience])
-    alarm.daemon = True
-    alarm.start()
-    try:
-        jax.distributed.initialize(**arguments, initialization_timeout=patience + 30)  # type: ignore[arg-type]
-    except (ValueError, RuntimeError) as error:
-        raise RunError(f"the processes cannot meet at {where}: {' '.join(str(error).split())[:200]}.") from error
-    finally:
-        alarm.cancel()
-
-
-def _give_up(where: object, patience: int) -> None:
-    print(
-        f"fame: the other processes did not come to {where} within {patience} s. Start all of them with the same "
-        "--coordinator and --processes; --processes 1 works alone.",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(2)
+    given = json.dumps({**arguments, "initialization_timeout": patience})
+    ended = subprocess.run([sys.executable, "-c", _MEETING, given], capture_output=True, text=True)
+    if ended.returncode == 0:
+        return
+    if "coordination service" in ended.stderr or "DEADLINE_EXCEEDED" in ended.stderr:
+        raise RunError(
+            f"the other processes did not come to {where} within {patience} s. Start all of them with the same "
+            "--coordinator and --processes; --processes 1 works alone."
+        )
+    last = ended.stderr.strip().splitlines()[-1:] or ["no reason given"]
+    raise RunError(f"the processes cannot meet at {where} ({last[0][:200]}).")

@@ -27,8 +27,8 @@ from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.inputs import PictureError, geometry_of, image
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.maps import Input, Method
-from fame_jax.experiments.opening import Say, is_finished, opened, sha256s
-from fame_jax.experiments.processes import ALONE, Processes
+from fame_jax.experiments.opening import Say, is_finished, note_environment, opened, sha256s
+from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
 
@@ -57,7 +57,7 @@ def run(
         method: in `fame_jax.explainers.EXPLAINERS`.
         folder: of the run: new, empty, or holding this very run.
         settings: what else decides the numbers.
-        **how: `weights_sha256`, `processes`, `repair` and `say` of `prepared`, `progress` of `Job.finish`.
+        **how: `weights_sha256`, `processes`, `repair`, `patience` and `say` of `prepared`, `progress` of `Job.finish`.
 
     Returns:
         The run; `failures()` has a reason for every record that could not be explained.
@@ -82,6 +82,7 @@ def prepared(
     weights_sha256: str,
     processes: Processes = ALONE,
     repair: bool = False,
+    patience: int = PATIENCE,
     say: Say = lambda line: None,
 ) -> Iterator["Job"]:
     """Checks everything that can be checked before any long work, and holds the folder.
@@ -95,6 +96,7 @@ def prepared(
         weights_sha256: which weights the network has.
         processes: who else works at this run. Each needs the same arguments and sees the same folder.
         repair: also compute the blocks again that hold failed records, damaged files or pictures that have changed.
+        patience: seconds to wait for process 0 to lay out a new run.
         say: told, line by line, what a user should know.
 
     Raises:
@@ -109,9 +111,11 @@ def prepared(
     dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
     manifest = of_run.manifest(dataset, card, weights_sha256, method, settings)
     with locked(folder / f".lock-{processes.index}"):
-        store = opened(folder, manifest, dataset, processes, say)
+        store = opened(folder, manifest, dataset, processes, say, patience)
         pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
-        yield Job(store, of_run.method_options(method, dataset.task, settings), pending, processes)
+        if pending and processes.index == 0:
+            note_environment(store, say)
+        yield Job(store, of_run.method_options(method, dataset.task, settings), pending)
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,11 @@ class Job:
         store: the run on disk.
         options: of the method.
         pending: blocks that this process has still to compute.
-        processes: who this process is.
     """
 
     store: Run
     options: dict[str, Any]
     pending: list[int]
-    processes: Processes = ALONE
 
     @property
     def records(self) -> int:
@@ -242,8 +244,13 @@ def _found(record: Record, one: Callable[[Picture], Pixels]) -> Found:
     try:
         images = tuple(one(picture) for picture in given)
         hashes[:] = sha256s(given)
+    except ImportError:
+        raise
     except (PictureError, OSError) as error:
         return Found(None, hashes, " ".join(str(error).split()))
+    except Exception as error:  # One picture that a decoder or detector trips over must not end the job.
+        where = ", ".join(str(picture.path) for picture in given)
+        return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
     return Found(images, hashes, label=record.label if isinstance(record, ClassRecord) else None)
 
 

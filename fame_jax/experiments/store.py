@@ -14,7 +14,7 @@ checksum, so a damaged one is never taken for a map.
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -119,13 +119,15 @@ class Run:
         """
         return self._read(name) if indices is None else self._read(name, indices.start, indices.stop)
 
-    def map(self, index: int, name: str | None = None) -> np.ndarray:
+    def map(self, index: SupportsIndex, name: str | None = None) -> np.ndarray:
         """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+).
 
         Raises:
+            IndexError: for a record that is not there.
             RunError: naming the damaged file.
         """
-        return self._read(self.maps[0] if name is None else name, index, index + 1)[0].astype(np.float32)
+        number = range(len(self.records))[index]
+        return self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
 
     def failures(self) -> dict[int, str]:
         """Reason by index of every record that could not be explained."""

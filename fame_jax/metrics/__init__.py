@@ -15,6 +15,7 @@ from fame_jax.metrics.deletion import (
     rise_deletion,
     rise_insertion,
 )
+from fame_jax.metrics.evenness import Remark, remark, strongest_tenth
 from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_inside, iou
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
@@ -54,6 +55,7 @@ __all__ = [
     "Locality",
     "OperatingPoint",
     "PairScores",
+    "Remark",
     "Road",
     "Similarity",
     "VerificationCurves",
@@ -84,6 +86,7 @@ __all__ = [
     "pointing_game",
     "randomised",
     "ranks",
+    "remark",
     "rise_deletion",
     "rise_insertion",
     "road_combined",
@@ -92,6 +95,7 @@ __all__ = [
     "selected",
     "similarity",
     "spearman",
+    "strongest_tenth",
     "verification_accuracy",
     "verification_curves",
 ]

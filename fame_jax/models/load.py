@@ -50,6 +50,18 @@ def load(name: str, path: str | os.PathLike[str] | None = None, *, precision: Pr
         PrecisionError: for an unknown precision, or float64 in 32-bit JAX.
     """
     image_dtype(precision)
+    folder = _whereabouts(name, path)
+    network = _restored(name, folder) if folder.is_dir() else _converted(name, folder)
+    return with_precision(network, precision)
+
+
+def weights_hash(name: str, path: str | os.PathLike[str] | None = None) -> str:
+    """SHA-256 of the publisher's file that the weights come from; see `load` for the arguments and errors."""
+    folder = _whereabouts(name, path)
+    return checkpoint.about(folder)["sha256"] if folder.is_dir() else _conversion().sha256(folder)
+
+
+def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path:
     card = entry(name)
     folder = installed(name) if path is None else pathlib.Path(path)
     if folder is None:
@@ -57,16 +69,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None, *, precision: Pr
         raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
     if not folder.exists():
         raise WeightsNotFoundError(f"{folder}: no such file or folder; expected the weights of {name}.")
-    network = _restored(name, folder) if folder.is_dir() else _converted(name, folder)
-    return with_precision(network, precision)
-
-
-def weights_hash(name: str, path: str | os.PathLike[str] | None = None) -> str:
-    """SHA-256 of the publisher's file that the weights come from; see `load` for the arguments."""
-    folder = installed(name) if path is None else pathlib.Path(path)
-    if folder is None or not folder.exists():
-        raise WeightsNotFoundError(f"no weights of {name} at {folder}.")
-    return checkpoint.about(folder)["sha256"] if folder.is_dir() else _conversion().sha256(folder)
+    return folder
 
 
 def _restored(name: str, folder: pathlib.Path) -> Any:

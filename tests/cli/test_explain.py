@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fame_jax import Status
+from fame_jax.presets import AUTO_STOP
 from tests.cli.conftest import arrays, manifest
 
 KEYS = {"image", "attribution", "target", "steps", "first_loss", "last_loss", "status"}
@@ -68,6 +69,18 @@ def test_a_part_of_a_name_and_two_methods(fame, photographs, tmp_path):
     assert int(arrays(out / "photo.grad_cam.npz")["target"]) == 281
     assert (out / "photo.methods.png").is_file()
     assert manifest(out)["methods"] == ["fame", "grad_cam"]
+
+
+def test_stop_auto_ends_the_walk_when_the_map_hardly_changes(fame, tmp_path):
+    out = tmp_path / "results"
+    assert fame("explain", "--stop", "auto", "--iterations", "100", "--out", out, "--no-progress").code == 0
+    window = int(AUTO_STOP["window"])
+    steps = int(arrays(out / "chelsea.fame.npz")["steps"])
+    assert 2 * window <= steps < 100
+    assert steps % window == 0
+    record = manifest(out)
+    assert record["options"]["stop"] == "auto"
+    assert record["inputs"][0]["steps"] == steps
 
 
 @pytest.mark.parametrize(

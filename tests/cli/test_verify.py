@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fame_jax.data.faces import sample_face, sunglasses
+from fame_jax.presets import AUTO_STOP
 from tests.cli.conftest import arrays, manifest
 
 MAPS = {"probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimilar"}
@@ -42,6 +43,16 @@ def test_without_arguments_a_portrait_is_compared_with_its_covered_self(fame, tm
     assert 0.5 < float(found["similarity"]) < 0.7
     assert (out / "portrait.fame.png").read_bytes().startswith(b"\x89PNG")
     assert manifest(out)["decision"] == "match"
+
+
+def test_stop_auto_ends_each_walk_by_itself(fame, tmp_path):
+    out = tmp_path / "results"
+    assert fame("verify", "--stop", "auto", "--out", out, "--no-progress").code == 0
+    record = manifest(out)
+    assert record["options"]["stop"] == "auto"
+    for walk in record["maps"].values():
+        assert 2 * AUTO_STOP["window"] <= walk["steps"] < 500
+        assert walk["status"] == "ok"
 
 
 def test_a_blank_map_has_its_reason_beside_it(fame, faces, tmp_path):

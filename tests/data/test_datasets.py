@@ -100,6 +100,16 @@ def test_first_of_a_line_of_cfp_is_the_gallery(copies):
     assert record.genuine
 
 
+def test_pairs_of_cfp_keep_their_names_when_a_line_is_damaged(tmp_path):
+    root = synthetic.cfp(tmp_path).root
+    whole = read("cfp", root, "FF-02", expected={})
+    path = root / "Protocol/Split/FF/02/same.txt"
+    path.write_text(path.read_text().replace("1,2", "1;2"))
+    damaged = read("cfp", root, "FF-02", expected={})
+    assert damaged.records == whole.records[1:]
+    assert damaged.problems[0].where == f"{path}, line 1"
+
+
 def test_labels_and_boxes_of_imagenet(copies):
     records = read("imagenet", copies["imagenet"].root, expected={}).records
     assert [record.label for record in records] == [0, 1, 2, 0, 1, 2]

@@ -614,3 +614,7 @@ def test_reading_a_picture_imports_nothing_heavy():
         "assert not {'cv2', 'tifffile', 'skimage.transform', 'flax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_portable_pixmaps_are_read():
+    np.testing.assert_array_equal(decode_image(encoded(RGB, "PPM"), "a.ppm"), RGB.astype(np.float32) / 255)

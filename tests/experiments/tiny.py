@@ -77,7 +77,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 def main(folder: str, out: str, task: str, method: str = "fame", precision: str = "float32", **given) -> None:
     """A run in a process of its own; the first line it prints says that it is about to compute."""
     coordinator, index, count = (given.pop(name, None) for name in ("coordinator", "index", "count"))
-    processes = meet(coordinator, index, count, patience=60)
+    processes = meet(coordinator, index, count, patience=given.pop("patience", 100))
     jax.config.update("jax_enable_x64", precision == "float64")
     chosen = settings(precision=precision, **given)
     used = network(task, models.image_dtype(precision))

@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fame_jax import PRESETS
-from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.inputs import PictureError, geometry_of, image, images
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.run import prepared, run
 from fame_jax.experiments.store import BLANK, FAILED, NO_MAP, Run, RunError, status_message
@@ -84,6 +85,9 @@ def test_maps_are_stored_as_asked_and_read_by_zarr(folder, tmp_path, dtype):
     assert array.dtype == dtype
     np.testing.assert_array_equal(np.asarray(array[4], np.float32), found.map(4))
     assert found.map(0).dtype == np.float32
+    np.testing.assert_array_equal(found.map(-1), found.map(np.int64(4)))
+    with pytest.raises(IndexError):
+        found.map(5)
     assert found.map(0).max() == 1
 
 
@@ -97,6 +101,26 @@ def test_a_bad_picture_is_written_down_and_the_others_are_explained(folder, tmp_
     assert found.map(2).any()
     with pytest.raises(PictureError):
         seen(found, 3)
+
+
+def test_a_picture_that_a_decoder_trips_over_does_not_end_the_job(folder, tmp_path, monkeypatch):
+    from fame_jax.experiments import run as module
+
+    def tripping(picture, chosen):
+        if picture.path.stem == "0001":
+            raise ZeroDivisionError("in a decoder")
+        return image(picture, chosen)
+
+    monkeypatch.setattr(module, "image", tripping)
+    reason = explained(folder, tmp_path / "out").failures()[1]
+    assert reason.endswith("0001.png: ZeroDivisionError: in a decoder")
+
+
+def test_a_label_that_the_network_does_not_have_is_told_by_the_status(folder, tmp_path):
+    data = tiny.dataset(folder)
+    data = replace(data, records=(replace(data.records[0], label=tiny.OUTPUTS), *data.records[1:]))
+    found = run(data, tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings())
+    assert found.column("status")[:3, 0].tolist() == [Status.NOT_FINITE, Status.OK, Status.OK]
 
 
 def test_a_block_of_bad_pictures_only(folder, tmp_path):
@@ -259,6 +283,8 @@ def test_other_versions_are_kept_in_the_manifest_and_told(folder, tmp_path):
     manifest = json.loads((out / "manifest.json").read_text())
     manifest["provenance"][0]["versions"]["jax"] = "0.0.1"
     (out / "manifest.json").write_text(json.dumps(manifest))
+    assert len(explained(folder, out).manifest["provenance"]) == 1, "nothing was left to compute"
+    (out / "arrays" / "state" / "c" / "2").unlink()
     found = explained(folder, out, how={"say": told.append})
     assert len(found.manifest["provenance"]) == 2
     assert 'jax "0.0.1" ->' in told[0]

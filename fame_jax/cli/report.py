@@ -1,0 +1,116 @@
+"""`fame report`: runs, results and photographs in; one HTML file out."""
+
+import dataclasses
+import pathlib
+import shlex
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from fame_jax import files
+from fame_jax.cli.console import InputError, at_least, say
+from fame_jax.cli.explain import Explain
+
+
+@dataclass(frozen=True)
+class Report:
+    """Show runs, explained photographs and face pairs as one HTML file, which needs no server and no network.
+
+    Takes folders written by fame run, explain, verify and locations; several of the same pictures are shown side by
+    side. Photographs are explained first, into a folder beside the report (report-maps for report.html).
+    """
+
+    sources: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR|IMAGE ...")]
+    """Folders of results, or photographs."""
+    methods: str = "fame,grad_cam,gradient"
+    """Of photographs: explainers with commas between them, or "all"."""
+    model: str = "mobilenet_v2"
+    """Of photographs: the network; fame models lists them."""
+    weights: pathlib.Path | None = None
+    """Of photographs: a converted folder or the publisher's own file, instead of what is installed."""
+    target: str | None = None
+    """Of photographs: the class to explain; omitted, the top class of each."""
+    iterations: int = 500
+    """Of photographs: number of steps of FAME."""
+    sanity: bool = False
+    """Of photographs: explain a second time with random weights and tell how alike the maps are."""
+    limit: int = 500
+    """Records of a run that are shown; its scores and failures are always of all."""
+    title: str = "FAME report"
+    """Of the page."""
+    out: pathlib.Path = pathlib.Path("report.html")
+    """The file to write."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __call__(self) -> int:
+        """Writes the report; returns 2 if a photograph could not be explained, else 0."""
+        from fame_jax.report import page, read
+
+        at_least(0, iterations=self.iterations, limit=self.limit)
+        folders, photographs = self._sorted()
+        self._check_out()
+        # Read before the long work, so that a folder of something else is told first.
+        read_sources = read(folders, limit=self.limit)
+        code = 0
+        if photographs:
+            code = self._explain(photographs)
+            # What an earlier report has left there is older.
+            read_sources += read([self._maps()], limit=self.limit)[-1:]
+        html = page(read_sources, title=self.title, command=self._command())
+        files.write(self.out, lambda file: file.write(html.encode("utf-8", "replace")))
+        shown = len({item.key for source in read_sources for item in source.items})
+        failed = sum(len(source.failures) for source in read_sources)
+        say(f"{shown} shown, {failed} failed; wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+        return code
+
+    def _sorted(self) -> tuple[list[pathlib.Path], tuple[pathlib.Path, ...]]:
+        """Folders, and photographs."""
+        if not self.sources:
+            raise InputError("nothing to show; expected folders of fame run, explain or verify, or photographs.")
+        folders = [path for path in self.sources if path.is_dir()]
+        photographs = tuple(path for path in self.sources if not path.is_dir())
+        if missing := [path for path in photographs if not path.exists()]:
+            raise InputError(f"{missing[0]}: there is no such file or folder.")
+        if self.sanity and folders:
+            raise InputError(
+                "--sanity is for photographs; a folder shows what fame explain --sanity has written there."
+            )
+        return folders, photographs
+
+    def _check_out(self) -> None:
+        if self.out.is_dir():
+            raise InputError(f"--out {self.out}: is a folder; expected the name of a file, such as report.html.")
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--out {self.out}: cannot be written ({error.strerror}); choose another place."
+            ) from error
+
+    def _maps(self) -> pathlib.Path:
+        return self.out.with_name(f"{self.out.stem}-maps")
+
+    def _explain(self, photographs: tuple[pathlib.Path, ...]) -> int:
+        return Explain(
+            images=photographs,
+            model=self.model,
+            weights=self.weights,
+            target=self.target,
+            method=self.methods,
+            iterations=self.iterations,
+            sanity=self.sanity,
+            out=self._maps(),
+            progress=self.progress,
+        )()
+
+    def _command(self) -> str:
+        """What was asked for, without what is as if nothing had been said."""
+        words = ["fame", "report", *map(str, self.sources)]
+        for option in dataclasses.fields(self)[1:]:
+            value = getattr(self, option.name)
+            if option.name == "progress" or value == option.default:
+                continue
+            words.append(f"--{option.name}" if value is True else f"--{option.name}={value}")
+        return shlex.join(words)

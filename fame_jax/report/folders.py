@@ -1,0 +1,201 @@
+"""Reads what `fame explain`, `fame verify` and `fame locations` have written."""
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fame_jax.data.encoded import encoded_image, encoded_map
+from fame_jax.experiments.store import MAPS
+from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
+from fame_jax.report.words import layer, method_title, number
+
+
+def sources(folder: pathlib.Path) -> list[Source]:
+    """All manifests of a folder, the newest last; of results that were written again only the newest are shown.
+
+    Raises:
+        ReportError: for a folder without a manifest, or with a damaged one.
+    """
+    shown: set[str] = set()
+    found = [_source(file, shown) for file in (*sorted(folder.glob("*.locations.json")), *_newest_first(folder))]
+    if not found:
+        raise ReportError(
+            f"{folder}: there is no manifest.json; expected a folder of fame run, explain, verify or locations."
+        )
+    return [source for source in reversed(found) if source.items or source.sheets or source.failures]
+
+
+def _newest_first(folder: pathlib.Path) -> list[pathlib.Path]:
+    kept = [file for file in folder.glob("manifest-*.json") if file.stem.rpartition("-")[2].isdigit()]
+    kept.sort(key=lambda file: -int(file.stem.rpartition("-")[2]))
+    newest = folder / "manifest.json"
+    return [newest, *kept] if newest.is_file() else kept
+
+
+def _source(file: pathlib.Path, shown: set[str]) -> Source:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        command = manifest["command"]
+        if command not in _READERS:
+            raise ReportError(f"{file}: written by {command!r}; expected one of {', '.join(_READERS)}.")
+        return _READERS[command](file, manifest, shown)
+    except (ReportError, OSError):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ReportError(
+            f"{file}: not the manifest of fame explain, verify or locations ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
+    folder, items, failures = file.parent, [], []
+    for entry in manifest["inputs"]:
+        if "error" in entry:
+            failures.append(Failure(entry["path"], entry["error"]))
+        elif entry["result"] not in shown:
+            shown.add(entry["result"])
+            try:
+                items.append(_photograph(folder, entry))
+            except (OSError, ValueError) as error:
+                failures.append(Failure(f"{entry['path']} ({entry['method']})", f"{error}"))
+    return Source(
+        folder=folder,
+        file=file.name,
+        title=f"fame explain, {manifest['network']}",
+        manifest=manifest,
+        items=tuple(items),
+        failures=tuple(failures),
+        total=len({entry["path"] for entry in manifest["inputs"]}),
+    )
+
+
+def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
+    arrays = _arrays(folder, entry["result"], "image", "attribution")
+    map = arrays["attribution"]
+    told = layer(
+        "attribution",
+        encoded_map(map),
+        map,
+        entry["status"],
+        first_loss=entry["first_loss"],
+        last_loss=entry["last_loss"],
+        steps=entry["steps"],
+    )
+    sanity = (entry.get("randomised_network") or {}).get("spearman")
+    column = Column(
+        entry["method"], method_title(entry["method"]), entry["target_name"], {"attribution": told}, sanity=sanity
+    )
+    return Item(
+        kind="class",
+        name=pathlib.PurePath(entry["path"]).name,
+        key=("class", entry["path"]),
+        pictures={"photograph": encoded_image(arrays["image"])},
+        columns=(column,),
+        facts=(f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}",),
+    )
+
+
+def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
+    folder, method, result = file.parent, manifest["methods"][0], manifest["result"]
+    items, failures = [], []
+    paths = [entry["path"] or f"packaged portrait {entry['note']}".strip() for entry in manifest["inputs"]]
+    names = [pathlib.PurePath(path).name for path in paths]
+    if result not in shown:
+        shown.add(result)
+        try:
+            found = _arrays(folder, result, "probe", "gallery")
+        except OSError as error:
+            failures.append(Failure(" and ".join(names), f"{error}"))
+        else:
+            layers = {role: _face_layer(role, found.get(role), manifest["maps"].get(role, {})) for role in MAPS["pair"]}
+            threshold = manifest.get("threshold")
+            known = "no threshold" if threshold is None else f"threshold {number(threshold)}"
+            items.append(
+                Item(
+                    kind="pair",
+                    name=" and ".join(names),
+                    key=("pair", *paths),
+                    pictures={face: encoded_image(found[face]) for face in ("probe", "gallery")},
+                    columns=(Column(method, method_title(method), "", layers),),
+                    facts=(f"{manifest['decision']}, {known} ({manifest['threshold_source']})",),
+                    similarity=manifest["similarity"],
+                )
+            )
+    return Source(
+        folder=folder,
+        file=file.name,
+        title=f"fame verify, {manifest['network']}",
+        manifest=manifest,
+        items=tuple(items),
+        failures=tuple(failures),
+        total=1,
+    )
+
+
+def _face_layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
+    return layer(
+        role,
+        None if map is None else encoded_map(map),
+        map,
+        walk.get("status", "the method has no such map"),
+        first_loss=walk.get("first_loss"),
+        last_loss=walk.get("last_loss"),
+        steps=walk.get("steps", 0),
+    )
+
+
+def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
+    names = ("image", "attribution", "rows", "status")
+    arrays = _arrays(file.parent, file.stem, *names)
+    image, maps, rows, statuses = (arrays[name] for name in names)
+    layers = {
+        (int(row), column): layer("attribution", encoded_map(map), map, str(statuses[i, column]))
+        for i, row in enumerate(rows)
+        for column, map in enumerate(maps[i])
+    }
+    name = pathlib.PurePath(manifest["inputs"][0]["path"]).name
+    sheet = Sheet(
+        name=name,
+        picture=encoded_image(image),
+        size=image.shape[:2],
+        grid=tuple(manifest["feature_map"]),
+        maps=layers,
+        lines=tuple(_locality(manifest["locality"])),
+    )
+    return Source(file.parent, file.name, f"fame locations, {manifest['network']}", manifest, sheets=(sheet,), total=1)
+
+
+def _locality(found: Mapping[str, Mapping[str, float | None]]) -> Iterator[str]:
+    for name, of in found.items():
+        if of["outside"] is None:
+            yield f"{name}: all maps are blank"
+        else:
+            yield (
+                f"{name}: {of['outside']:.0%} of the mass outside the cell, centroid {number(of['shift'], 1)} pixels "
+                f"from the cell's centre, half of the mass within {number(of['radius'], 1)} pixels"
+            )
+
+
+def _arrays(folder: pathlib.Path, result: str, *needed: str) -> dict[str, np.ndarray]:
+    """The arrays of a result; whatever the manifest says, from this folder.
+
+    Raises:
+        OSError: naming the file, if it is not there, damaged, or lacks one of the arrays.
+    """
+    file = folder / f"{pathlib.PurePath(result).name}.npz"
+    try:
+        with file.open("rb") as handle, np.load(handle) as arrays:
+            found = dict(arrays)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file}: there is no such file") from error
+    except Exception as error:  # NumPy and zipfile raise nearly anything on damaged files.
+        raise OSError(f"{file}: damaged or cut short ({error})") from error
+    if missing := [name for name in needed if name not in found]:
+        raise OSError(f"{file}: has no array {missing[0]!r}; it is not what the command writes.")
+    return found
+
+
+_READERS = {"explain": _photographs, "verify": _pair, "locations": _locations}

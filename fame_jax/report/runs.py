@@ -1,0 +1,130 @@
+"""Reads the runs of `fame run`: maps from the store, pictures from where the records say they lie."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from fame_jax.data.classes import class_names
+from fame_jax.data.encoded import encoded_image, encoded_map
+from fame_jax.data.records import ClassRecord, pictures_of
+from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, Run, RunError, status_message
+from fame_jax.files import sha256
+from fame_jax.report.content import Column, Failure, Item, Layer, Source
+from fame_jax.report.scores import Scores, read_scores, summary
+from fame_jax.report.words import layer, method_title
+
+
+class _Opened(NamedTuple):
+    """A run and what is known of all its records."""
+
+    run: Run
+    columns: Mapping[str, np.ndarray]
+    scores: Scores
+
+
+def source(folder: pathlib.Path, *, limit: int) -> Source:
+    """A run; of its explained records the first `limit` are shown, while scores and failures are of all.
+
+    Raises:
+        RunError: for a run that cannot be read.
+    """
+    run = Run(folder)
+    names = ("state", "label", "similarity", "status", "steps", "first_loss", "last_loss", "sha256")
+    opened = _Opened(run, {name: run.column(name) for name in names}, read_scores(folder))
+    states = opened.columns["state"]
+    reasons = run.failures()
+    failures = [
+        Failure(run.records[index].name, reasons.get(index, "no reason was kept"))
+        for index in np.flatnonzero(states == FAILED).tolist()
+    ]
+    items, shown = [], np.flatnonzero(states == DONE)[:limit].tolist()
+    for index in shown:
+        try:
+            items.append(_item(opened, index))
+        except RunError as error:
+            failures.append(Failure(run.records[index].name, f"{error}"))
+    return Source(
+        folder=folder,
+        file="manifest.json",
+        title=f"fame run, {run.manifest.get('network', 'unknown network')}, {method_title(_method(run))}",
+        manifest=run.manifest,
+        items=tuple(items),
+        failures=tuple(failures),
+        scores=summary(opened.scores),
+        total=len(run.records),
+        unfinished=int((states == PENDING).sum()),
+        inputs=tuple(pair for index in shown for pair in zip(*_hashes(opened, index), strict=True)),
+    )
+
+
+def _item(opened: _Opened, index: int) -> Item:
+    record, method = opened.run.records[index], _method(opened.run)
+    target = "" if opened.run.task == "pair" else _class_name(int(opened.columns["label"][index]))
+    layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.maps)}
+    column = Column(method, method_title(method), target, layers, opened.scores.of_record(index))
+    pictures, problem = _pictures(opened, index)
+    facts = [problem] if problem else []
+    if isinstance(record, ClassRecord):
+        return Item("class", record.name, ("class", str(record.picture.path)), pictures, (column,), tuple(facts))
+    if record.genuine is not None:
+        facts.append("one person" if record.genuine else "two persons")
+    similarity = float(opened.columns["similarity"][index])
+    return Item(
+        kind="pair",
+        name=record.name,
+        key=("pair", str(record.probe.path), str(record.gallery.path)),
+        pictures=pictures,
+        columns=(column,),
+        facts=tuple(facts),
+        similarity=similarity if np.isfinite(similarity) else None,
+    )
+
+
+def _layer(opened: _Opened, index: int, position: int) -> Layer:
+    role = opened.run.maps[position]
+    status = int(opened.columns["status"][index, position])
+    if status == NO_MAP:
+        return layer(role, None, None, "the method has no such map")
+    map = opened.run.map(index, role)
+    first, last = (float(opened.columns[name][index, position]) for name in ("first_loss", "last_loss"))
+    return layer(
+        role,
+        encoded_map(map),
+        map,
+        status_message(status),
+        first_loss=first,
+        last_loss=last,
+        steps=int(opened.columns["steps"][index, position]),
+    )
+
+
+def _pictures(opened: _Opened, index: int) -> tuple[dict[str, bytes], str]:
+    """WebP by role, and what is to be said where a picture is not what was explained."""
+    record, roles = opened.run.records[index], ("probe", "gallery") if opened.run.task == "pair" else ("photograph",)
+    try:
+        for path, digest in zip(*_hashes(opened, index), strict=True):
+            if digest and sha256(pathlib.Path(path)) != digest:
+                return {}, f"The picture cannot be shown: {path} is not the one that was explained"
+        found = images(record, geometry_of(opened.run.manifest))
+    except (PictureError, ImportError, OSError, KeyError, TypeError) as error:
+        return {}, f"The picture cannot be shown: {error}"
+    return {role: encoded_image(image) for role, image in zip(roles, found, strict=True)}, ""
+
+
+def _hashes(opened: _Opened, index: int) -> tuple[list[str], list[str]]:
+    """Paths of the pictures of a record and their SHA-256 when they were explained; empty where none was kept."""
+    kept = opened.columns["sha256"][index].reshape(-1, 32)
+    paths = [str(picture.path) for picture in pictures_of(opened.run.records[index])]
+    return paths, [row.tobytes().hex() if row.any() else "" for row in kept]
+
+
+def _method(run: Run) -> str:
+    return str(run.manifest.get("method", "unknown method"))
+
+
+def _class_name(label: int) -> str:
+    names = class_names()
+    return names[label] if 0 <= label < len(names) else f"class {label}" if label >= 0 else "unknown class"

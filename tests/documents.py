@@ -1,0 +1,88 @@
+"""Blocks of code in Markdown, and how they are run: Python as it stands, `fame` with its walks cut short."""
+
+import dataclasses
+import glob
+import importlib
+import pathlib
+import re
+import shlex
+from typing import Any, NamedTuple
+
+import jax
+
+from fame_jax.cli.console import COMMANDS, run
+
+BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<language>\w*).*?\n(?P<code>.*?)^```$", re.M | re.S
+)
+
+QUICK = {"iterations": "2", "progress": None}
+"""Options added to a command that has them and is not given them: no walk takes more than two steps."""
+
+
+class Block(NamedTuple):
+    """One fenced block."""
+
+    language: str
+    code: str
+    line: int
+    reason: str | None
+    """Why it is not run, as the comment before it says: `<!-- not run: ... -->`."""
+
+    @property
+    def runs(self) -> bool:
+        """Python runs, and so does a list of `fame` commands; nothing else does."""
+        commands = [line for line in _joined(self.code) if line]
+        of_fame = self.language == "bash" and all(line.startswith("fame ") for line in commands)
+        return self.reason is None and (self.language == "python" or of_fame)
+
+
+def blocks(path: pathlib.Path) -> list[Block]:
+    """All fenced blocks of a page."""
+    text = path.read_text(encoding="utf-8")
+    found = BLOCK.finditer(text)
+    return [Block(m["language"], m["code"], text[: m.start("code")].count("\n") + 1, m["reason"]) for m in found]
+
+
+def execute(block: Block, name: str, namespace: dict[str, Any]) -> None:
+    """Runs a block in the current folder."""
+    if block.language == "python":
+        # Lines are counted as in the page. A user's program may promote ranks as it likes.
+        code = compile("\n" * (block.line - 1) + block.code, name, "exec")
+        with jax.numpy_rank_promotion("allow"):
+            exec(code, namespace)
+        return
+    for line in _joined(block.code):
+        if line:
+            code = _ended(shortened(shlex.split(line)[1:]))
+            assert code == 0, f"{name}, line {block.line}: {line} ended with {code}"
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """A command with wildcards replaced as a shell does it, and with `QUICK`."""
+    if arguments[0] not in COMMANDS:
+        return arguments
+    module, command, _ = COMMANDS[arguments[0]]
+    known = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), command))}
+    expanded = [found for word in arguments for found in (sorted(glob.glob(word)) if "*" in word else [word])]
+    for option, value in QUICK.items():
+        if option in known and f"--{option}" not in expanded:
+            expanded += [f"--no-{option}"] if value is None else [f"--{option}", value]
+    return expanded
+
+
+def _joined(code: str) -> list[str]:
+    """Commands, without comments, continued lines in one."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [line.split(" #")[0].strip() for line in lines if not line.startswith("#")]
+
+
+def _ended(arguments: list[str]) -> int:
+    """Its exit code; as from a process of its own, nothing of the precision stays."""
+    wide = jax.config.read("jax_enable_x64")
+    try:
+        return run(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        jax.config.update("jax_enable_x64", wide)

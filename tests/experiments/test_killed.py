@@ -1,0 +1,197 @@
+"""Processes are killed at random moments, as crashes, batch systems and power cuts do it."""
+
+import itertools
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from fame_jax.experiments import processes
+from fame_jax.experiments.processes import ALONE, Processes, meet
+from fame_jax.experiments.run import run
+from fame_jax.experiments.store import Run, RunError
+from tests.experiments import tiny
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 200
+
+
+def started(pictures, out, *, devices: int = 1, **options) -> subprocess.Popen:
+    """A run in a process of its own."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    given = json.dumps({"iterations": STEPS} | options)
+    command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(out), "class", given]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def blocks_written(out: pathlib.Path) -> int:
+    return len(list(out.glob("arrays/state/c/*")))
+
+
+def wait_for_blocks(process: subprocess.Popen, out: pathlib.Path, count: int) -> None:
+    """Returns as soon as so many blocks are there, at a moment that no test chooses."""
+    deadline = time.monotonic() + 120
+    while blocks_written(out) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    tiny.pictures(folder, 40)[7].write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory):
+    """The store of a run that nobody interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run(tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", out, tiny.settings(STEPS))
+    return tiny.contents(out)
+
+
+def test_a_run_that_was_killed_becomes_one_that_was_not(pictures, whole, tmp_path):
+    process = started(pictures, tmp_path / "out")
+    wait_for_blocks(process, tmp_path / "out", 3)
+    kill(process)
+    assert 3 <= blocks_written(tmp_path / "out") < 20, (
+        "it should be killed in the middle for this test to mean something"
+    )
+    finished(started(pictures, tmp_path / "out"))
+    assert tiny.contents(tmp_path / "out") == whole
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(pictures, whole, tmp_path):
+    out, moments = tmp_path / "out", random.Random(0)
+    for number in range(10):
+        process = started(pictures, out)
+        # Somewhere from the first imports to within a block; each time a little later.
+        wait_for_blocks(process, out, 2 * number)
+        time.sleep(moments.uniform(0, 0.05 if number else 3))
+        kill(process)
+    assert blocks_written(out) < 20
+    finished(started(pictures, out))
+    assert tiny.contents(out) == whole
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def test_two_processes_one_killed_and_started_again_on_its_own(pictures, whole, tmp_path):
+    out = tmp_path / "out"
+    us = {"coordinator": f"localhost:{free_port()}", "count": 2}
+    first, second = (started(pictures, out, index=index, **us) for index in (0, 1))
+    wait_for_blocks(second, out, 2)
+    kill(second)
+    assert finished(first) == "10 blocks\n"
+    assert not all(Run(out).is_complete(block) for block in range(1, 20, 2))
+    assert all(Run(out).is_complete(block) for block in range(0, 20, 2))
+    # Alone: the blocks of the dead one need nobody to meet.
+    finished(started(pictures, out, index=1, count=2))
+    assert tiny.contents(out) == whole
+
+
+@pytest.mark.slow
+def test_one_device_eight_devices_and_two_processes_give_the_same_maps(pictures, tmp_path):
+    def maps(name: str) -> np.ndarray:
+        return np.asarray(Run(tmp_path / name)._array("attribution").read())
+
+    for precision, iterations, tolerance in (("float64", 100, 1e-9), ("float32", 5, 2e-6)):
+        options = {
+            "precision": precision,
+            "iterations": iterations,
+            "batch_size": 8,
+            "block_size": 8,
+            "dtype": "float64",
+        }
+        one, eight, two = (f"{precision}-{name}" for name in ("one", "eight", "two"))
+        finished(started(pictures, tmp_path / one, **options))
+        finished(started(pictures, tmp_path / eight, devices=8, **options))
+        both = [started(pictures, tmp_path / two, index=index, count=2, **options) for index in (0, 1)]
+        for process in both:
+            finished(process)
+        for name in (eight, two):
+            np.testing.assert_allclose(maps(name), maps(one), rtol=0, atol=tolerance)
+
+
+def test_shares_are_disjoint_and_complete():
+    shares = [Processes(index, 3).share(7) for index in range(3)]
+    assert sorted(itertools.chain(*shares)) == list(range(7))
+    assert list(ALONE.share(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("localhost:1", 0, None), "--coordinator needs"),
+        ((None, 0, None), "--process-id needs --processes"),
+        ((None, None, 2), "--processes 2 needs --process-id"),
+        ((None, 2, 2), "expected a number from 0 to 1"),
+    ],
+)
+def test_arguments_of_processes_that_do_not_fit_together(arguments, words):
+    with pytest.raises(RunError, match=words):
+        meet(*arguments)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_whoever_waits_alone_is_told_so(index):
+    told = []
+    with pytest.raises(RunError, match=r"the other processes did not come to localhost:.* within 2 s"):
+        meet(f"localhost:{free_port()}", index, 2, patience=2, say=told.append)
+    assert "waiting" in told[0]
+
+
+def test_a_coordinator_that_is_no_address_is_named():
+    with pytest.raises(RunError, match="cannot meet at nowhere"):
+        meet("nowhere", 0, 2, patience=2)
+
+
+def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
+    with pytest.raises(RunError, match="process 0 has not laid out the run within 0 s"):
+        run(
+            tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings(),
+            processes=Processes(1, 2), patience=0,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_tasks_of_a_slurm_step_find_each_other(monkeypatch, nodes):
+    calls = []
+    step = {"STEP_ID": "0", "NTASKS": "4", "PROCID": "3", "LOCALID": "2", "NNODES": str(nodes)}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setattr(processes, "_wait", lambda *_, **arguments: calls.append(arguments))
+    monkeypatch.setattr(jax.config, "update", lambda *setting: calls.append(setting))
+    assert meet() == Processes(3, 4)
+    assert calls[0] == {"cluster_detection_method": "slurm"}
+    assert calls[1:] == ([("jax_cuda_visible_devices", "2")] if nodes == 1 else [])
+    assert meet(count=1) == ALONE

@@ -1,0 +1,205 @@
+"""One set of weights in many libraries, one map; NumPy on both sides; a metric of Quantus on our maps."""
+
+import functools
+
+import equinox as eqx
+import flax.linen as nn
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.tree_util import Partial
+
+from fame_jax import Split, class_logit, explain
+from fame_jax.bridges import numpy_explainer, numpy_network
+from fame_jax.explainers import EXPLAINERS
+from fame_jax.metrics import deletion
+
+SIDE, CLASSES, LABEL = 12, 5, 2
+QUICK = {"iterations": 3, "kernel_size": 9}
+WEIGHTS = {
+    "conv": np.random.default_rng(0).normal(0, 0.3, (3, 3, 3, 4)).astype("float32"),
+    "conv_bias": np.random.default_rng(1).normal(0, 0.1, 4).astype("float32"),
+    "out": np.random.default_rng(2).normal(0, 0.3, (4, CLASSES)).astype("float32"),
+    "out_bias": np.random.default_rng(3).normal(0, 0.1, CLASSES).astype("float32"),
+}
+IMAGES = np.random.default_rng(4).uniform(0, 1, (5, 3, SIDE, SIDE)).astype("float32")
+LABELS = np.array([0, 1, 2, 3, 4])
+
+
+def features(weights, image):
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    x = jax.lax.conv_general_dilated(image[None], weights["conv"], (2, 2), "SAME", dimension_numbers=dimensions)[0]
+    return jax.nn.relu(x + weights["conv_bias"][None, None])
+
+
+def head(weights, features):
+    return jnp.mean(features, axis=(0, 1)) @ weights["out"] + weights["out_bias"]
+
+
+def plain():
+    weights = jax.tree.map(jnp.asarray, WEIGHTS)
+    return Split(Partial(features, weights), Partial(head, weights))
+
+
+def of_nnx():
+    class Classifier(nnx.Module):
+        def __init__(self, rngs):
+            self.conv = nnx.Conv(3, 4, (3, 3), strides=2, rngs=rngs)
+            self.out = nnx.Linear(4, CLASSES, rngs=rngs)
+
+        def features(self, image):
+            return nnx.relu(self.conv(image))
+
+        def head(self, features):
+            return self.out(jnp.mean(features, axis=(0, 1)))
+
+        def __call__(self, image):
+            return self.head(self.features(image))
+
+    network = Classifier(nnx.Rngs(0))
+    network.conv.kernel[...], network.conv.bias[...] = jnp.asarray(WEIGHTS["conv"]), jnp.asarray(WEIGHTS["conv_bias"])
+    network.out.kernel[...], network.out.bias[...] = jnp.asarray(WEIGHTS["out"]), jnp.asarray(WEIGHTS["out_bias"])
+    return network
+
+
+def of_linen():
+    convolution, classifier = nn.Conv(4, (3, 3), strides=2), nn.Dense(CLASSES)
+    of_convolution = {"params": {"kernel": WEIGHTS["conv"], "bias": WEIGHTS["conv_bias"]}}
+    of_classifier = {"params": {"kernel": WEIGHTS["out"], "bias": WEIGHTS["out_bias"]}}
+    return Split(
+        Partial(lambda p, image: nn.relu(convolution.apply(p, image)), of_convolution),
+        Partial(lambda p, features: classifier.apply(p, features.mean(axis=(0, 1))), of_classifier),
+    )
+
+
+def of_equinox():
+    convolution = eqx.nn.Conv2d(3, 4, 3, stride=2, padding=((0, 1), (0, 1)), key=jax.random.key(0))
+    classifier = eqx.nn.Linear(4, CLASSES, key=jax.random.key(0))
+    leaves = WEIGHTS["conv"].transpose(3, 2, 0, 1), WEIGHTS["conv_bias"][:, None, None]
+    convolution = eqx.tree_at(lambda m: (m.weight, m.bias), convolution, tuple(map(jnp.asarray, leaves)))
+    leaves = WEIGHTS["out"].T, WEIGHTS["out_bias"]
+    classifier = eqx.tree_at(lambda m: (m.weight, m.bias), classifier, tuple(map(jnp.asarray, leaves)))
+
+    def activation(arrays, static, image):
+        channels_first = eqx.combine(arrays, static)(jnp.moveaxis(image, -1, 0))
+        return jnp.moveaxis(jax.nn.relu(channels_first), 0, -1)
+
+    def logits(arrays, static, features):
+        return eqx.combine(arrays, static)(features.mean(axis=(0, 1)))
+
+    (conv, conv_code), (out, out_code) = (eqx.partition(m, eqx.is_array) for m in (convolution, classifier))
+    return Split(
+        Partial(lambda p, image: activation(p, conv_code, image), conv),
+        Partial(lambda p, features: logits(p, out_code, features), out),
+    )
+
+
+def of_haiku():
+    activation = hk.without_apply_rng(hk.transform(lambda image: jax.nn.relu(hk.Conv2D(4, 3, 2)(image[None])[0])))
+    logits = hk.without_apply_rng(hk.transform(lambda features: hk.Linear(CLASSES)(features.mean(axis=(0, 1)))))
+    of_activation = {"conv2_d": {"w": WEIGHTS["conv"], "b": WEIGHTS["conv_bias"]}}
+    of_logits = {"linear": {"w": WEIGHTS["out"], "b": WEIGHTS["out_bias"]}}
+    return Split(Partial(activation.apply, of_activation), Partial(logits.apply, of_logits))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return jnp.asarray(IMAGES[0].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("library", [of_nnx, of_linen, of_equinox, of_haiku])
+def test_a_model_of_any_library_gives_the_map_of_the_plain_function(library, image):
+    # Some libraries promote ranks.
+    with jax.numpy_rank_promotion("allow"):
+        ours, theirs = (explain(class_logit, image, network, LABEL, **QUICK) for network in (plain(), library()))
+        np.testing.assert_allclose(theirs.first_loss, ours.first_loss, rtol=1e-5)
+        np.testing.assert_allclose(theirs.attribution, ours.attribution, atol=1e-5)
+        cams = [EXPLAINERS["grad_cam"].explain(network, image, LABEL) for network in (plain(), library())]
+        np.testing.assert_allclose(cams[1], cams[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["fame", "grad_cam", "smooth_grad"])
+def test_maps_are_those_of_the_explainer(method):
+    options = {"fame": QUICK, "grad_cam": {}, "smooth_grad": {"samples": 4}}[method]
+    maps = numpy_explainer(plain(), method, batch_size=2, **options)(IMAGES, LABELS)
+    assert isinstance(maps, np.ndarray)
+    assert (maps.shape, maps.dtype) == ((5, SIDE, SIDE), np.float32)
+    for n in (0, 4):
+        key = jax.random.fold_in(jax.random.key(0), n)
+        one = EXPLAINERS[method].explain(plain(), jnp.moveaxis(IMAGES[n], 0, -1), LABELS[n], key=key, **options)
+        np.testing.assert_allclose(maps[n], one, atol=1e-5)
+
+
+def test_outputs_are_those_of_the_network():
+    predicted = numpy_network(plain(), batch_size=2)(IMAGES)
+    expected = [plain()(jnp.moveaxis(image, 0, -1)) for image in IMAGES]
+    np.testing.assert_allclose(predicted, np.stack(expected), atol=1e-6)
+
+
+def test_neither_the_place_of_the_channels_nor_eight_bits_make_a_difference():
+    bits = (255 * IMAGES).astype(np.uint8)
+    first = numpy_network(plain())(bits)
+    np.testing.assert_array_equal(numpy_network(plain(), channels="last")(bits.transpose(0, 2, 3, 1)), first)
+    np.testing.assert_array_equal(numpy_network(plain())(bits.astype(np.float32) / 255), first)
+
+
+def test_any_number_of_images_compiles_one_batch():
+    traced = []
+
+    def network(image):
+        traced.append(image.shape)
+        return plain()(image)
+
+    predict = numpy_network(network, batch_size=2)
+    for count in (5, 4, 3, 2):
+        assert len(predict(IMAGES[:count])) == count
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: numpy_explainer(plain(), "fame", steps=3), "fame has no option 'steps'; expected any of .*iterations"),
+        (lambda: numpy_explainer(plain())(IMAGES[0], LABELS), r"images: shape \(3, 12, 12\); expected \[N, 3, H, W\]"),
+        (lambda: numpy_network(plain(), channels="last")(IMAGES), r"images: .* expected \[N, H, W, 3\]"),
+        (lambda: numpy_network(plain())(IMAGES[:0]), "with N above 0"),
+        (lambda: numpy_network(plain())((255 * IMAGES).astype(int)), "int64; expected floating-point"),
+        (lambda: numpy_explainer(plain())(IMAGES, LABELS[:2]), r"labels: shape \(2,\); expected one class .* \(5,\)"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_metric_of_quantus_on_our_maps_is_our_deletion():
+    """Pixel-Flipping with the darkest value as its baseline: our deletion curve with the same canvas."""
+    quantus, torch = pytest.importorskip("quantus"), pytest.importorskip("torch")
+    predict, explain = numpy_network(plain()), numpy_explainer(plain(), **QUICK)
+
+    class Network(torch.nn.Module):
+        def forward(self, images):
+            return torch.from_numpy(predict(images.numpy()))
+
+    steps = 12
+    # Quantus ranks every channel of a pixel by itself: of equal channels, 3 n are n pixels.
+    metric = quantus.PixelFlipping(
+        features_in_step=3 * SIDE * SIDE // steps, disable_warnings=True, normalise=False, abs=False
+    )
+    call = functools.partial(metric, Network().eval(), IMAGES, LABELS, device="cpu", channel_first=True)
+    found = call(explain_func=lambda model, inputs, targets, **_: explain(inputs, targets)[:, None])
+    maps = explain(IMAGES, LABELS)
+    np.testing.assert_allclose(call(a_batch=maps[:, None]), found, atol=1e-6)
+    for image, label, map, flipped in zip(IMAGES, LABELS, maps, found, strict=True):
+        curve = deletion(
+            plain(),
+            jnp.moveaxis(image, 0, -1),
+            jnp.asarray(map),
+            label,
+            canvas=jnp.asarray(image.min()),
+            fractions=jnp.arange(1, steps + 1) / steps,
+        )
+        np.testing.assert_allclose(flipped, curve.scores, atol=1e-5)
