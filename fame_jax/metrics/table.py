@@ -408,16 +408,6 @@ _ROWS = (
         source="this project",
     ),
     Metric(
-        name="locality",
-        title="Locality of a feature-map location",
-        task="class",
-        figures=(
-            Figure("outside", "mass outside the cell", "higher", "0 to 1"),
-            Figure("shift", "shift of the centroid", "higher", "pixels"),
-        ),
-        source="this project, for Zhang and Günther, CVPRW 2026, Sec. 4.1",
-    ),
-    Metric(
         name="similarity",
         title="Similarity to the map of a randomised network",
         task="class",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike
 
 from fame_jax.plots.panels import COLOURS, overlay, show
@@ -35,7 +36,11 @@ def pair_grid(
         for kind in _SIGNS
         if any(f"{face}_{kind}" in one for one in of for face in ("probe", "gallery"))
     ]
-    figure = Figure(figsize=(1.35 * (1 + len(columns)) + 0.4, 2.8 * len(pairs) + 0.4), layout="constrained")
+    width = 1.35 * (1 + len(columns)) + 0.4
+    # A margin for the lines beside the rows, which would otherwise push the rows apart.
+    margin = 0.25 / width if titles else 0.0
+    layout = ConstrainedLayoutEngine(rect=(margin, 0, 1 - margin, 1))
+    figure = Figure(figsize=(width, 2.8 * len(pairs) + 0.4), layout=layout)
     grid = figure.subplots(2 * len(pairs), 1 + len(columns), squeeze=False)
     for i, faces in enumerate(pairs):
         for line, name, face in zip((2 * i, 2 * i + 1), ("probe", "gallery"), faces, strict=True):
@@ -50,7 +55,8 @@ def pair_grid(
                     show(axes, overlay(face, found, colours=colours), title)
         if titles:
             row = grid[2 * i][0]
-            row.text(-0.12, 0, titles[i], transform=row.transAxes, rotation=90, va="center", ha="right", fontsize=8)
+            beside = {"rotation": 90, "va": "center", "ha": "right", "fontsize": 8, "transform": row.transAxes}
+            row.text(-0.08, 0, titles[i], **beside).set_in_layout(False)
     return figure
 
 

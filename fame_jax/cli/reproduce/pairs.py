@@ -72,7 +72,7 @@ class PairSheets:
         arrays = {
             f"{name}_{map}": np.stack([run.map(i, map) for i in usable])
             for name, run in runs.items()
-            for map in run.maps
+            for map in _maps(run, usable[0])
         }
         output.write_arrays(
             folder / f"{network}.npz", probes=probes, galleries=galleries, similarities=similarities, **arrays

@@ -30,7 +30,7 @@ KERNELS = (5, 11, 21, 31, 49, 75)
 STEPS = (1, 25, 50, 75, 100, 200, 300, 400, 500)
 """Of the paper."""
 
-STEP_SIZES = (1 / 4, 1 / 2, 1, 2, 4, 8)
+STEP_SIZES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """In grey levels; the paper does not print its own."""
 
 
