@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
 from fame_jax.image import LUMA, gaussian_blur, grey, max_normalise, minmax_normalise
-from fame_jax.walk import Loss, perturb
+from fame_jax.walk import Loss, path_average, perturb
 
 
 class Explanation(NamedTuple):
@@ -76,13 +76,15 @@ def attribution(
     raise ValueError(f"attribution: normalise={normalise!r}; expected 'max' or 'minmax'.")
 
 
-def explain(loss: Loss, image: Image, *args: Any, **options: Any) -> Explanation:
+def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **options: Any) -> Explanation:
     """`perturb` followed by `attribution`: which pixels of one image would have to change?
 
     Args:
         loss: see `perturb`.
         image: `[H, W, C]` in [0, 1].
         *args: traced arguments of the loss.
+        average: make the map of the mean of all images on the path, which float32 reproduces better; see
+            `fame_jax.walk.path_average`. The paper takes the last image.
         **options: the named arguments of `perturb` and of `attribution`.
 
     Returns:
@@ -92,7 +94,7 @@ def explain(loss: Loss, image: Image, *args: Any, **options: Any) -> Explanation
         >>> maps = jax.vmap(lambda image, label: explain(class_logit, image, network, label))(images, labels)
     """
     of_walk, of_map = split_options(options)
-    walk = perturb(loss, image, *args, **of_walk)
+    walk = (path_average if average else perturb)(loss, image, *args, **of_walk)
     return Explanation(attribution(image, walk.perturbed, **of_map), *walk)
 
 

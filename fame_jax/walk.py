@@ -178,6 +178,42 @@ def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ..
     return jax.lax.while_loop(lambda walk: walk.moving, one_window, walk).result
 
 
+def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lots, **options: Any) -> Perturbation:
+    """`perturb` with the mean of all images on the path in place of the last one.
+
+    A mean is less sensitive to rounding than where the walk happens to end: `docs/measured.md` has the figures.
+
+    Args:
+        loss: see `perturb`.
+        image: `[H, W, C]` in [0, 1].
+        *args: see `perturb`.
+        optimizer: see `perturb`.
+        **options: the other named arguments of `perturb`, but for `stop_change` and `window`.
+
+    Returns:
+        `perturbed` is the mean of the images after each step, the first one left out; all else is as `perturb` has it.
+
+    Raises:
+        TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
+    """
+    if unable := {"stop_change", "window"} & options.keys():
+        raise TypeError(f"path_average: {min(unable)} is not possible with an average; give iterations or stop_loss.")
+    return _path_average(loss, optimizer, image, jax.tree.map(traceable, args), rules_from(**options))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    def next_step(carry: tuple[Image, Walk]) -> tuple[Image, Walk]:
+        total, walk = carry
+        walk = advance(loss, optimizer, args, rules, walk, 1)
+        # The evaluation that ends a walk takes no step.
+        return total + jnp.where(walk.moving, walk.result.perturbed - image, 0), walk
+
+    start = jnp.zeros_like(image), begin(optimizer, image, rules)
+    total, walk = jax.lax.while_loop(lambda carry: carry[1].moving, next_step, start)
+    return walk.result._replace(perturbed=image + total / jnp.maximum(walk.result.steps, 1).astype(image.dtype))
+
+
 def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
     """The walk before its first step."""
     zero = jnp.zeros((), image.dtype)

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from fame_jax import Status, attribution, class_logit, explain, lots, perturb, walk
+from fame_jax.walk import path_average
 
 SIZE = 32
 STEP = 1 / 255
@@ -274,3 +275,32 @@ def test_unknown_option_of_explain_is_an_error():
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_words(status):
     assert status.message
+
+
+def test_average_is_that_of_the_images_on_the_path():
+    with jax.enable_x64(True):
+        image = IMAGE.astype(jnp.float64)
+        slope = jax.random.normal(jax.random.key(6), image.shape)
+
+        def bent(x, slope):
+            return jnp.sum(jnp.abs(x - image + 0.01 * slope) * slope)
+
+        path = [perturb(bent, image, slope, iterations=t).perturbed for t in range(1, 6)]
+        result = path_average(bent, image, slope, iterations=5)
+        np.testing.assert_allclose(result.perturbed, jnp.mean(jnp.stack(path), axis=0), atol=1e-12)
+        last = perturb(bent, image, slope, iterations=5)
+        assert (int(result.steps), status(result)) == (5, Status.OK)
+        assert float(result.last_loss) == pytest.approx(float(last.last_loss), abs=1e-9)
+        map = explain(bent, image, slope, iterations=5, average=True).attribution
+        np.testing.assert_allclose(map, attribution(image, result.perturbed), atol=1e-12)
+
+
+def test_average_of_no_steps_is_the_image():
+    result = path_average(linear, IMAGE, jnp.ones_like(IMAGE), iterations=0)
+    np.testing.assert_array_equal(result.perturbed, IMAGE)
+    assert status(result) is Status.STOPPED_BEFORE_FIRST_STEP
+
+
+def test_average_refuses_to_compare_maps_of_single_images():
+    with pytest.raises(TypeError, match="stop_change"):
+        path_average(linear, IMAGE, jnp.ones_like(IMAGE), stop_change=0.02)
