@@ -21,10 +21,14 @@ import optax
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, PerChannel, Scalar
+from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
 from fame_jax.network import traceable
 
 Loss = Callable[..., Scalar]
+Evaluation = Callable[[Image], tuple[Scalar, Image]]
+"""Loss and gradient at an image, with all other arguments of the loss fixed."""
+
 Optimizer = Callable[[Any], optax.GradientTransformation] | optax.GradientTransformation
 
 
@@ -226,12 +230,13 @@ def advance(
     loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk, count: ArrayLike
 ) -> Walk:
     """Up to `count` more evaluations of the loss, each followed by a step unless the walk ends there."""
+    evaluate = hoisted(jax.value_and_grad(loss), walk.result.perturbed, *args)
 
     def unfinished(carry: tuple[Scalar, Walk]) -> Scalar:
         return (carry[0] < count) & carry[1].moving
 
     def next_step(carry: tuple[Scalar, Walk]) -> tuple[Scalar, Walk]:
-        return carry[0] + 1, step(loss, optimizer, args, rules, carry[1])
+        return carry[0] + 1, step(evaluate, optimizer, rules, carry[1])
 
     return jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), walk))[1]
 
@@ -248,10 +253,10 @@ def compare(image: Image, rules: Rules, walk: Walk) -> Walk:
     return walk._replace(moving=walk.moving & (moved >= rules.stop_change), earlier=change)
 
 
-def step(loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk) -> Walk:
-    """Evaluates loss and gradient, decides whether the walk ends here, and if not takes one step."""
+def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -> Walk:
+    """Evaluates loss and gradient of the image, decides whether the walk ends here, and if not takes one step."""
     here, steps = walk.result.perturbed, walk.result.steps
-    value, gradient = jax.value_and_grad(loss)(here, *args)
+    value, gradient = evaluate(here)
     value, scale = value.astype(here.dtype), jnp.broadcast_to(jnp.asarray(rules.scale, here.dtype), here.shape)
     updates, state = _transformation(optimizer, rules).update(scale * gradient, walk.optimizer_state, here)
     there = here + scale * jnp.asarray(updates)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from fame_jax._types import Image, Scalar
 from fame_jax.batching import devices
 from fame_jax.batching.examples import Example
+from fame_jax.hoist import hoisted
 from fame_jax.walk import Loss, Optimizer, Perturbation, Rules, Walk, begin, compare, step
 
 
@@ -75,7 +76,7 @@ def advanced(
             return on_all(jnp.sum(walks.moving, dtype=jnp.int32))
 
         def one(image: Image, args: tuple[Any, ...], walk: Walk) -> Walk:
-            following = step(loss, optimizer, (*shared, *args), rules, walk)
+            following = step(lambda image: evaluate((image, args)), optimizer, rules, walk)
             return jax.tree.map(lambda new, old: jnp.where(walk.moving, new, old), following, walk)
 
         def unfinished(carry: tuple[Scalar, Scalar, Walk]) -> Scalar:
@@ -87,6 +88,11 @@ def advanced(
             walks = jax.vmap(one)(slots.images, slots.args, carry[2])
             return carry[0] + 1, moving(walks), walks
 
+        def evaluation(example: tuple[Image, tuple[Any, ...]], *shared: Any) -> tuple[Scalar, Image]:
+            return jax.value_and_grad(loss)(example[0], *shared, *example[1])
+
+        first = jax.tree.map(lambda x: x[0], (slots.walks.result.perturbed, slots.args))
+        evaluate = hoisted(evaluation, first, *shared)
         begun = moving(slots.walks)
         walks = jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), begun, slots.walks))[2]
         if rules.stop_change is not None:

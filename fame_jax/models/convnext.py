@@ -4,7 +4,6 @@ References:
     Liu, Mao, Wu, Feichtenhofer, Darrell and Xie, "A ConvNet for the 2020s", 2022.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import Map, chain, conv, layer_norm
-
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
+from fame_jax.models.layers import Map, chain, conv, gelu, layer_norm
 
 
 class Block(nnx.Module):
@@ -33,7 +30,7 @@ class Block(nnx.Module):
                 jax.nn.identity,
                 layer_norm(width, dtype=dtype, rngs=rngs),
                 nnx.Linear(width, 4 * width, param_dtype=dtype, rngs=rngs),
-                _gelu,
+                gelu,
                 nnx.Linear(4 * width, width, param_dtype=dtype, rngs=rngs),
             ]
         )

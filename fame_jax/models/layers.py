@@ -7,6 +7,7 @@ else, when a network is traced: the plain one everywhere but on CPU.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -71,6 +72,24 @@ def batch_norm(
 def layer_norm(features: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """`nnx.LayerNorm` over the channels with epsilon 1e-6, the variance as a mean of squared deviations."""
     return nnx.LayerNorm(features, epsilon=1e-6, use_fast_variance=False, param_dtype=dtype, rngs=rngs)
+
+
+@jax.custom_jvp
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x Phi(x)` with the normal distribution's exact Phi; its derivative is one factor, where autodiff keeps five."""
+    return x * _normal_distribution(x)
+
+
+@gelu.defjvp
+def _gelu_derivative(values: tuple[jax.Array], slopes: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (slope,) = values, slopes
+    share = _normal_distribution(x)
+    density = jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return x * share, (share + x * density) * slope
+
+
+def _normal_distribution(x: jax.Array) -> jax.Array:
+    return (1 + lax.erf(x / math.sqrt(2))) / 2
 
 
 def chain(layers: Iterable[Callable[[Any], Any]], x: Any) -> Any:
@@ -225,7 +244,8 @@ def _depth_to_space(x: Maps, sh: int, sw: int) -> Maps:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: Maps, kernel: Kernel, stride: tuple[int, int], pad: Pad) -> Maps:
     """One kernel a channel: a sum over taps of a shifted slice times a row of weights."""
-    x = jnp.pad(x, ((0, 0), *pad, (0, 0)))
+    # Kept apart from what makes it: XLA would compute that anew for every tap.
+    x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *pad, (0, 0))))
     height, width = kernel.shape[:2]
     rows, columns = ((x.shape[1 + a] - kernel.shape[a]) // stride[a] + 1 for a in (0, 1))
 

@@ -6,7 +6,6 @@ References:
     2020 (what a token hands to another, and that its norm is the measure of it).
 """
 
-import functools
 import math
 from typing import Any
 
@@ -16,12 +15,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import chain, conv, layer_norm
+from fame_jax.models.layers import chain, conv, gelu, layer_norm
 
 Tokens = Float[Array, "tokens values"]
 """The class token, then the patch tokens in row-major order."""
-
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 class SelfAttention(nnx.Module):
@@ -79,7 +76,7 @@ class EncoderBlock(nnx.Module):
         self.mlp = nnx.List(
             [
                 nnx.Linear(width, hidden, param_dtype=dtype, rngs=rngs),
-                _gelu,
+                gelu,
                 jax.nn.identity,
                 nnx.Linear(hidden, width, param_dtype=dtype, rngs=rngs),
             ]

@@ -72,13 +72,14 @@ def test_pullbacks_run_under_one_vmap_over_images_and_one_over_directions(groups
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_second_derivatives_go_through_the_fast_convolution():
+@pytest.mark.parametrize("groups", [1, 2])
+def test_second_derivatives_go_through_the_fast_convolution(groups):
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (1, 6, 6, 2))
-        kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 2))
+        kernel = jax.random.normal(jax.random.key(1), (3, 3, 2 // groups, 2))
 
         def curvature(form):
-            slope = jax.grad(lambda x: jnp.sum(form(x, kernel, 2, 1, 1) ** 3))
+            slope = jax.grad(lambda x: jnp.sum(form(x, kernel, 2, 1, groups) ** 3))
             return jax.grad(lambda x: jnp.sum(slope(x) ** 2))(x)
 
         np.testing.assert_allclose(curvature(fast), curvature(plain), atol=1e-9)
@@ -104,6 +105,30 @@ def test_max_pool_equals_torch_in_value_and_gradient(size, stride, padding):
     np.testing.assert_array_equal(found, expected[0].detach().permute(1, 2, 0))
     (gradient,) = pullback(jnp.moveaxis(jnp.asarray(slope), 0, -1))
     np.testing.assert_allclose(gradient, expected_x.grad[0].permute(1, 2, 0), atol=1e-6)
+
+
+def test_gelu_equals_the_exact_one_in_value_and_derivatives():
+    with jax.enable_x64(True):
+        x = jnp.linspace(-9, 9, 181)
+
+        def plain(x):
+            return jax.nn.gelu(x, approximate=False)
+
+        for order in range(3):
+            found, expected = layers.gelu, plain
+            for _ in range(order):
+                found, expected = jax.grad(found), jax.grad(expected)
+            np.testing.assert_allclose(jax.vmap(found)(x), jax.vmap(expected)(x), atol=1e-14)
+
+
+def test_gelu_equals_torch_in_value_and_gradient():
+    torch = pytest.importorskip("torch")
+    x = np.linspace(-6, 6, 121, dtype=np.float32)
+    expected_x = torch.from_numpy(x).requires_grad_()
+    expected = torch.nn.functional.gelu(expected_x)
+    expected.sum().backward()
+    np.testing.assert_allclose(layers.gelu(jnp.asarray(x)), expected.detach(), atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(jax.grad(layers.gelu))(jnp.asarray(x)), expected_x.grad, atol=1e-6)
 
 
 def test_prelu_has_one_slope_a_channel_and_torchs_gradient_at_zero():
