@@ -1,0 +1,104 @@
+"""`fame bench`: how long steps, images and compilation take on this machine."""
+
+import pathlib
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import tyro
+from matplotlib.figure import Figure
+
+from fame_jax import files, models
+from fame_jax.cli import output
+from fame_jax.cli.console import at_least, progress_bar, switch_on
+from fame_jax.experiments import bench
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time the walk: compilation, a step and an image, by batch size; with random weights, so nothing is downloaded.
+
+    Prints a table. Times say something beside others of the same machine and the same load.
+    """
+
+    model: Annotated[str, tyro.conf.Positional] = "mobilenet_v2"
+    """Network; fame models lists them."""
+    batch_sizes: tuple[int, ...] = (1, 4)
+    """Images at once, one row each."""
+    iterations: int = 500
+    """Number of steps of an image, for the column of seconds an image; not all of them are run."""
+    steps: int = 6
+    """Number of steps that are timed."""
+    repeats: int = 3
+    """Measurements, of which the median counts."""
+    precision: models.Precision = "float32"
+    """What the network computes in."""
+    json: pathlib.Path | None = None
+    """File for the numbers."""
+    plot: pathlib.Path | None = None
+    """File for a picture of images a second by batch size (.png)."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __call__(self) -> int:
+        """Runs the command."""
+        at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
+        for size in self.batch_sizes:
+            at_least(1, batch_sizes=size)
+        switch_on(self.precision)
+        models.image_dtype(self.precision)
+        for path in (self.json, self.plot):
+            if path is not None:
+                output.output_folder(path.parent)
+        network = models.with_precision(models.build(self.model), self.precision)
+        found = []
+        with progress_bar(len(self.batch_sizes), "batch size", hide=not self.progress) as bar:
+            for size in self.batch_sizes:
+                found.append(self._speed(network, size))
+                bar.update()
+        print(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
+        print(bench.table(self._rows(found)))
+        if self.json is not None:
+            files.write_json(self.json, self._record(found))
+        if self.plot is not None:
+            output.write_figure(self.plot, self._figure(found))
+        return 0
+
+    def _speed(self, network: Any, batch_size: int) -> bench.Speed:
+        return bench.speed(
+            self.model,
+            self.precision,
+            batch_size,
+            evaluations=self.steps + 1,
+            repeats=self.repeats,
+            network=network,
+        )
+
+    def _rows(self, found: list[bench.Speed]) -> list[tuple[str, ...]]:
+        heading = ("batch", "compile, s", "step, ms", f"image of {self.iterations} steps, s", "images/h", "memory, MiB")
+        rows = [heading]
+        for speed in found:
+            image = speed.image_seconds(self.iterations)
+            rows.append(
+                (
+                    f"{speed.batch_size}",
+                    f"{speed.compile_seconds:.1f}",
+                    f"{1e3 * speed.step_seconds:.1f}",
+                    f"{image:.2f}",
+                    f"{3600 / image:.0f}",
+                    "-" if speed.temporary_bytes is None else f"{speed.temporary_bytes / 2**20:.0f}",
+                )
+            )
+        return rows
+
+    def _record(self, found: list[bench.Speed]) -> dict[str, Any]:
+        rows = [{**speed._asdict(), "image_seconds": speed.image_seconds(self.iterations)} for speed in found]
+        return {"command": "bench", "iterations": self.iterations, **files.environment(), "speeds": rows}
+
+    def _figure(self, found: list[bench.Speed]) -> Figure:
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([s.batch_size for s in found], [1 / s.image_seconds(self.iterations) for s in found], marker="o")
+        axes.set(xlabel="images at once", ylabel=f"images of {self.iterations} steps a second", ylim=(0, None))
+        axes.set_title(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}")
+        return figure
