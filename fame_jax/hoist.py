@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.core import eval_jaxpr
 from jax.extend.core import JaxprEqn, Literal, Var
 
 _VIEWS = {"broadcast_in_dim", "reshape", "slice", "squeeze"}
@@ -35,11 +36,11 @@ def hoisted(function: Callable[..., Any], x: Any, *args: Any) -> Callable[[Any],
     made = {variable for equation in inside for variable in equation.outvars}
     read = [*dict.fromkeys(v for v in (*_reads(inside), *_variables(jaxpr.outvars)) if v not in {*varying, *made})]
     first = jaxpr.replace(eqns=before, outvars=read)
-    kept = jax.core.eval_jaxpr(first, program.consts, *jax.tree.leaves((x, args)))
+    kept = eval_jaxpr(first, program.consts, *jax.tree.leaves((x, args)))
     rest = jaxpr.replace(eqns=inside, constvars=read, invars=varying)
 
     def remaining(x: Any) -> Any:
-        return jax.tree.unflatten(jax.tree.structure(shape), jax.core.eval_jaxpr(rest, kept, *jax.tree.leaves(x)))
+        return jax.tree.unflatten(jax.tree.structure(shape), eval_jaxpr(rest, kept, *jax.tree.leaves(x)))
 
     return remaining
 

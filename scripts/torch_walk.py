@@ -38,7 +38,7 @@ def walk(module: torch.nn.Module, images: np.ndarray, precision: str, form: str)
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision in ("tf32", "bfloat16")
     layout = torch.contiguous_format if form == "eager" else torch.channels_last
-    module = copy.deepcopy(module).to(memory_format=layout)
+    module = copy.deepcopy(module).to(memory_format=layout)  # type: ignore[call-overload]
     dtype = torch.float64 if precision == "float64" else torch.float32
     start = torch.tensor(images, device=DEVICE, dtype=dtype).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     call: Any = torch.compile(module) if form == "compile" else module

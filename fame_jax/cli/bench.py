@@ -76,7 +76,7 @@ class Bench:
 
     def _rows(self, found: list[bench.Speed]) -> list[tuple[str, ...]]:
         heading = ("batch", "compile, s", "step, ms", f"image of {self.iterations} steps, s", "images/h", "memory, MiB")
-        rows = [heading]
+        rows: list[tuple[str, ...]] = [heading]
         for speed in found:
             image = speed.image_seconds(self.iterations)
             rows.append(
