@@ -171,13 +171,13 @@ def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
-    walk = begin(optimizer, image, rules)
+    walk, evaluate = begin(optimizer, image, rules), evaluation(loss, image, args)
     if rules.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
-        return advance(loss, optimizer, args, rules, walk, jnp.asarray(rules.iterations) + 1).result
+        return advance(evaluate, optimizer, rules, walk, jnp.asarray(rules.iterations) + 1).result
 
     def one_window(walk: Walk) -> Walk:
-        return compare(image, rules, advance(loss, optimizer, args, rules, walk, rules.window))
+        return compare(image, rules, advance(evaluate, optimizer, rules, walk, rules.window))
 
     return jax.lax.while_loop(lambda walk: walk.moving, one_window, walk).result
 
@@ -202,14 +202,16 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
     """
     if unable := {"stop_change", "window"} & options.keys():
         raise TypeError(f"path_average: {min(unable)} is not possible with an average; give iterations or stop_loss.")
-    return _path_average(loss, optimizer, image, jax.tree.map(traceable, args), rules_from(**options))
+    return _path_average(loss, optimizer, image, arguments(args), rules_from(**options))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    evaluate = evaluation(loss, image, args)
+
     def next_step(carry: tuple[Image, Walk]) -> tuple[Image, Walk]:
         total, walk = carry
-        walk = advance(loss, optimizer, args, rules, walk, 1)
+        walk = step(evaluate, optimizer, rules, walk)
         # The evaluation that ends a walk takes no step.
         return total + jnp.where(walk.moving, walk.result.perturbed - image, 0), walk
 
@@ -226,11 +228,13 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
     return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), earlier)
 
 
-def advance(
-    loss: Loss, optimizer: Optimizer, args: tuple[Any, ...], rules: Rules, walk: Walk, count: ArrayLike
-) -> Walk:
+def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
+    """Loss and gradient at images like this one; call it before a loop, so that what `args` decide is done once."""
+    return hoisted(jax.value_and_grad(loss), image, *args)
+
+
+def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk, count: ArrayLike) -> Walk:
     """Up to `count` more evaluations of the loss, each followed by a step unless the walk ends there."""
-    evaluate = hoisted(jax.value_and_grad(loss), walk.result.perturbed, *args)
 
     def unfinished(carry: tuple[Scalar, Walk]) -> Scalar:
         return (carry[0] < count) & carry[1].moving

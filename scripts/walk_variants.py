@@ -15,7 +15,7 @@ from jax import Array
 
 from fame_jax.core import attribution, explain
 from fame_jax.image import gaussian_blur, grey, max_normalise
-from fame_jax.walk import Loss, advance, begin, lots, perturb, rules_from
+from fame_jax.walk import Loss, advance, begin, evaluation, lots, perturb, rules_from
 
 GREY_LEVEL = 1 / 255
 SHORT = (10, 25)
@@ -37,11 +37,11 @@ def walk(loss: Loss, image: Array, *args: Any, at=SHORT, averages=(), optimizer=
     `averages` are the numbers of steps for which two more maps are made: of the mean of all images on the path
     (`mean image`), and of the mean of all absolute changes on it (`mean change`).
     """
-    rules = rules_from(iterations=at[-1], step_size=step_size)
+    rules, evaluate = rules_from(iterations=at[-1], step_size=step_size), evaluation(loss, image, args)
 
     def step(_: Any, carry: Any) -> Any:
         walk, change, size = carry
-        walk = advance(loss, optimizer, args, rules, walk, 1)
+        walk = advance(evaluate, optimizer, rules, walk, 1)
         moved = walk.result.perturbed - image
         return walk, change + moved, size + jnp.abs(moved)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fame_jax.hoist import hoisted
 from fame_jax.models import build
-from fame_jax.walk import advance, begin, lots, rules_from
+from fame_jax.walk import advance, begin, evaluation, lots, rules_from
 
 
 def looped(function, x, *args):
@@ -97,7 +97,7 @@ def test_the_walk_turns_no_kernel_in_its_loop():
 
     def walk(network):
         rules = rules_from(iterations=2)
-        return advance(loss, lots, (network,), rules, begin(lots, image, rules), 2)
+        return advance(evaluation(loss, image, (network,)), lots, rules, begin(lots, image, rules), 2)
 
     (loop,) = (e for e in jax.make_jaxpr(walk)(network).jaxpr.eqns if e.primitive.name == "while")
     carried = {variable.aval.shape for variable in loop.invars}
