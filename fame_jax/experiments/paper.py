@@ -122,7 +122,7 @@ CAVEATS = {
         "Of the lost scripts they say that the face network's input was not normalised.",
         "The column neutral is degenerate: it implies clean accuracies of 59 to 65 %, and CorrRISE inserts to exactly "
         "50.00 with every network. It is no target.",
-        "Deletion cannot fall much below 50 %: protocols are balanced, and what is deleted is decided by chance.",
+        "Deletion ends near 50 %: all probes are black then, and one decision for all pairs is right for half of them.",
     ),
     3: (
         "FAME's seconds a pair are too few for two or four walks of 500 steps, so that an early stop at a loss of 0.01 "

@@ -11,55 +11,19 @@ Example:
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
+from fame_jax.metrics import measures, road
+from fame_jax.metrics.deletion import deletion, insertion
+from fame_jax.metrics.measures import Example, Values
 
-from fame_jax.metrics import road
-from fame_jax.metrics.deletion import TENTHS, Curve, Score, deletion, insertion, rise_deletion, rise_insertion
-from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
-from fame_jax.metrics.masks import Method
-from fame_jax.metrics.pointing_game import pointing_game
-from fame_jax.metrics.verification import pair_scores
+__all__ = ["METRICS", "Example", "Figure", "Metric", "UnknownMetricError", "metric", "metrics_table"]
 
 Need = Literal["network", "boxes", "genuine", "label"]
 Better = Literal["higher", "lower"]
-
-IOU_THRESHOLDS = (0.3, 0.5, 0.7)
-"""Of the FAME paper, Tab. 1."""
-
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""The colour that torchvision's normalisation maps to 0, which RISE's deletion leaves behind."""
-
-
-class Example(NamedTuple):
-    """What a metric may see of one record, as arrays or, under `vmap`, traced; what it does not need may be None.
-
-    Attributes:
-        image: `[H, W, C]` in [0, 1]; of a pair the probe.
-        map: `[H, W]` in [0, 1]; of a pair the probe's e+.
-        label: the explained class.
-        index: of the record, which makes its random numbers its own.
-        masks: the boxes of the class drawn as masks, `bool [boxes, H, W]`, empty ones last.
-        gallery: the other face of a pair.
-    """
-
-    image: Any
-    map: Any
-    label: Any = None
-    index: Any = 0
-    masks: Any = None
-    gallery: Any = None
-
-
-Values = dict[str, Array]
-"""Figures of one record by name: a number, or `[k]`."""
 
 Measure = Callable[..., Values]
 
@@ -143,122 +107,6 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def _iou(
-    network: Any, example: Example, *, thresholds: Sequence[float] = IOU_THRESHOLDS, choose: Choice = "union"
-) -> Values:
-    values = [masks_iou(example.map, example.masks, threshold, choose=choose) for threshold in thresholds]
-    return {"iou": jnp.stack(values)}
-
-
-def _energy(network: Any, example: Example) -> Values:
-    return {"energy": energy_inside(example.map, jnp.any(example.masks, axis=0))}
-
-
-def _pointing_game(network: Any, example: Example) -> Values:
-    return {"hit": pointing_game(example.map, jnp.any(example.masks, axis=0)).astype(float)}
-
-
-def _road(
-    measure: Callable[..., road.Road],
-    network: Any,
-    example: Example,
-    *,
-    fractions: Sequence[float] = road.PERCENTS,
-    fill: road.Fill = "linear",
-    method: Method = "rank",
-    score: road.Score = "logit",
-    noise: float = 0.01,
-    scale: float | Sequence[float] = 1.0,
-    seed: int = 0,
-) -> Values:
-    name = "fractions_removed" if measure is road.road_delete else "fractions_inserted"
-    found = measure(
-        network,
-        example.image,
-        example.map,
-        example.label,
-        _key(seed, example),
-        **{name: fractions},
-        fill=fill,
-        method=method,
-        score=score,
-        noise=noise,
-        scale=jnp.asarray(scale),
-    )
-    return {"drop": found.drops, "score": found.scores, "status": found.status, "residual": found.relative_residual}
-
-
-def _road_combined(
-    network: Any,
-    example: Example,
-    *,
-    fractions: Sequence[float] = road.DECILES,
-    fill: road.Fill = "linear",
-    method: Method = "rank",
-    score: road.Score = "logit",
-    noise: float = 0.01,
-    seed: int = 0,
-) -> Values:
-    arguments = network, example.image, example.map, example.label, _key(seed, example)
-    options = {"fill": fill, "method": method, "score": score, "noise": noise}
-    return {"combined": road.road_combined(*arguments, fractions_removed=fractions, **options)}
-
-
-def _curve(
-    measure: Callable[..., Curve],
-    network: Any,
-    example: Example,
-    *,
-    fractions: Sequence[float] = TENTHS,
-    canvas: float | Sequence[float] = 0.0,
-    method: Method = "rank",
-    score: Score = "probability",
-) -> Values:
-    curve = measure(
-        network,
-        example.image,
-        example.map,
-        example.label,
-        fractions=fractions,
-        canvas=jnp.asarray(canvas),
-        method=method,
-        score=score,
-    )
-    return {"auc": curve.auc, "score": curve.scores}
-
-
-def _rise_deletion(network: Any, example: Example, *, mean: Sequence[float] = IMAGENET_MEAN) -> Values:
-    return {"auc": rise_deletion(network, example.image, example.map, mean=jnp.asarray(mean)).auc}
-
-
-def _rise_insertion(network: Any, example: Example) -> Values:
-    return {"auc": rise_insertion(network, example.image, example.map).auc}
-
-
-def _verification(
-    network: Any,
-    example: Example,
-    *,
-    fractions: Sequence[float] = TENTHS,
-    canvas: float | Sequence[float] = 0.0,
-    method: Method = "rank",
-) -> Values:
-    scores = pair_scores(
-        network,
-        example.image,
-        example.gallery,
-        example.map,
-        fractions=fractions,
-        canvas=jnp.asarray(canvas),
-        method=method,
-    )
-    return scores._asdict()
-
-
-def _key(seed: int, example: Example) -> Array:
-    return jax.random.fold_in(jax.random.key(seed), example.index)
-
-
 def _bound(function: Callable[..., Values], measure: Callable[..., Any]) -> Measure:
     """A partial whose signature `inspect` still reads."""
     return functools.partial(function, measure)
@@ -276,7 +124,7 @@ _ROWS = (
         figures=(Figure("iou", "IoU", "higher", "0 to 1"),),
         source="Zhang and Günther, CVPRW 2026, Tab. 1",
         needs=frozenset({"boxes"}),
-        measure=_iou,
+        measure=measures.iou,
         along="thresholds",
         preset="iou",
     ),
@@ -287,7 +135,7 @@ _ROWS = (
         figures=(Figure("energy", "energy inside", "higher", "0 to 1"),),
         source="Wang et al., Score-CAM, 2020",
         needs=frozenset({"boxes"}),
-        measure=_energy,
+        measure=measures.energy,
     ),
     Metric(
         name="pointing_game",
@@ -296,7 +144,7 @@ _ROWS = (
         figures=(Figure("hit", "hits", "higher", "0 to 1"),),
         source="Zhang et al., ECCV 2016",
         needs=frozenset({"boxes"}),
-        measure=_pointing_game,
+        measure=measures.hit,
     ),
     Metric(
         name="road_delete",
@@ -306,7 +154,7 @@ _ROWS = (
         source=_ROAD,
         needs=_OF_CLASS,
         passes=(1, 1),
-        measure=_bound(_road, road.road_delete),
+        measure=_bound(measures.drop, road.road_delete),
         along="fractions",
         preset="road",
     ),
@@ -318,7 +166,7 @@ _ROWS = (
         source=_ROAD,
         needs=_OF_CLASS,
         passes=(1, 1),
-        measure=_bound(_road, road.road_insert),
+        measure=_bound(measures.drop, road.road_insert),
         along="fractions",
         preset="road",
     ),
@@ -330,7 +178,7 @@ _ROWS = (
         source=_ROAD + ", as in the grad-cam package",
         needs=_OF_CLASS,
         passes=(2, 2),
-        measure=_road_combined,
+        measure=measures.combined,
         along="fractions",
         preset="road",
     ),
@@ -342,7 +190,7 @@ _ROWS = (
         source=_RISE,
         needs=_OF_CLASS,
         passes=(1, 0),
-        measure=_bound(_curve, deletion),
+        measure=_bound(measures.curve, deletion),
         along="fractions",
         preset="masks",
     ),
@@ -354,7 +202,7 @@ _ROWS = (
         source=_RISE,
         needs=_OF_CLASS,
         passes=(1, 0),
-        measure=_bound(_curve, insertion),
+        measure=_bound(measures.curve, insertion),
         along="fractions",
         preset="masks",
     ),
@@ -366,7 +214,7 @@ _ROWS = (
         source=_RISE + ", as published",
         needs=frozenset({"network"}),
         passes=(0, 226),
-        measure=_rise_deletion,
+        measure=measures.causal_deletion,
     ),
     Metric(
         name="rise_insertion",
@@ -376,7 +224,7 @@ _ROWS = (
         source=_RISE + ", as published",
         needs=frozenset({"network"}),
         passes=(0, 226),
-        measure=_rise_insertion,
+        measure=measures.causal_insertion,
     ),
     Metric(
         name="verification",
@@ -389,7 +237,7 @@ _ROWS = (
         source="Lu et al., WACV 2024",
         needs=frozenset({"network", "genuine"}),
         passes=(2, 2),
-        measure=_verification,
+        measure=measures.similarities,
         along="fractions",
         preset="masks",
     ),

@@ -71,6 +71,15 @@ def test_table_2_puts_a_protocol_into_its_column(tmp_path):
     assert "neutral is degenerate" in markdown(table)
 
 
+def test_table_2_of_a_stand_in_shows_the_papers_rows_of_all_networks(tmp_path):
+    maps = np.random.default_rng(0).random((4, FACE, FACE), np.float32)
+    run = run_of(tmp_path / "mine", pairs(tmp_path / "faces", 4), maps, network="sface", dataset="pairs mine")
+    score(run, "verification", network=EMBEDDER)
+    table = table_2([run])
+    assert {line.network for line in table.lines} == {*paper.TABLE_2, "sface"}
+    assert table.columns[-2:] == ("pairs mine del", "pairs mine ins")
+
+
 def test_tables_refuse_runs_of_the_other_task(tmp_path):
     run = run_of(tmp_path / "mine", photographs(tmp_path / "photos", 2), np.zeros((2, SIDE, SIDE)))
     with pytest.raises(ScoreError, match="explains classes; this table is of pairs of faces"):

@@ -1,0 +1,174 @@
+"""Metrics as `fame score` calls them: functions of one record to named figures, which `vmap`s them over many.
+
+Their keyword arguments are the options of the table; everything else comes from the `Example`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from fame_jax.metrics import road
+from fame_jax.metrics.deletion import TENTHS, Curve, Score, rise_deletion, rise_insertion
+from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
+from fame_jax.metrics.masks import Method
+from fame_jax.metrics.pointing_game import pointing_game
+from fame_jax.metrics.verification import pair_scores
+
+IOU_THRESHOLDS = (0.3, 0.5, 0.7)
+"""Of the FAME paper, Tab. 1."""
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""The colour that torchvision's normalisation maps to 0, which RISE's deletion leaves behind."""
+
+
+class Example(NamedTuple):
+    """What a metric may see of one record, as arrays or, under `vmap`, traced; what it does not need may be None.
+
+    Attributes:
+        image: `[H, W, C]` in [0, 1]; of a pair the probe.
+        map: `[H, W]` in [0, 1]; of a pair the probe's e+.
+        label: the explained class.
+        index: of the record, which makes its random numbers its own.
+        masks: the boxes of the class drawn as masks, `bool [boxes, H, W]`, empty ones last.
+        gallery: the other face of a pair.
+    """
+
+    image: Any
+    map: Any
+    label: Any = None
+    index: Any = 0
+    masks: Any = None
+    gallery: Any = None
+
+
+Values = dict[str, Array]
+"""Figures of one record by name: a number, or `[k]`."""
+
+
+def iou(
+    network: Any, example: Example, *, thresholds: Sequence[float] = IOU_THRESHOLDS, choose: Choice = "union"
+) -> Values:
+    """`iou` at thresholds `[k]`, see `fame_jax.metrics.box_iou`."""
+    values = [masks_iou(example.map, example.masks, threshold, choose=choose) for threshold in thresholds]
+    return {"iou": jnp.stack(values)}
+
+
+def energy(network: Any, example: Example) -> Values:
+    """`energy`, see `fame_jax.metrics.energy_inside`."""
+    return {"energy": energy_inside(example.map, jnp.any(example.masks, axis=0))}
+
+
+def hit(network: Any, example: Example) -> Values:
+    """`hit`, 0 or 1, see `fame_jax.metrics.pointing_game`."""
+    return {"hit": pointing_game(example.map, jnp.any(example.masks, axis=0)).astype(float)}
+
+
+def drop(
+    measure: Callable[..., road.Road],
+    network: Any,
+    example: Example,
+    *,
+    fractions: Sequence[float] = road.PERCENTS,
+    fill: road.Fill = "linear",
+    method: Method = "rank",
+    score: road.Score = "logit",
+    noise: float = 0.01,
+    scale: float | Sequence[float] = 1.0,
+    seed: int = 0,
+) -> Values:
+    """`drop`, `score`, `status` and `residual` at shares `[k]` by `road_delete` or `road_insert`."""
+    name = "fractions_removed" if measure is road.road_delete else "fractions_inserted"
+    found = measure(
+        network,
+        example.image,
+        example.map,
+        example.label,
+        _key(seed, example),
+        **{name: fractions},
+        fill=fill,
+        method=method,
+        score=score,
+        noise=noise,
+        scale=jnp.asarray(scale),
+    )
+    return {"drop": found.drops, "score": found.scores, "status": found.status, "residual": found.relative_residual}
+
+
+def combined(
+    network: Any,
+    example: Example,
+    *,
+    fractions: Sequence[float] = road.DECILES,
+    fill: road.Fill = "linear",
+    method: Method = "rank",
+    score: road.Score = "logit",
+    noise: float = 0.01,
+    seed: int = 0,
+) -> Values:
+    """`combined`, see `fame_jax.metrics.road_combined`."""
+    arguments = network, example.image, example.map, example.label, _key(seed, example)
+    options = {"fill": fill, "method": method, "score": score, "noise": noise}
+    return {"combined": road.road_combined(*arguments, fractions_removed=fractions, **options)}
+
+
+def curve(
+    measure: Callable[..., Curve],
+    network: Any,
+    example: Example,
+    *,
+    fractions: Sequence[float] = TENTHS,
+    canvas: float | Sequence[float] = 0.0,
+    method: Method = "rank",
+    score: Score = "probability",
+) -> Values:
+    """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`."""
+    curve = measure(
+        network,
+        example.image,
+        example.map,
+        example.label,
+        fractions=fractions,
+        canvas=jnp.asarray(canvas),
+        method=method,
+        score=score,
+    )
+    return {"auc": curve.auc, "score": curve.scores}
+
+
+def causal_deletion(network: Any, example: Example, *, mean: Sequence[float] = IMAGENET_MEAN) -> Values:
+    """`auc` of `fame_jax.metrics.rise_deletion`."""
+    return {"auc": rise_deletion(network, example.image, example.map, mean=jnp.asarray(mean)).auc}
+
+
+def causal_insertion(network: Any, example: Example) -> Values:
+    """`auc` of `fame_jax.metrics.rise_insertion`."""
+    return {"auc": rise_insertion(network, example.image, example.map).auc}
+
+
+def similarities(
+    network: Any,
+    example: Example,
+    *,
+    fractions: Sequence[float] = TENTHS,
+    canvas: float | Sequence[float] = 0.0,
+    method: Method = "rank",
+) -> Values:
+    """`clean`, and `deletion` and `insertion` at shares `[k]`, see `fame_jax.metrics.pair_scores`."""
+    scores = pair_scores(
+        network,
+        example.image,
+        example.gallery,
+        example.map,
+        fractions=fractions,
+        canvas=jnp.asarray(canvas),
+        method=method,
+    )
+    return scores._asdict()
+
+
+def _key(seed: int, example: Example) -> Array:
+    return jax.random.fold_in(jax.random.key(seed), example.index)
