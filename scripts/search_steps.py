@@ -44,7 +44,7 @@ class Settings:
     """A classifier or a face network."""
     precision: models.Precision = "float32"
     """Of the walks; scored are float32, bfloat16 and tf32."""
-    variants: tuple[str, ...] = tuple(name for name in VARIANTS if name != "plain to 50")
+    variants: tuple[str, ...] = tuple(name for name in VARIANTS if name != "plain to 25")
     """By the names of the table; the plain walk in float32 must be among those measured first."""
     number: int | None = None
     """Only the first so many photographs, which are a random part."""

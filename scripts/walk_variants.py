@@ -100,7 +100,7 @@ def with_momentum(step_size: Any) -> optax.GradientTransformation:
 VARIANTS: Mapping[str, Variant] = {
     "plain": functools.partial(walk, at=LONG, averages=(100, 500)),
     "gradient": lambda loss, image, *args: {"1": explain(loss, image, *args, iterations=1).attribution},
-    "plain to 50": functools.partial(walk, at=(10, 25, 50)),
+    "plain to 25": functools.partial(walk, at=(10, 25)),
     "steps of 2 grey levels": functools.partial(walk, step_size=2 * GREY_LEVEL),
     "steps of 4 grey levels": functools.partial(walk, step_size=4 * GREY_LEVEL),
     "steps of 8 grey levels": functools.partial(walk, step_size=8 * GREY_LEVEL),
