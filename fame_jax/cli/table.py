@@ -11,6 +11,7 @@ from fame_jax.cli.console import InputError, say
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.tables import Table as Printed
 from fame_jax.experiments.tables import as_json, markdown, table_1, table_2, table_3
+from fame_jax.files import read_json
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Table:
 
 def _times(file: pathlib.Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         if not {"network", "device"} <= set(content) or not {"seconds_a_photograph", "seconds_a_pair"} & set(content):
             raise ValueError("no seconds in it")
-    except (ValueError, TypeError, IsADirectoryError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise InputError(f"{file}: no file of seconds ({error}); scripts/table_3.py writes them.") from error
     return content

@@ -1,6 +1,5 @@
 """Reads what `fame explain`, `fame verify` and `fame locations` have written."""
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from fame_jax.data.encoded import encoded_image, encoded_map
 from fame_jax.experiments.store import MAPS
+from fame_jax.files import read_json
 from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
 from fame_jax.report.words import layer, method_title, number
 
@@ -37,7 +37,7 @@ def _newest_first(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _source(file: pathlib.Path, shown: set[str]) -> Source:
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = read_json(file)
         command = manifest["command"]
         if command not in _READERS:
             raise ReportError(f"{file}: written by {command!r}; expected one of {', '.join(_READERS)}.")
