@@ -53,6 +53,11 @@ def _times(file: pathlib.Path) -> dict[str, Any]:
         content = read_json(file)
         if not {"network", "device"} <= set(content) or not {"seconds_a_photograph", "seconds_a_pair"} & set(content):
             raise ValueError("no seconds in it")
-    except (ValueError, TypeError, OSError) as error:
+        for name in {"seconds_a_photograph", "seconds_a_pair"} & set(content):
+            if not all(type(seconds) in (int, float) for seconds in content[name].values()):
+                raise ValueError(f"{name} holds something else than numbers")
+        if not isinstance(content["network"], str) or not isinstance(content["device"], str):
+            raise ValueError("network and device have to be text")
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{file}: no file of seconds ({error}); scripts/table_3.py writes them.") from error
     return content

@@ -191,6 +191,8 @@ def _picture_as_json(picture: Picture) -> dict[str, Any]:
 def _picture_from_json(content: dict[str, Any]) -> Picture:
     eyes = content["eyes"]
     path = pathlib.Path(_of(content["path"], str))
+    if "\0" in content["path"]:
+        raise ValueError("a path holds the character NUL")
     if eyes is None:
         return Picture(path)
     (right_x, right_y), (left_x, left_y) = eyes

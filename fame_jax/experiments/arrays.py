@@ -23,7 +23,9 @@ class BlockArray:
                 of a chunk, and end the process when the memory does not suffice.
         """
         self.folder = folder
+        _refuse_pipes(folder / "zarr.json")
         try:
+            self._block = block
             metadata = _metadata(dtype, fill, shape, block)
             self._store = tensorstore.open({**_spec(folder), "metadata": metadata}, open=True).result()
         except (ValueError, OSError) as error:
@@ -35,6 +37,8 @@ class BlockArray:
         Raises:
             ArrayError: naming the damaged file.
         """
+        for block in range(start // self._block, -(-(self._store.shape[0] if stop is None else stop) // self._block)):
+            _refuse_pipes(self._path(block))
         try:
             return np.asarray(self._store[start:stop].read().result())
         except (ValueError, OSError) as error:
@@ -98,6 +102,12 @@ def _spec(folder: pathlib.Path) -> dict[str, Any]:
         "kvstore": {"driver": "file", "path": f"{folder.absolute()}/"},
         "store_data_equal_to_fill_value": True,
     }
+
+
+def _refuse_pipes(file: pathlib.Path) -> None:
+    """TensorStore would wait for somebody to write into one."""
+    if file.exists() and not file.is_file():
+        raise ArrayError(f"{file}: no regular file")
 
 
 def _file(error: Exception) -> str | None:

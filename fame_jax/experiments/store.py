@@ -288,7 +288,7 @@ def _manifest(folder: pathlib.Path) -> dict[str, Any]:
         raise RunError(f"{file}: version {version} of a run's layout, expected {VERSION}; run again into a new folder.")
     if wrong := [name for name, fits in _FIELDS.items() if name in manifest and not fits(manifest[name])]:
         raise RunError(f"{file}: damaged, {wrong[0]} is {str(manifest[wrong[0]])[:40]}; run again into a new folder.")
-    if lacking := [name for name in _FIELDS if name not in manifest and name != "options"]:
+    if lacking := [name for name in _FIELDS if name not in manifest and name not in ("options", "provenance")]:
         raise RunError(f"{file}: damaged, {lacking[0]} is missing; run again into a new folder.")
     return manifest
 
@@ -305,6 +305,11 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 < value < 2**31
 
 
+def _is_provenance(value: Any) -> bool:
+    parts = ("versions", "device")
+    return isinstance(value, list) and all(_is_object(of) and all(_is_object(of.get(p)) for p in parts) for of in value)
+
+
 # What readers of a run rely on.
 _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "task": lambda value: _is_text(value) and value in MAPS,
@@ -313,6 +318,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "method": _is_text,
     "geometry": _is_object,
     "options": _is_object,
+    "provenance": _is_provenance,
     "records": _is_count,
     "block_size": _is_count,
     "size": _is_count,
