@@ -1,6 +1,7 @@
 """`fame table`: a table of the paper beside what was measured."""
 
 import json
+import math
 import pathlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -54,10 +55,10 @@ def _times(file: pathlib.Path) -> dict[str, Any]:
         if not {"network", "device"} <= set(content) or not {"seconds_a_photograph", "seconds_a_pair"} & set(content):
             raise ValueError("no seconds in it")
         for name in {"seconds_a_photograph", "seconds_a_pair"} & set(content):
-            if not all(type(seconds) in (int, float) for seconds in content[name].values()):
-                raise ValueError(f"{name} holds something else than numbers")
+            if not all(type(seconds) in (int, float) and math.isfinite(seconds) for seconds in content[name].values()):
+                raise ValueError(f"{name} holds something else than finite numbers")
         if not isinstance(content["network"], str) or not isinstance(content["device"], str):
             raise ValueError("network and device have to be text")
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
         raise InputError(f"{file}: no file of seconds ({error}); scripts/table_3.py writes them.") from error
     return content

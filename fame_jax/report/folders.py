@@ -156,6 +156,7 @@ def _layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
 def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
     names = ("image", "attribution", "rows", "status")
     arrays = _arrays(file.parent, file.stem, *names)
+    grid_rows, grid_columns = map(_number, manifest["feature_map"])
     image, maps, rows, statuses = (arrays[name] for name in names)
     layers = {
         (int(row), column): layer("attribution", encoded_map(map), map, str(statuses[i, column]))
@@ -167,7 +168,7 @@ def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str])
         name=name,
         picture=encoded_image(image),
         size=image.shape[:2],
-        grid=tuple(manifest["feature_map"]),
+        grid=(int(grid_rows), int(grid_columns)),
         maps=layers,
         lines=tuple(_locality(manifest["locality"])),
     )
