@@ -33,12 +33,47 @@ def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Readable JSON."""
-    write(
-        path,
-        lambda file: file.write(
-            (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()
-        ),
-    )
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    # Bytes of file names that are no text are written as the escapes that JSON has for them.
+    write(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+
+
+def readable(text: str) -> str:
+    """Without the bytes of file names that are no text."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def read_text(path: pathlib.Path, *, errors: str = "strict") -> str:
+    """Text of a regular file; a pipe or a device would be read without end.
+
+    Args:
+        path: of the file.
+        errors: what becomes of bytes that are not UTF-8, see `open`.
+
+    Raises:
+        OSError: naming the file, if it cannot be read.
+        ValueError: if it is not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: no regular file.")
+    return path.read_text(encoding="utf-8", errors=errors)
+
+
+def parse_json(text: str) -> Any:
+    """JSON of unknown origin.
+
+    Raises:
+        ValueError: if it is none, or nested too deeply for Python's parser.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """JSON from a file of unknown origin; see `read_text` and `parse_json` for the errors."""
+    return parse_json(read_text(path))
 
 
 def number(value: Any) -> float | None:

@@ -3,11 +3,11 @@
 import contextlib
 import importlib
 import io
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Annotated
 
 import jax
@@ -15,6 +15,7 @@ import tyro
 from tqdm import tqdm
 
 from fame_jax.cli import interrupts
+from fame_jax.files import readable
 from fame_jax.models.load import home
 
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
@@ -50,11 +51,6 @@ COMMANDS = {
 
 class InputError(ValueError):
     """Bad input, in words that say what was wrong, what was expected and what to do."""
-
-
-def readable(text: str) -> str:
-    """Without the bytes of file names that are no text."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def at_least(least: int, **options: int) -> None:
@@ -109,6 +105,9 @@ def run(arguments: list[str]) -> int:
         say_error(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}. See fame --help.")
         return 2
     module, command, _ = COMMANDS[name]
+    if any("\0" in argument for argument in rest):
+        say_error("an argument holds the character NUL; expected text.")
+        return 2
     try:
         _keep_compiled_programs()
         with interrupts.remembered():
@@ -180,10 +179,15 @@ def _overview() -> str:
 
 
 def _number(texts: list[str]) -> float:
+    above, slash, below = texts[0].partition("/")
     try:
-        return float(Fraction(texts[0]))
-    except ArithmeticError as error:
-        raise ValueError(f"{texts[0]} is no finite number") from error
+        # Not through `Fraction`, which writes out the billion digits of 1e999999999.
+        value = float(above) / (float(below) if slash else 1.0)
+    except ZeroDivisionError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"{texts[0]} is no finite number")
+    return value
 
 
 Number = Annotated[

@@ -13,7 +13,7 @@ import numpy as np
 from fame_jax import files, models, plots
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
-from fame_jax.cli.console import progress_bar, readable, say, say_error
+from fame_jax.cli.console import progress_bar, say, say_error
 from fame_jax.core import attribution, split_options
 from fame_jax.data.classes import class_names
 from fame_jax.data.images import ImageError, load
@@ -202,7 +202,7 @@ class Photographs:
             return jnp.asarray(load(path, self.card.resize, self.card.size), self.dtype)
         except ImageError as error:
             say_error(error)
-            self.failed.append({"path": readable(str(path)), "error": readable(str(error))})
+            self.failed.append({"path": files.readable(str(path)), "error": files.readable(str(error))})
             return None
 
     def _finish(self, method: str, photo: Photo, image: jax.Array, outcome: Outcome) -> None:
@@ -220,11 +220,11 @@ class Photographs:
             last_loss=outcome.last_loss,
             status=outcome.status,
         )
-        heading = f"{readable(photo.path.name)}: {names[photo.target]} ({title}{walked}, {outcome.status})"
+        heading = f"{files.readable(photo.path.name)}: {names[photo.target]} ({title}{walked}, {outcome.status})"
         output.write_figure(self.folder / f"{result}.png", plots.explanation(shown, outcome.attribution, title=heading))
         self.done.append(
             {
-                "path": readable(str(photo.path)),
+                "path": files.readable(str(photo.path)),
                 "sha256": files.sha256(photo.path),
                 "method": method,
                 "result": result,

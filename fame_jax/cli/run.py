@@ -1,6 +1,5 @@
 """`fame run`: a data set in, a store of maps out; what was interrupted continues."""
 
-import json
 import pathlib
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -20,6 +19,7 @@ from fame_jax.experiments.settings import Settings, check_method, check_network,
 from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, status_message
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.files import parse_json
 from fame_jax.presets import AUTO_STOP
 from fame_jax.walk import Status
 
@@ -208,7 +208,7 @@ class Run:
 def _value(text: str) -> Any:
     """A number, true, false, null or a list as in JSON; anything else is a word."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return text.strip()
     return tuple(value) if isinstance(value, list) else value

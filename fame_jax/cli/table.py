@@ -1,6 +1,7 @@
 """`fame table`: a table of the paper beside what was measured."""
 
 import json
+import math
 import pathlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from fame_jax.cli.console import InputError, say
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.tables import Table as Printed
 from fame_jax.experiments.tables import as_json, markdown, table_1, table_2, table_3
+from fame_jax.files import read_json
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,14 @@ class Table:
 
 def _times(file: pathlib.Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         if not {"network", "device"} <= set(content) or not {"seconds_a_photograph", "seconds_a_pair"} & set(content):
             raise ValueError("no seconds in it")
-    except (ValueError, TypeError, IsADirectoryError) as error:
+        for name in {"seconds_a_photograph", "seconds_a_pair"} & set(content):
+            if not all(type(seconds) in (int, float) and math.isfinite(seconds) for seconds in content[name].values()):
+                raise ValueError(f"{name} holds something else than finite numbers")
+        if not isinstance(content["network"], str) or not isinstance(content["device"], str):
+            raise ValueError("network and device have to be text")
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
         raise InputError(f"{file}: no file of seconds ({error}); scripts/table_3.py writes them.") from error
     return content

@@ -1,9 +1,9 @@
 """Decision thresholds: given, calibrated and stored, or published with the weights."""
 
-import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fame_jax.files import read_json
 from fame_jax.models import home
 
 PUBLISHED = {"sface": (0.363, "published with SFace by OpenCV")}
@@ -35,6 +35,12 @@ class Threshold(NamedTuple):
         return "match" if similarity >= self.value else "no match"
 
 
+def _cosine(value: Any) -> float:
+    if not -1 <= value <= 1:
+        raise ValueError(f"{value} is no cosine")
+    return float(value)
+
+
 def threshold_file(model: str, weights_sha256: str):
     """Where the threshold of a network with certain weights is kept."""
     return home() / "thresholds" / f"{model}-{weights_sha256[:8]}.json"
@@ -45,8 +51,8 @@ def stored_threshold(model: str, weights_sha256: str) -> Threshold:
     file = threshold_file(model, weights_sha256)
     if file.is_file():
         try:
-            found = json.loads(file.read_text())
-            return Threshold(float(found["threshold"]), f"calibrated by {found['rule']} on {found['pairs']} pairs")
+            found = read_json(file)
+            return Threshold(_cosine(found["threshold"]), f"calibrated by {found['rule']} on {found['pairs']} pairs")
         except (ValueError, KeyError, TypeError) as error:
             raise OSError(f"{file}: not a stored threshold ({error}); run fame calibrate again.") from error
     value, source = PUBLISHED.get(model, (math.nan, "run fame calibrate, or give --threshold"))

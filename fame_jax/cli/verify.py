@@ -19,7 +19,6 @@ from fame_jax.cli.console import (
     at_least,
     positive,
     progress_bar,
-    readable,
     say,
     say_error,
     switch_on,
@@ -201,7 +200,7 @@ class Verify:
         paths = self.faces or (None, None)
         inputs = [
             {
-                "path": None if path is None else readable(str(path)),
+                "path": None if path is None else files.readable(str(path)),
                 "sha256": None if path is None else files.sha256(path),
                 "note": c.note,
             }

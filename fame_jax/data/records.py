@@ -166,12 +166,22 @@ def from_json(content: dict[str, Any]) -> Record:
 
     Raises:
         KeyError: for a missing field.
+        TypeError, ValueError: for one that holds something else.
     """
+    name = _of(content["name"], str)
     if "picture" in content:
         boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in content["boxes"])
-        return ClassRecord(content["name"], _picture_from_json(content["picture"]), content["label"], boxes)
+        label = _of(content["label"], int, type(None))
+        return ClassRecord(name, _picture_from_json(content["picture"]), label, boxes)
     probe, gallery = (_picture_from_json(content[role]) for role in ("probe", "gallery"))
-    return PairRecord(content["name"], probe, gallery, content["genuine"])
+    return PairRecord(name, probe, gallery, _of(content["genuine"], bool, type(None)))
+
+
+def _of(value: Any, *types: type) -> Any:
+    """A value of exactly one of the types; `True` is no number."""
+    if type(value) not in types:
+        raise TypeError(f"{str(value)[:40]!r} is no {types[0].__name__}")
+    return value
 
 
 def _picture_as_json(picture: Picture) -> dict[str, Any]:
@@ -180,4 +190,10 @@ def _picture_as_json(picture: Picture) -> dict[str, Any]:
 
 def _picture_from_json(content: dict[str, Any]) -> Picture:
     eyes = content["eyes"]
-    return Picture(pathlib.Path(content["path"]), None if eyes is None else tuple(tuple(eye) for eye in eyes))  # type: ignore[arg-type]
+    path = pathlib.Path(_of(content["path"], str))
+    if "\0" in content["path"]:
+        raise ValueError("a path holds the character NUL")
+    if eyes is None:
+        return Picture(path)
+    (right_x, right_y), (left_x, left_y) = eyes
+    return Picture(path, ((float(right_x), float(right_y)), (float(left_x), float(left_y))))

@@ -15,15 +15,19 @@ class ArrayError(ValueError):
 class BlockArray:
     """An array `[N, ...]` whose blocks of records are files of their own."""
 
-    def __init__(self, folder: pathlib.Path):
-        """Opens an array.
+    def __init__(self, folder: pathlib.Path, dtype: str, fill: float | int, shape: tuple[int, ...], block: int):
+        """Opens the array that `create_array` has laid out with the same arguments.
 
         Raises:
-            ArrayError: if there is none, or its metadata is damaged.
+            ArrayError: if there is none, or its metadata says anything else: TensorStore would believe a damaged size
+                of a chunk, and end the process when the memory does not suffice.
         """
         self.folder = folder
+        _refuse_pipes(folder / "zarr.json")
         try:
-            self._store = tensorstore.open(_spec(folder)).result()
+            self._block = block
+            metadata = _metadata(dtype, fill, shape, block)
+            self._store = tensorstore.open({**_spec(folder), "metadata": metadata}, open=True).result()
         except (ValueError, OSError) as error:
             raise ArrayError(f"{folder}: no array, or a damaged one ({_reason(error)})") from error
 
@@ -33,6 +37,8 @@ class BlockArray:
         Raises:
             ArrayError: naming the damaged file.
         """
+        for block in range(start // self._block, -(-(self._store.shape[0] if stop is None else stop) // self._block)):
+            _refuse_pipes(self._path(block))
         try:
             return np.asarray(self._store[start:stop].read().result())
         except (ValueError, OSError) as error:
@@ -68,21 +74,25 @@ def create_array(folder: pathlib.Path, dtype: str, fill: float | int, shape: tup
     Raises:
         ArrayError: if it cannot be written.
     """
+    try:
+        metadata = _metadata(dtype, fill, shape, block)
+        tensorstore.open({**_spec(folder), "metadata": metadata}, create=True, delete_existing=True).result()
+    except (ValueError, OSError) as error:
+        raise ArrayError(f"{folder}: cannot be written ({_reason(error)})") from error
+
+
+def _metadata(dtype: str, fill: float | int, shape: tuple[int, ...], block: int) -> dict[str, Any]:
     rest = shape[1:]
     raw: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
     checked = [*raw, {"name": "zstd", "configuration": {"level": 1}}, {"name": "crc32c"}]
     shards = {"chunk_shape": (1, *rest), "codecs": checked, "index_codecs": [*raw, {"name": "crc32c"}]}
-    metadata = {
+    return {
         "shape": shape,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (block, *rest)}},
         "data_type": dtype,
         "fill_value": "NaN" if fill != fill else fill,
         "codecs": [{"name": "sharding_indexed", "configuration": shards}] if len(rest) == 2 else checked,
     }
-    try:
-        tensorstore.open({**_spec(folder), "metadata": metadata}, create=True, delete_existing=True).result()
-    except (ValueError, OSError) as error:
-        raise ArrayError(f"{folder}: cannot be written ({_reason(error)})") from error
 
 
 def _spec(folder: pathlib.Path) -> dict[str, Any]:
@@ -92,6 +102,12 @@ def _spec(folder: pathlib.Path) -> dict[str, Any]:
         "kvstore": {"driver": "file", "path": f"{folder.absolute()}/"},
         "store_data_equal_to_fill_value": True,
     }
+
+
+def _refuse_pipes(file: pathlib.Path) -> None:
+    """TensorStore would wait for somebody to write into one."""
+    if file.exists() and not file.is_file():
+        raise ArrayError(f"{file}: no regular file")
 
 
 def _file(error: Exception) -> str | None:

@@ -62,9 +62,16 @@ def geometry_of(manifest: dict[str, Any]) -> Geometry:
     """The geometry a run was made with.
 
     Raises:
-        KeyError: if the manifest has none.
+        PictureError: if the manifest has none, or a damaged one.
     """
-    return Geometry(**manifest["geometry"])
+    try:
+        chosen = Geometry(**manifest["geometry"])
+        fits = chosen.task in ("class", "pair") and chosen.eyes in ("template", "bob")
+        if not fits or not 0 < int(chosen.size) <= int(chosen.resize) < 2**15:
+            raise ValueError(f"{chosen}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PictureError(f"the run's manifest has no usable geometry ({error})") from error
+    return chosen
 
 
 def geometry_as_json(chosen: Geometry) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fame_jax.experiments.store import Run
-from fame_jax.files import number, write, write_json
+from fame_jax.files import number, parse_json, read_json, read_text, write, write_json
 from fame_jax.metrics.table import Metric, metric
 
 VERSION = 1
@@ -82,11 +82,11 @@ class Rows:
         """
         self._file = scores_file(run, row.name, preset)
         self._file.parent.mkdir(exist_ok=True)
-        along = options.get(row.along or "", ())
-        self._along = [f"{value:g}" for value in along]
+        self._along = [f"{value:g}" for value in _shares(row, options)]
         _agree(self._file.with_suffix(".json"), run, row, preset, options)
-        _trim(self._file, run)
-        self.known = _kept(self._file, run)
+        kept = _contents(self._file, run, row, self._along)
+        _trim(self._file, kept)
+        self.known = {index: _from_json(content) for index, content in kept.items()}
 
     def append(self, rows: Iterable[Row]) -> None:
         """Writes the rows of a block at once."""
@@ -111,19 +111,31 @@ def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
     file = scores_file(run, name, preset)
     if not file.with_suffix(".json").is_file():
         return None
-    head, rows = _head(file.with_suffix(".json")), _kept(file, run)
-    return Scores(run.folder, metric(name), preset, head["options"], tuple(rows.values()), len(run.records))
+    row, head = metric(name), _head(file.with_suffix(".json"))
+    try:
+        along = [f"{value:g}" for value in _shares(row, head["options"])]
+    except (ValueError, TypeError) as error:
+        raise ScoreError(f"{file.with_suffix('.json')}: damaged ({error}); delete it, and score again.") from error
+    rows = map(_from_json, _contents(file, run, row, along).values())
+    return Scores(run.folder, row, preset, head["options"], tuple(rows), len(run.records))
 
 
 def _head(file: pathlib.Path) -> dict[str, Any]:
     try:
-        head = json.loads(file.read_text(encoding="utf-8"))
+        head = read_json(file)
         version = head["version"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(head["options"], dict) or not isinstance(head["run_sha256"], str):
+            raise ValueError("no options of a metric")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ScoreError(f"{file}: damaged ({error}); delete it and its .jsonl, and score again.") from error
     if version != VERSION:
         raise ScoreError(f"{file}: version {version}, expected {VERSION}; delete it and its .jsonl, and score again.")
     return head
+
+
+def _shares(row: Metric, options: Mapping[str, Any]) -> list[float]:
+    """Where the figures of a metric are measured; empty if they are single numbers."""
+    return [float(value) for value in options.get(row.along or "", ())]
 
 
 def _agree(file: pathlib.Path, run: Run, row: Metric, preset: str, chosen: Mapping[str, Any]) -> None:
@@ -156,30 +168,47 @@ def _identity(run: Run) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _kept(file: pathlib.Path, run: Run) -> dict[int, Row]:
-    """Rows of complete blocks by index, in the order of the run."""
-    return {index: _from_json(content) for index, content in _contents(file, run).items()}
-
-
-def _trim(file: pathlib.Path, run: Run) -> None:
+def _trim(file: pathlib.Path, kept: Mapping[int, dict[str, Any]]) -> None:
     """Takes what an interruption left of a block out of the file."""
     if not file.is_file():
         return
-    text = "".join(json.dumps(content) + "\n" for content in _contents(file, run).values()).encode()
+    text = "".join(json.dumps(content) + "\n" for content in kept.values()).encode()
     if text != file.read_bytes():
         write(file, lambda handle: handle.write(text))
 
 
-def _contents(file: pathlib.Path, run: Run) -> dict[int, dict[str, Any]]:
-    """Lines of complete blocks by index."""
+def _contents(file: pathlib.Path, run: Run, row: Metric, along: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Lines of complete blocks by index, in the order of the run; a damaged line counts as not there."""
     lines: dict[int, dict[str, Any]] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+    for line in read_text(file, errors="replace").splitlines() if file.exists() else ():
         # The last line may be cut short.
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            content = json.loads(line)
-            lines[content["index"]] = content
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
+            content = parse_json(line)
+            if _fits(content, run, row, along):
+                lines[content["index"]] = content
     whole = [block for block in range(run.blocks) if all(index in lines for index in run.indices(block))]
     return {index: lines[index] for block in whole for index in run.indices(block)}
+
+
+def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
+    """Whether a line is one that `Rows` has written; errors of all kinds for one that is something else."""
+    index = content["index"]
+    if type(index) is not int or not 0 <= index < len(run.records) or content["name"] != run.records[index].name:
+        return False
+    if "reason" in content:
+        return isinstance(content["reason"], str)
+    pair = "genuine" in row.needs
+    # A summary of pairs needs the accuracies that its figures, areas, are made of.
+    needed = ("clean", "deletion", "insertion") if pair else [figure.name for figure in row.figures]
+    values = content["values"]
+    numbers = [v for value in values.values() for v in (value.values() if isinstance(value, dict) else (value,))]
+    return (
+        values.keys() >= set(needed)
+        and all(value is None or type(value) in (int, float) for value in numbers)
+        and all(list(value) == list(along) for value in values.values() if isinstance(value, dict))
+        and (not pair or isinstance(content["genuine"], bool))
+        and isinstance(content["blank"], bool)
+    )
 
 
 def _as_json(found: Row, along: Sequence[str]) -> dict[str, Any]:

@@ -13,14 +13,14 @@ checksum, so a damaged one is never taken for a map.
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-from fame_jax.data.records import Record, as_json, from_json
+from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
 from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
-from fame_jax.files import write, write_json
+from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
 from fame_jax.walk import Status
 
 VERSION = 1
@@ -76,10 +76,11 @@ class Run:
         self.manifest = _manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
-        if len(self.records) != self.manifest["records"]:
+        kind = ClassRecord if self.task == "class" else PairRecord
+        if len(self.records) != self.manifest["records"] or not all(isinstance(r, kind) for r in self.records):
             raise RunError(
-                f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']}; "
-                "the file is damaged. Run again into a new folder."
+                f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']} of task "
+                f"{self.task}; the file is damaged. Run again into a new folder."
             )
         self._arrays: dict[str, BlockArray] = {}
 
@@ -134,7 +135,7 @@ class Run:
         found: dict[int, str] = {}
         for file in sorted((self.folder / "failures").glob("*.json")):
             try:
-                found |= {int(index): str(reason) for index, reason in json.loads(file.read_text("utf-8")).items()}
+                found |= {int(index): str(reason) for index, reason in read_json(file).items()}
             except (OSError, ValueError, AttributeError) as error:
                 raise RunError(f"{file}: damaged ({error}). {_REPAIR}") from error
         return dict(sorted(found.items()))
@@ -192,8 +193,10 @@ class Run:
 
     def _array(self, name: str) -> BlockArray:
         if name not in self._arrays:
+            size, dtype = self.manifest["size"], self.manifest["dtype"]
+            described = _layout(self.task, len(self.records), size, dtype)[name]
             try:
-                self._arrays[name] = BlockArray(self.folder / "arrays" / name)
+                self._arrays[name] = BlockArray(self.folder / "arrays" / name, *described, self.block_size)
             except ArrayError as error:
                 raise RunError(f"{error}. Run again into a new folder.") from error
         return self._arrays[name]
@@ -224,6 +227,8 @@ def create_run(
     """
     kept = {"version": VERSION, "records": len(records), "size": size, "dtype": dtype, **manifest}
     lines = records_file(records)
+    if readable(str(folder.absolute())) != str(folder.absolute()):
+        raise RunError(f"{readable(str(folder))}: its name holds bytes that are no UTF-8; choose another folder.")
     try:
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         write(folder / "records.jsonl", lambda file: file.write(lines))
@@ -275,20 +280,56 @@ def status_message(code: int) -> str:
 def _manifest(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / "manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        version, task = manifest["version"], manifest["task"]
+        manifest = read_json(file)
+        version = manifest["version"]
     except FileNotFoundError as error:
         raise RunError(f"{folder}: no run is here (there is no manifest.json); fame run makes one.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file}: not the manifest of a run ({error}); fame run makes one.") from error
-    if version != VERSION or task not in MAPS:
+    if version != VERSION:
         raise RunError(f"{file}: version {version} of a run's layout, expected {VERSION}; run again into a new folder.")
+    if wrong := [name for name, fits in _FIELDS.items() if name in manifest and not fits(manifest[name])]:
+        raise RunError(f"{file}: damaged, {wrong[0]} is {str(manifest[wrong[0]])[:40]}; run again into a new folder.")
+    if lacking := [name for name in _FIELDS if name not in manifest and name not in ("options", "provenance")]:
+        raise RunError(f"{file}: damaged, {lacking[0]} is missing; run again into a new folder.")
     return manifest
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+def _is_provenance(value: Any) -> bool:
+    parts = ("versions", "device")
+    return isinstance(value, list) and all(_is_object(of) and all(_is_object(of.get(p)) for p in parts) for of in value)
+
+
+# What readers of a run rely on.
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "task": lambda value: _is_text(value) and value in MAPS,
+    "dataset": _is_text,
+    "network": _is_text,
+    "method": _is_text,
+    "geometry": _is_object,
+    "options": _is_object,
+    "provenance": _is_provenance,
+    "records": _is_count,
+    "block_size": _is_count,
+    "size": _is_count,
+    "dtype": lambda value: value in ("float16", "float32", "float64"),
+}
 
 
 def _records(file: pathlib.Path) -> tuple[Record, ...]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return tuple(from_json(json.loads(line)) for line in lines)
+        return tuple(from_json(parse_json(line)) for line in read_text(file).splitlines())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: not the records of a run ({error}).") from error
+        raise RunError(f"{file}: not the records of a run ({error}). Run again into a new folder.") from error

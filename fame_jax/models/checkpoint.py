@@ -115,11 +115,11 @@ def about(folder: str | os.PathLike[str]) -> About:
         CheckpointError: if it is none, or of a later format.
     """
     path = pathlib.Path(folder) / _ABOUT
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no {_ABOUT}; expected a folder made by `fame convert`.")
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: no {_ABOUT}; expected a folder made by `fame convert`.") from error
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}).") from error
     if (
         not isinstance(found, dict)

@@ -69,6 +69,8 @@ def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path
         raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
     if not folder.exists():
         raise WeightsNotFoundError(f"{folder}: no such file or folder; expected the weights of {name}.")
+    if not folder.is_dir() and not folder.is_file():
+        raise WeightsNotFoundError(f"{folder}: no regular file; expected the weights of {name}.")
     return folder
 
 

@@ -1,6 +1,5 @@
 """Reads what `fame explain`, `fame verify` and `fame locations` have written."""
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from fame_jax.data.encoded import encoded_image, encoded_map
 from fame_jax.experiments.store import MAPS
+from fame_jax.files import read_json
 from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
 from fame_jax.report.words import layer, method_title, number
 
@@ -37,10 +37,12 @@ def _newest_first(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _source(file: pathlib.Path, shown: set[str]) -> Source:
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = read_json(file)
         command = manifest["command"]
         if command not in _READERS:
             raise ReportError(f"{file}: written by {command!r}; expected one of {', '.join(_READERS)}.")
+        for method in manifest.get("methods", ()):
+            _text(method)
         return _READERS[command](file, manifest, shown)
     except (ReportError, OSError):
         raise
@@ -75,19 +77,10 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
 def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
     arrays = _arrays(folder, entry["result"], "image", "attribution")
     map = arrays["attribution"]
-    told = layer(
-        "attribution",
-        encoded_map(map),
-        map,
-        entry["status"],
-        first_loss=entry["first_loss"],
-        last_loss=entry["last_loss"],
-        steps=entry["steps"],
-    )
-    sanity = (entry.get("randomised_network") or {}).get("spearman")
-    column = Column(
-        entry["method"], method_title(entry["method"]), entry["target_name"], {"attribution": told}, sanity=sanity
-    )
+    told = _layer("attribution", map, entry)
+    sanity = _number((entry.get("randomised_network") or {}).get("spearman"))
+    method = _text(entry["method"])
+    column = Column(method, method_title(method), _text(entry["target_name"]), {"attribution": told}, sanity=sanity)
     return Item(
         kind="class",
         name=pathlib.PurePath(entry["path"]).name,
@@ -110,8 +103,8 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
         except OSError as error:
             failures.append(Failure(" and ".join(names), f"{error}"))
         else:
-            layers = {role: _face_layer(role, found.get(role), manifest["maps"].get(role, {})) for role in MAPS["pair"]}
-            threshold = manifest.get("threshold")
+            layers = {role: _layer(role, found.get(role), manifest["maps"].get(role, {})) for role in MAPS["pair"]}
+            threshold = _number(manifest.get("threshold"))
             known = "no threshold" if threshold is None else f"threshold {number(threshold)}"
             items.append(
                 Item(
@@ -121,7 +114,7 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
                     pictures={face: encoded_image(found[face]) for face in ("probe", "gallery")},
                     columns=(Column(method, method_title(method), "", layers),),
                     facts=(f"{manifest['decision']}, {known} ({manifest['threshold_source']})",),
-                    similarity=manifest["similarity"],
+                    similarity=_number(manifest["similarity"]),
                 )
             )
     return Source(
@@ -135,21 +128,35 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
     )
 
 
-def _face_layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!r} is no text")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if value is not None and type(value) not in (int, float):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    return value
+
+
+def _layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
+    """A map and what the manifest tells of it."""
     return layer(
         role,
         None if map is None else encoded_map(map),
         map,
-        walk.get("status", "the method has no such map"),
-        first_loss=walk.get("first_loss"),
-        last_loss=walk.get("last_loss"),
-        steps=walk.get("steps", 0),
+        _text(walk.get("status", "the method has no such map")),
+        first_loss=_number(walk.get("first_loss")),
+        last_loss=_number(walk.get("last_loss")),
+        steps=_number(walk.get("steps", 0)),
     )
 
 
 def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> Source:
     names = ("image", "attribution", "rows", "status")
     arrays = _arrays(file.parent, file.stem, *names)
+    grid_rows, grid_columns = map(_number, manifest["feature_map"])
     image, maps, rows, statuses = (arrays[name] for name in names)
     layers = {
         (int(row), column): layer("attribution", encoded_map(map), map, str(statuses[i, column]))
@@ -161,7 +168,7 @@ def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str])
         name=name,
         picture=encoded_image(image),
         size=image.shape[:2],
-        grid=tuple(manifest["feature_map"]),
+        grid=(int(grid_rows), int(grid_columns)),
         maps=layers,
         lines=tuple(_locality(manifest["locality"])),
     )
@@ -186,6 +193,8 @@ def _arrays(folder: pathlib.Path, result: str, *needed: str) -> dict[str, np.nda
         OSError: naming the file, if it is not there, damaged, or lacks one of the arrays.
     """
     file = folder / f"{pathlib.PurePath(result).name}.npz"
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file}: no regular file")
     try:
         with file.open("rb") as handle, np.load(handle) as arrays:
             found = dict(arrays)
@@ -195,7 +204,18 @@ def _arrays(folder: pathlib.Path, result: str, *needed: str) -> dict[str, np.nda
         raise OSError(f"{file}: damaged or cut short ({error})") from error
     if missing := [name for name in needed if name not in found]:
         raise OSError(f"{file}: has no array {missing[0]!r}; it is not what the command writes.")
+    # Pictures `[H, W, 3]` come first in `needed`; whatever else is of floating point is a map `[..., H, W]`.
+    size = found[needed[0]].shape[:2]
+    for name, array in found.items():
+        shape = array.shape[:2] if array.shape[2:] == (3,) and name in _PICTURES else array.shape[-2:]
+        if array.ndim > 1 and (shape != size or 0 in shape or array.dtype.kind != "f") and name not in _GRIDS:
+            raise OSError(f"{file}: {name} is {array.dtype} {list(array.shape)}; it is not what the command writes.")
+        if name in _PICTURES and array.ndim != 3:
+            raise OSError(f"{file}: {name} is no picture.")
     return found
+
+
+_PICTURES, _GRIDS = ("image", "probe", "gallery"), ("steps", "status")
 
 
 _READERS = {"explain": _photographs, "verify": _pair, "locations": _locations}

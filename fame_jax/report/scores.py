@@ -1,12 +1,12 @@
 """Reads the rows that `fame score` has written beside a run: `RUN/scores/METRIC.jsonl`."""
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fame_jax.files import parse_json, read_text
 from fame_jax.metrics.statistics import estimate
 from fame_jax.report.content import ReportError, Score, Source
 
@@ -32,7 +32,7 @@ def read_scores(folder: pathlib.Path) -> Scores:
     """
     figures: dict[str, dict[int, float]] = {}
     for file in sorted((folder / "scores").glob("*.jsonl")):
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(file, errors="replace").splitlines()
         rows = [row for row in map(_row, lines) if row is not None]
         if lines and not rows:
             raise ReportError(f"{file}: not the rows of a metric; fame score writes them.")
@@ -58,9 +58,9 @@ def side_by_side(sources: Sequence[Source]) -> dict[str, list[Score | None]]:
 
 def _row(line: str) -> tuple[int, Mapping[str, Any]] | None:
     try:
-        content = json.loads(line)
+        content = parse_json(line)
         return int(content["index"]), dict(content.get("values", {}))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -222,7 +222,7 @@ def test_a_damaged_file_is_named_and_repaired(folder, tmp_path, name, damage):
         ("manifest.json", lambda text: text.replace('"version": 1', '"version": 0'), "version 0"),
         ("manifest.json", lambda text: text[:50], "not the manifest of a run"),
         ("records.jsonl", lambda text: text[:-50], "not the records of a run"),
-        ("records.jsonl", lambda text: text.splitlines()[0], "1 records, expected 5"),
+        ("records.jsonl", lambda text: text.splitlines()[0], "1 records, expected 5 of task class"),
     ],
 )
 def test_a_store_of_another_version_or_a_damaged_one_is_refused(folder, tmp_path, name, content, words):

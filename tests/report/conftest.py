@@ -14,6 +14,7 @@ from fame_jax.experiments.store import DONE, FAILED, create_run
 SIDE = 16
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>.png"
 MANIFEST = {
+    "dataset": "a list",
     "network": "mobilenet_v2",
     "weights_sha256": "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     "options": {"iterations": 5},
