@@ -109,7 +109,7 @@ def run(arguments: list[str]) -> int:
         say_error("an argument holds the character NUL; expected text.")
         return 2
     try:
-        _keep_compiled_programs()
+        keep_compiled_programs()
         with interrupts.remembered():
             return _parsed(getattr(importlib.import_module(module), command), rest, name)()
     except KeyboardInterrupt:
@@ -121,7 +121,7 @@ def run(arguments: list[str]) -> int:
         return 0
     except (ValueError, OSError, ImportError) as error:
         # Errors of ours have messages for people; a bug shows itself in full.
-        if not _for_people(error):
+        if not for_people(error):
             raise
         say_error(error)
         return 2
@@ -152,7 +152,7 @@ def _sections(box: str) -> list[str]:
     return [section for part in text.split("\0") if (section := part.strip())]
 
 
-def _keep_compiled_programs() -> None:
+def keep_compiled_programs() -> None:
     """A second run of the same program does not compile: JAX keeps what took over a second under `$FAME_HOME`."""
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
@@ -160,7 +160,8 @@ def _keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _for_people(error: BaseException) -> bool:
+def for_people(error: BaseException) -> bool:
+    """Whether the message of an error was written for people; a bug shows itself in full."""
     if isinstance(error, ImportError):
         return "pip install" in str(error)
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in ("fame_jax", "weight_conversion")

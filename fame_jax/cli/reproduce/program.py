@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from fame_jax import models
-from fame_jax.cli.console import _for_people, _keep_compiled_programs, say_error
+from fame_jax.cli.console import for_people, keep_compiled_programs, say_error
 from fame_jax.data.records import Dataset
 from fame_jax.experiments.run import run
 from fame_jax.experiments.settings import Settings
@@ -28,13 +28,13 @@ def start(program: Any, description: str | None, arguments: Sequence[str] | None
         arguments: in place of the command line.
     """
     try:
-        _keep_compiled_programs()
+        keep_compiled_programs()
         code = tyro.cli(type(program), args=arguments, default=program, description=description)()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         code = 130
     except (ValueError, OSError, ImportError) as error:
-        if not _for_people(error):
+        if not for_people(error):
             raise
         say_error(error)
         code = 2
