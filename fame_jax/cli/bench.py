@@ -21,7 +21,7 @@ class Bench:
     Prints a table. Times say something beside others of the same machine and the same load.
     """
 
-    model: Annotated[str, tyro.conf.Positional] = "mobilenet_v2"
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = "mobilenet_v2"
     """Network; fame models lists them."""
     batch_sizes: tuple[int, ...] = (1, 4)
     """Images at once, one row each."""

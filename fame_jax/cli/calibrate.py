@@ -32,7 +32,7 @@ class Calibrate:
     relative to the file. What cannot be used is reported and left out.
     """
 
-    pairs: Annotated[pathlib.Path, tyro.conf.Positional]
+    pairs: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="PAIRS")]
     """CSV file with columns G, P, T."""
     model: str = "sface"
     """Face network; fame models lists them."""

@@ -14,9 +14,9 @@ from fame_jax.cli.console import InputError
 class Convert:
     """Convert a publisher's weights (.pth, .ckpt, .safetensors, .onnx) and install them. Needs no torch."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NETWORK")]
     """Network; fame models lists them."""
-    checkpoint: Annotated[pathlib.Path, tyro.conf.Positional]
+    checkpoint: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The publisher's file."""
     out: pathlib.Path | None = None
     """Folder for the converted weights. Omitted: where fame finds them by the network's name."""

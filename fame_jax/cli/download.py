@@ -13,7 +13,7 @@ from fame_jax.cli.console import progress_bar
 class Download:
     """Fetch a network's official weights, check their hash, convert and install them under $FAME_HOME."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NETWORK")]
     """Network; fame models lists them."""
     progress: bool = True
     """Show a progress bar."""

@@ -24,7 +24,7 @@ class Explain:
     """
 
     images: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE ...]")] = ()
-    """Photographs: JPEG, PNG, WebP, TIFF, BMP or GIF, of any size."""
+    """Photographs: JPEG, PNG, WebP, TIFF, BMP, PPM or GIF, of any size."""
     model: str = "mobilenet_v2"
     """Network; fame models lists them."""
     weights: pathlib.Path | None = None
@@ -38,7 +38,7 @@ class Explain:
     iterations: int = 500
     """Number of steps, at most."""
     stop: Literal["off", "auto"] = "off"
-    """auto ends FAME once its map hardly changes any more: some 40 steps, as faithful as 500 (docs/measured.md)."""
+    """auto ends FAME once its map hardly changes any more: some 40 steps, as faithful as 500 where it was measured."""
     step_size: Number = 1 / 255
     """Largest change of a pixel in one step; 1/255 is one grey level."""
     sigma: Number = 7.7

@@ -30,7 +30,7 @@ class Locations:
     (.json): share of a map's mass outside its own cell, shift of its centroid, radius that holds half of it.
     """
 
-    image: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
+    image: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE]")] = None
     """Photograph; a cat if omitted. For a face network, a photograph of a face."""
     model: str = "mobilenet_v2"
     """Network; fame models lists them."""

@@ -23,7 +23,7 @@ class Report:
 
     sources: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR|IMAGE ...")]
     """Folders of results, or photographs."""
-    methods: str = "fame,grad_cam,gradient"
+    methods: Annotated[str, tyro.conf.arg(aliases=["--method"])] = "fame,grad_cam,gradient"
     """Of photographs: explainers with commas between them, or "all"."""
     model: str = "mobilenet_v2"
     """Of photographs: the network; fame models lists them."""

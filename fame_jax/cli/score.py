@@ -29,8 +29,7 @@ class Score:
     runs: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Folders of fame run."""
     metric: str = "default"
-    """Metrics with commas between them: those of fame_jax/docs/choose_a_metric.md. Omitted: all that need no more than
-    the records have, but RISE's own protocol and the combined ROAD."""
+    """Metrics with commas between them; choose_a_metric.md of the documentation lists them and the default."""
     preset: Literal["paper", "official"] = "paper"
     """Masks, fill and boxes as the paper says, or as the authors' published code has them. Rows of both are kept."""
     fractions: str | None = None
