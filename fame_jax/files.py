@@ -18,7 +18,13 @@ PACKAGES = ("fame-jax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "ma
 
 
 def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
-    """Writes a file beside its place and moves it there, so that a crash leaves the old one or the new one."""
+    """Writes a file beside its place and moves it there, so that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: if it cannot be written, or in its place is a device, a pipe or a folder, which are not replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: it is no regular file and is not replaced; choose another name.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -230,7 +230,7 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
 
 def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
     """Loss and gradient at images like this one; call it before a loop, so that what `args` decide is done once."""
-    return hoisted(jax.value_and_grad(loss), image, *args)
+    return hoisted(jax.value_and_grad(loss), image, *arguments(args))
 
 
 def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk, count: ArrayLike) -> Walk:

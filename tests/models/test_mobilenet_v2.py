@@ -64,6 +64,10 @@ def map_of(image, perturbed):
     return np.asarray(attribution(jnp.asarray(image, dtype), jnp.asarray(perturbed)))
 
 
+def root_mean_square(difference):
+    return float(np.sqrt(np.mean(np.square(difference))))
+
+
 def correlation(a, b):
     return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
 
@@ -90,10 +94,18 @@ def test_logits_and_input_gradient_are_torchs(cat, module):
     assert twins.relative_difference(gradient, x.grad[0].permute(1, 2, 0)) < 1e-4
 
 
-@pytest.mark.parametrize(("steps", "grey_levels"), [(1, 0.01), (5, 0.3)])
-def test_first_steps_in_float32_are_torchs(cat, module, steps, grey_levels):
-    difference = np.abs(walked(cat, steps, "float32") - walked_in_torch(module, cat, steps, torch.float32)).max() * 255
-    assert difference < grey_levels
+def test_the_first_step_in_float32_is_torchs_elementwise(cat, module):
+    difference = walked(cat, 1, "float32") - walked_in_torch(module, cat, 1, torch.float32)
+    assert np.abs(difference).max() * 255 < 0.01
+
+
+def test_five_steps_in_float32_are_as_near_torchs_as_that_is_to_its_float64_steps(cat, module):
+    """Single pixels are not compared with a fixed bound: one ReLU on the other side moves a patch of them at once."""
+    torch32 = walked_in_torch(module, cat, 5, torch.float32)
+    noise = root_mean_square(torch32 - walked_in_torch(module, cat, 5, torch.float64))
+    # Two float32 programs are farther apart than either from float64, by a factor of sqrt(2) on average.
+    assert root_mean_square(walked(cat, 5, "float32") - torch32) < 2 * noise
+    assert noise * 255 < 0.01
 
 
 @pytest.fixture(scope="module")
