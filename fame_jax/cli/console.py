@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
@@ -216,8 +217,13 @@ def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
 
 
 class _Bar(tqdm):
-    """A bar at which a Ctrl-C takes effect even if it was lost on the way."""
+    """A bar at which a Ctrl-C takes effect even if it was lost on the way, and which nothing shows before its delay."""
 
     def update(self, n: float | int | None = 1) -> bool | None:
         interrupts.raise_if_seen()
         return super().update(n)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        # A line written above the bar would draw it anew, however early.
+        if time.time() >= self.start_t + self.delay:
+            super().display(msg, pos)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from fame_jax.cli.console import progress_bar, say_error
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -22,3 +24,10 @@ def test_what_the_parser_refuses_is_said_in_one_line(fame, arguments, words):
     assert "---" not in ended.err
     assert f"See fame {arguments[0]} --help." in ended.err
     assert not ended.out
+
+
+def test_a_line_above_a_young_bar_does_not_show_the_bar(capsys):
+    with progress_bar(3, "step", hide=False) as bar:
+        bar.update()
+        say_error("one thing was wrong")
+    assert capsys.readouterr().err.split() == ["fame:", "one", "thing", "was", "wrong"]
