@@ -1,5 +1,6 @@
 """`fame run`: a data set in, a store of maps out; what was interrupted continues."""
 
+import math
 import pathlib
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -13,9 +14,10 @@ from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.data.datasets import read
 from fame_jax.data.records import Dataset
 from fame_jax.experiments import processes
+from fame_jax.experiments.maps import Method
 from fame_jax.experiments.processes import Processes
 from fame_jax.experiments.run import prepared
-from fame_jax.experiments.settings import Settings, check_method, check_network, plain_options
+from fame_jax.experiments.settings import Settings, check_method, check_network, method_options, plain_options
 from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, status_message
 from fame_jax.experiments.store import Run as Store
 from fame_jax.explainers.table import EXPLAINERS, explainer
@@ -117,6 +119,11 @@ class Run:
         for method in methods:
             folder = self.out if len(methods) == 1 else self.out / method
             settings = self._settings(method, methods, dataset, card, weights)
+            if self.option:
+                network = network or models.load(card.name, self.weights, precision=self.precision)
+                options = method_options(method, dataset.task, settings)
+                dtype = models.image_dtype(self.precision)
+                Method(method, dataset.task, network, options, dtype, batch_size=1).check(card.size)
             with prepared(
                 dataset,
                 card,
@@ -211,6 +218,8 @@ def _value(text: str) -> Any:
         value = parse_json(text)
     except ValueError:
         return text.strip()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"--option: {text} is no finite number.")
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -13,7 +13,7 @@ from fame_jax.batching import map_many, perturb_many
 from fame_jax.core import attribution, split_options
 from fame_jax.data.images import Pixels
 from fame_jax.data.records import Task
-from fame_jax.experiments.store import BLANK, MAPS, NO_MAP
+from fame_jax.experiments.store import BLANK, MAPS, NO_MAP, RunError
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit, cosine, similarity, similarity_free_norm
 from fame_jax.models.probes import Probed
@@ -54,6 +54,25 @@ class Method:
     image_dtype: Any
     batch_size: int
     seed: int = 0
+
+    def check(self, size: int) -> None:
+        """Traces the method on images of this size: a value that no option can have is known before any work.
+
+        Raises:
+            RunError: naming the method and its options.
+        """
+        image, number = jax.ShapeDtypeStruct((size, size, 3), self.image_dtype), jax.ShapeDtypeStruct((), np.int32)
+        try:
+            if self.options.get("window", 1) < 1:
+                raise ValueError("window has to be 1 or more")
+            if self.task == "class":
+                jax.eval_shape(_explain_class(self), image, self._probed, number, number)
+            else:
+                jax.eval_shape(_explain_pair(self), (image, image), self._probed, number)
+        except Exception as error:  # Methods and JAX raise nearly anything for a value they cannot use.
+            given = ", ".join(f"{name}={str(value)[:20]}" for name, value in self.options.items())
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise RunError(f"{self.name} cannot work with {given}: {reason}") from error
 
     def rows(self, inputs: Sequence[Input], progress: Progress = lambda count: None) -> Rows:
         """Explains the inputs of one block.
@@ -126,11 +145,15 @@ class Method:
             name: columns[..., i] for i, name in enumerate(("steps", "first_loss", "last_loss", "status"))
         }
 
+    @property
+    def _probed(self) -> Any:
+        """The network, telling its biases to a method that asks for them."""
+        return Probed(self.network) if "probes" in explainer(self.name).needs else self.network
+
     def _mapped(self, inputs: Sequence[Input], examples: list[Any], progress: Progress) -> Rows:
         """A method without a walk."""
         keyed = [(given, (*args, np.int32(i.number))) for i, (given, args) in zip(inputs, examples, strict=True)]
-        network = Probed(self.network) if "probes" in explainer(self.name).needs else self.network
-        found = [maps for _, maps in self._over(self._explain, keyed, network, progress=progress)]
+        found = [maps for _, maps in self._over(self._explain, keyed, self._probed, progress=progress)]
         names = MAPS[self.task]
         rows: Rows = {}
         status = np.full((len(found), len(names)), NO_MAP, np.int8)

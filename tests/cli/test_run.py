@@ -104,3 +104,22 @@ def test_an_interruption_keeps_what_is_finished(fame, photographs, tmp_path, mon
     assert Run(out).column("state").tolist() == [2, 0, 0]
     assert fame(*command).code == 2
     assert Run(out).column("state").tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "words"),
+    [
+        ("fame", "window=-5", "window has to be 1 or more"),
+        ("fame", "grey_of=xyz", "fame cannot work with"),
+        ("fame", "clip=5", "fame cannot work with"),
+        ("rise", "masks=abc", "rise cannot work with masks=abc"),
+        ("fame", "scale=NaN", "NaN is no finite number"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_refused_before_any_work(fame, photographs, tmp_path, method, option, words):
+    out = tmp_path / "maps"
+    ended = fame("run", "folder", photographs, "--out", out, "--method", method, "--option", option, *SMALL)
+    assert ended.code == 2
+    assert words in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not out.exists()
