@@ -65,6 +65,8 @@ class Method:
         try:
             if self.options.get("window", 1) < 1:
                 raise ValueError("window has to be 1 or more")
+            if not 0 <= self.options.get("iterations", 0) < 2**31 - 1:
+                raise ValueError(f"iterations has to be a number from 0 to {2**31 - 2}")
             if self.task == "class":
                 jax.eval_shape(_explain_class(self), image, self._probed, number, number)
             else:

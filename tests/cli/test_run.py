@@ -110,6 +110,7 @@ def test_an_interruption_keeps_what_is_finished(fame, photographs, tmp_path, mon
     ("method", "option", "words"),
     [
         ("fame", "window=-5", "window has to be 1 or more"),
+        ("fame", "iterations=1e99", "iterations has to be a number from 0"),
         ("fame", "grey_of=xyz", "fame cannot work with"),
         ("fame", "clip=5", "fame cannot work with"),
         ("rise", "masks=abc", "rise cannot work with masks=abc"),
