@@ -2,9 +2,9 @@
 
 The walks stop early by one of two rules: MobileNetV2 on photographs once the map hardly changes any more, SFace on
 pairs of faces once the loss is below 0.01 (the authors' published code). Both ways see the same examples, in turn, in
-one process; the ratio is the result. Without `--photographs`, the packaged pictures are cropped and mirrored.
+one process; the ratio is the result. Without `--photos`, the packaged pictures are cropped and mirrored.
 
-Usage: python scripts/bench_refill.py [--network mobilenet_v2] [--batch-size 4] [--count 24] [--photographs FOLDER]
+Usage: python scripts/bench_refill.py [--network mobilenet_v2] [--batch-size 4] [--count 24] [--photos FOLDER]
 """
 
 import itertools

@@ -10,10 +10,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 MOST_ON_CPU = 4
-"""Examples a device, on CPU: its caches are full by then, and memory is not what limits it."""
+"""Examples a device, on CPU, where memory is not what limits it: a choice, not a measured best."""
 
 MOST_ON_ACCELERATOR = 64
-"""Examples a device, on GPU and TPU: its units are busy by then, and a larger batch only delays the first result."""
+"""Examples a device at the most, on GPU and TPU: a choice, not a measured best."""
 
 _SHARE = 0.9
 """Of the free memory; the rest is for what the allocator cannot fit together."""
