@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fame_jax.experiments.rows import Row, Scores
-from fame_jax.metrics.road import Status
+from fame_jax.metrics.imputation import Status
 from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate
 from fame_jax.metrics.table import Figure
 from fame_jax.metrics.verification import OperatingPoint, operating_point, verification_accuracy

@@ -16,6 +16,7 @@ from fame_jax.metrics.deletion import (
     rise_insertion,
 )
 from fame_jax.metrics.evenness import Remark, remark, strongest_tenth
+from fame_jax.metrics.imputation import Imputation, impute
 from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_inside, iou
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
@@ -29,7 +30,7 @@ from fame_jax.metrics.pointing_game import (
     occluded,
     pointing_game,
 )
-from fame_jax.metrics.road import Imputation, Road, impute, road_combined, road_delete, road_insert
+from fame_jax.metrics.road import Road, road_combined, road_delete, road_insert
 from fame_jax.metrics.verification import (
     OperatingPoint,
     PairScores,
