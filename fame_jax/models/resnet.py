@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import batch_norm, conv, max_pool
+from fame_jax.models.layers import batch_norm, conv, max_pool, relu_of_sum
 
 
 class BasicBlock(nnx.Module):
@@ -32,7 +32,7 @@ class BasicBlock(nnx.Module):
         """The block's output after the addition and its ReLU."""
         y = nnx.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return nnx.relu(y + _shortcut(self.downsample, x))
+        return relu_of_sum(y, _shortcut(self.downsample, x))
 
 
 class Bottleneck(nnx.Module):
@@ -56,7 +56,7 @@ class Bottleneck(nnx.Module):
         y = nnx.relu(self.bn1(self.conv1(x)))
         y = nnx.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return nnx.relu(y + _shortcut(self.downsample, x))
+        return relu_of_sum(y, _shortcut(self.downsample, x))
 
 
 class ResNet(nnx.Module):

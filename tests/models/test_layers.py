@@ -33,11 +33,13 @@ SHAPES = [
     (1, 2, 0, 7),
     (2, 2, 0, 8),
     (3, 1, 1, 8),
+    (3, 1, 1, 11),  # computed as pairs of columns
     (3, 2, 1, 9),
     (4, 4, 0, 12),
     (7, 1, 3, 8),
     (7, 2, 3, 11),
     (3, 3, 2, 8),
+    (2, 1, 1, 10),
     (2, 3, 0, 9),
     (4, 3, 1, 10),
 ]
@@ -105,6 +107,27 @@ def test_max_pool_equals_torch_in_value_and_gradient(size, stride, padding):
     np.testing.assert_array_equal(found, expected[0].detach().permute(1, 2, 0))
     (gradient,) = pullback(jnp.moveaxis(jnp.asarray(slope), 0, -1))
     np.testing.assert_allclose(gradient, expected_x.grad[0].permute(1, 2, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["_product_of_patches", "_pairs_of_columns"])
+def test_shapes_of_the_fast_convolution_are_among_those_tested(form, monkeypatch):
+    calls = []
+    original = getattr(layers, form)
+    monkeypatch.setattr(layers, form, lambda *args: calls.append(args) or original(*args))
+    for size, stride, pad, rows in SHAPES:
+        fast(jnp.ones((2, rows, rows + 1, 6)), jnp.ones((size, size, 6, 5)), stride, pad, 1)
+    assert len(calls) > 1
+
+
+def test_relu_of_a_sum_is_that_to_the_bit_with_the_gradient_of_relu():
+    x, y = jax.random.normal(jax.random.key(0), (2, 1000))
+    x = jnp.concatenate([x, jnp.asarray([1.0, -1.0, 0.0, 1e-20, 1e20])])
+    y = jnp.concatenate([y, jnp.asarray([-1.0, 1.0, 0.0, -1e-20, -1.0])])
+    np.testing.assert_array_equal(layers.relu_of_sum(x, y), jax.nn.relu(x + y))
+    found, expected = (
+        jax.vmap(jax.grad(f, argnums=(0, 1)))(x, y) for f in (layers.relu_of_sum, lambda x, y: jax.nn.relu(x + y))
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_gelu_equals_the_exact_one_in_value_and_derivatives():
