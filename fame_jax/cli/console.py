@@ -154,11 +154,13 @@ def _sections(box: str) -> list[str]:
 
 
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps what took over a second under `$FAME_HOME`."""
+    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`."""
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        # By default it keeps what took a second; fifty small programs take one, too.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def for_people(error: BaseException) -> bool:
