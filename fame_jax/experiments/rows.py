@@ -1,7 +1,8 @@
 """Rows of a metric on disk: one line a record, in blocks that are either complete or computed again.
 
     RUN/scores/METRIC.json    what was asked for, and of which run
-    RUN/scores/METRIC.jsonl   one line a record: index, name, values, or the reason why it was left out
+    RUN/scores/METRIC.jsonl   one line a record: index, name, values, or the reason why it was left out; rows of maps
+                              that were repaired since are measured again
 
 With the preset `official` the names are `METRIC.official`.
 """
@@ -80,6 +81,7 @@ class Rows:
         Raises:
             ScoreError: if rows of other options are there.
         """
+        self._run = run
         self._file = scores_file(run, row.name, preset)
         self._file.parent.mkdir(exist_ok=True)
         self._along = [f"{value:g}" for value in _shares(row, options)]
@@ -90,7 +92,7 @@ class Rows:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Writes the rows of a block at once."""
-        contents = [_as_json(row, self._along) for row in rows]
+        contents = [_as_json(row, self._along) | _written(self._run, row.index) for row in rows]
         with self._file.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(content, allow_nan=False) + "\n" for content in contents))
         # Read back as they would be next time, so that an interruption changes nothing.
@@ -195,6 +197,8 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
     index = content["index"]
     if type(index) is not int or not 0 <= index < len(run.records) or content["name"] != run.records[index].name:
         return False
+    if content.get("rewrites", 0) != run.rewrites(index // run.block_size):
+        return False
     if "reason" in content:
         return isinstance(content["reason"], str)
     pair = "genuine" in row.needs
@@ -209,6 +213,12 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
         and (not pair or isinstance(content["genuine"], bool))
         and isinstance(content["blank"], bool)
     )
+
+
+def _written(run: Run, index: int) -> dict[str, int]:
+    """Which maps a row is of, where they were repaired: rows of those before count as not there."""
+    count = run.rewrites(index // run.block_size)
+    return {"rewrites": count} if count else {}
 
 
 def _as_json(found: Row, along: Sequence[str]) -> dict[str, Any]:

@@ -119,6 +119,20 @@ def test_an_interruption_changes_nothing(class_run, cut):
     assert [(r.name, r.values["auc"]) for r in scores.rows] == [(r.name, r.values["auc"]) for r in read.rows]
 
 
+def test_maps_that_were_repaired_are_measured_again(class_run):
+    first = score(class_run, "deletion", network=CLASSIFIER)
+    write_block(class_run, 0, random_maps(5)[::-1], {})
+    # The rows of other blocks stay, those of the repaired one count as not there.
+    assert [row.index for row in read_scores(Run(class_run.folder), "deletion").rows] == [2, 3, 4]
+    for _ in range(2):
+        measured = []
+        again = score(Run(class_run.folder), "deletion", network=CLASSIFIER, progress=measured.append)
+        assert [row.index for row in again.rows] == [0, 1, 2, 3, 4]
+        assert again.rows[0].values["auc"] != first.rows[0].values["auc"]
+        assert again.rows[2].values["auc"] == first.rows[2].values["auc"]
+    assert measured == []
+
+
 def test_finished_scores_need_no_network(class_run):
     first = score(class_run, "deletion", network=CLASSIFIER)
     again = score(class_run, "deletion", network=None)
