@@ -36,8 +36,13 @@ def download(
         The file.
 
     Raises:
-        DownloadError: if there is no address, the server fails, the disk is full or the hash differs.
+        DownloadError: if there are no weights or no address, the server fails, the disk is full or the hash differs.
     """
+    if not entry.published:
+        raise DownloadError(
+            f"{entry.name}: {entry.source} has this network, but publishes no weights of it. "
+            f"For weights of your own: `fame convert {entry.name} FILE`."
+        )
     base = os.environ.get(BASE_ADDRESS) or entry.address
     if base is None:
         raise DownloadError(

@@ -85,9 +85,11 @@ def test_download_of_a_file_that_is_not_there_names_the_address(fame, server):
 
 
 def test_download_without_an_address_says_what_to_do(fame):
-    ended = fame("download", "iresnet50")
-    assert ended.code == 2
-    assert "fame convert iresnet50" in ended.err
+    for name, words in (("iresnet50", "without a stable address"), ("iresnet34", "no weights of it")):
+        ended = fame("download", name)
+        assert ended.code == 2
+        assert words in ended.err
+        assert f"fame convert {name} FILE" in ended.err
 
 
 def test_convert_installs_and_the_original_file_loads_alike(fame, checkpoint, tmp_path):
