@@ -104,6 +104,6 @@ def test_the_walk_turns_no_kernel_in_its_loop():
     inside = loop.params["body_jaxpr"].jaxpr
     turned = [e for e in inside.eqns if e.primitive.name in ("gather", "rsqrt")]
     assert not turned
-    # The first kernel, 3x3x3x32 of stride 2, as the one of 2x2x32x12 and stride 1 that the input gradient takes, for two
+    # The first kernel, 3x3x3x32 of stride 2, as the one of 2x2x32x12 and stride 1 that the gradient takes, for two
     # columns at a time.
     assert (2, 3, 32, 24) in carried
