@@ -2,8 +2,7 @@
 
 Judged by ROAD-Delete and deletion AUC on photographs (faces: deletion and insertion of the similarity), as the paired
 difference from the 500-step map; the correlation with it, and of float32 with float64, is reported beside. Maps and
-figures are kept in the output folder: a run that was cut short goes on where it stopped. `--precision float64` adds
-maps to compare with, which are not scored.
+figures are kept in the output folder: a run that was cut short goes on where it stopped.
 """
 
 import functools
@@ -43,7 +42,7 @@ class Settings:
     model: str = "mobilenet_v2"
     """A classifier or a face network."""
     precision: models.Precision = "float32"
-    """Of the walks; scored are float32, bfloat16 and tf32."""
+    """Of the walks; the network that scores them is in float32."""
     variants: tuple[str, ...] = tuple(name for name in VARIANTS if name != "plain to 25")
     """By the names of the table; the plain walk in float32 must be among those measured first."""
     number: int | None = None
@@ -217,8 +216,6 @@ def main(settings: Settings) -> None:
     """Walks, scores, prints and writes."""
     search = Search(settings)
     maps = {variant: search.explain(variant) for variant in settings.variants}
-    if settings.precision == "float64":
-        return
     results = [search.judged(variant, map) for variant, names in maps.items() for map in names]
     if settings.precision == "float32" and settings.stopping:
         results += search.stopped()
