@@ -49,7 +49,7 @@ def main(
         batch_size: images at once; 0 for all of them.
         iterations: steps that each image is walked.
         repeats: turns of both sides, of which the median counts.
-        forms: of PyTorch's loop: eager, channels_last, compile (which takes minutes on a CPU); one that fails is
+        forms: of PyTorch's loop: eager, channels_last, compile (half a minute more on a CPU); one that fails is
             reported and left out.
         torch_steps: steps of PyTorch's turn, whose time is a step's; 0 for as many as ours.
         cpu_time: count processor time; for a machine that others use, with one thread on either side
