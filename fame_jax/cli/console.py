@@ -138,10 +138,15 @@ def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], nam
         if not stop.code:
             raise
         said, *more = _sections(box.getvalue())
+        if said.startswith("Missing from"):
+            said = f"missing: {', '.join(re.findall(_NAME, box.getvalue()))}"
         near = [option for text in more if text.startswith(_SIMILAR) for option in re.findall(r"(?m)^--\S+", text)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hint} See fame {name} --help.") from None
 
+
+_NAME = r"(?m)^[│ ] {5}(\S.*?) *│?$(?=\n[│ ] {9}\S)"
+"""The name of an argument in a box, above its help, which lies further in."""
 
 _SIMILAR = ("Perhaps you meant", "Arguments similar to")
 

@@ -49,6 +49,8 @@ class Score:
 
     def __call__(self) -> int:
         """Measures, then prints one block a metric."""
+        if not self.runs:
+            raise InputError("nothing to measure; expected folders of fame run.")
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
         at_least(0, seed=self.seed)

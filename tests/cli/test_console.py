@@ -12,7 +12,8 @@ from fame_jax.cli.console import progress_bar, say_error
         (("explain", "--iteration", "3"), "Did you mean --iterations?"),
         (("explain", "--preset", "papre"), "Expected one of ('paper', 'official')"),
         (("explain", "--step-size", "1/0"), "1/0 is no finite number"),
-        (("convert",), "The publisher's file"),
+        (("convert",), "missing: NETWORK, FILE."),
+        (("run", "folder"), "missing: ROOT, --out PATH."),
         (("explain", "--model"), "Missing value for argument '--model'"),
     ],
 )
@@ -24,6 +25,13 @@ def test_what_the_parser_refuses_is_said_in_one_line(fame, arguments, words):
     assert "---" not in ended.err
     assert f"See fame {arguments[0]} --help." in ended.err
     assert not ended.out
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_a_command_without_what_it_works_on_says_so(fame, command):
+    ended = fame(command)
+    assert ended.code == 2
+    assert "expected folders of fame run" in ended.err
 
 
 def test_a_line_above_a_young_bar_does_not_show_the_bar(capsys):
