@@ -16,6 +16,7 @@ import pytest
 
 from fame_jax import class_logit, perturb
 from fame_jax.batching import devices, map_many, perturb_many
+from fame_jax.batching.ahead import Ahead
 
 SIZE = 32
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,6 +30,10 @@ def network(dtype=jnp.float32):
 def examples(count, dtype=jnp.float32):
     images = jax.random.uniform(jax.random.key(1), (count, SIZE, SIZE, 3), dtype)
     return [(np.asarray(image), (i % 4,)) for i, image in enumerate(images)]
+
+
+def main_thread_is_in():
+    return sys._current_frames()[threading.main_thread().ident].f_code.co_qualname
 
 
 def reading_threads():
@@ -215,17 +220,30 @@ def test_no_thread_is_left_when_the_consumer_stops_early():
 def test_ctrl_c_takes_effect_while_waiting_for_an_example():
     def slow():
         yield from examples(3)
+        until = time.monotonic() + 60
+        while main_thread_is_in() != "Ahead.__next__" and time.monotonic() < until:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
         yield from examples(3)
 
     for run in (
         perturb_many(class_logit, slow(), network(), batch_size=2, iterations=3),
         map_many(class_logit, slow(), network(), batch_size=2),
     ):
-        # It may also fall between two results, where it is the consumer that closes the iterator.
         with pytest.raises(KeyboardInterrupt), closing(run):
             list(run)
+        assert not reading_threads()
+
+
+def test_ctrl_c_while_the_reading_begins_leaves_no_thread():
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield 0
+
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt), Ahead(interrupted(), depth=2) as ahead:
+            list(ahead)
         assert not reading_threads()
 
 

@@ -35,15 +35,24 @@ class Ahead(Generic[Item]):
         self._thread = threading.Thread(target=self._read, name="fame-jax-ahead", daemon=True)
 
     def __enter__(self) -> "Ahead[Item]":
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            # Ctrl-C while `start` waits for a thread that already reads: `__exit__` will not be called.
+            self._end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        self._stop.set()
-        self._room.release()
-        self._thread.join(_PATIENCE)
+        self._end()
         if kind is None and self._failure is not None:
             raise self._failure
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._room.release()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE)
 
     def __iter__(self) -> Iterator[Item]:
         return self
