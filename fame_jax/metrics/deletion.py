@@ -10,7 +10,6 @@ References:
 """
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -18,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.image import gaussian_blur
-from fame_jax.metrics.masks import Method, Order, count, ranks
+from fame_jax.metrics.masks import TENTHS, Method, Order, count, on_canvas, ranks, warn_of_blank_maps
+from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable
 
 Classifier = Callable[[Image], Output]
@@ -30,9 +30,6 @@ Classifier = Callable[[Image], Output]
 
 Score = Literal["probability", "logit"]
 """What is read for a class: its softmax `probability` or its `logit`."""
-
-TENTHS = tuple(tenth / 10 for tenth in range(11))
-"""0 %, 10 %, ..., 100 % of the pixels."""
 
 
 class Curve(NamedTuple):
@@ -252,66 +249,6 @@ def class_curves(
 
     removed, shown = in_portions(both, images_at_once, images, maps, labels)
     return Curves(removed, shown, blank)
-
-
-def warn_of_blank_maps(maps: Float[Array | np.ndarray, "n height width"], method: Method) -> int:
-    """The number of all-zero maps, with a warning if there are any.
-
-    Args:
-        maps: `[n, H, W]`.
-        method: the kind of mask, on which it depends what such a map does.
-
-    Returns:
-        How many maps are zero everywhere.
-
-    Warns:
-        UserWarning: names the number.
-    """
-    blank = int(np.sum(~np.any(np.asarray(maps), axis=(1, 2))))
-    if blank:
-        effect = (
-            "they remove and show nothing, so that deletion stays at the clean score and insertion at the canvas'"
-            if method == "percentile"
-            else "their pixels are taken row by row from the top, which is no statement about the image"
-        )
-        warnings.warn(f"{blank} of {len(maps)} maps are all zero: {effect}.", stacklevel=3)
-    return blank
-
-
-def in_portions(function: Callable[..., Any], size: int, *arrays: Array | np.ndarray) -> Any:
-    """Applies a function of batches to any number of entries, `size` at a time, and joins the results on the host.
-
-    The last portion is filled up with copies of the last entry, whose results are dropped, so that every call has the
-    same shapes and only one program is compiled.
-
-    Args:
-        function: of arrays `[size, ...]`, to a pytree of arrays `[size, ...]`.
-        size: entries at a time; no more than there are.
-        *arrays: `[n, ...]` each, n at least one.
-
-    Returns:
-        The function's pytree with NumPy arrays `[n, ...]`.
-
-    Raises:
-        ValueError: for no entries, or arrays that differ in number.
-    """
-    number = len(arrays[0])
-    if number == 0 or any(len(array) != number for array in arrays):
-        raise ValueError(
-            f"in_portions: arrays of {[len(array) for array in arrays]} entries; expected one number above 0."
-        )
-    size = min(size, number)
-    portions = []
-    for start in range(0, number, size):
-        portion = (np.asarray(array[start : start + size]) for array in arrays)
-        full = (np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1), mode="edge") for part in portion)
-        portions.append(jax.tree.map(np.asarray, function(*(jnp.asarray(part) for part in full))))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *portions)
-
-
-def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:
-    """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image."""
-    return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
 
 
 @functools.partial(jax.jit, static_argnames=("score", "method", "order", "batch_size"))

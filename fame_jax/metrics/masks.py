@@ -7,19 +7,24 @@ References:
     Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, Sec. 4.3.
 """
 
+import warnings
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from fame_jax._types import Attribution
+from fame_jax._types import Attribution, Image
 
 Method = Literal["rank", "percentile"]
 """`rank`: exactly a share of the pixels. `percentile`: the pixels above a percentile of the map, ties all or none."""
 
 Order = Literal["most", "least"]
 """Which pixels come first: the `most` relevant (MoRF) or the `least` relevant (LeRF)."""
+
+TENTHS = tuple(tenth / 10 for tenth in range(11))
+"""0 %, 10 %, ..., 100 % of the pixels."""
 
 
 def ranks(map: Attribution, *, method: Method = "rank", order: Order = "most") -> Int[Array, "height width"]:
@@ -104,6 +109,35 @@ def insertion_mask(
 ) -> Bool[Array, "height width"]:
     """What insertion shows: the selected pixels. See `selected`."""
     return selected(map, fraction_inserted, method=method, order=order)
+
+
+def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:
+    """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image."""
+    return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
+
+
+def warn_of_blank_maps(maps: Float[Array | np.ndarray, "n height width"], method: Method) -> int:
+    """The number of all-zero maps, with a warning if there are any.
+
+    Args:
+        maps: `[n, H, W]`.
+        method: the kind of mask, on which it depends what such a map does.
+
+    Returns:
+        How many maps are zero everywhere.
+
+    Warns:
+        UserWarning: names the number.
+    """
+    blank = int(np.sum(~np.any(np.asarray(maps), axis=(1, 2))))
+    if blank:
+        effect = (
+            "they remove and show nothing, so that deletion stays at the clean score and insertion at the canvas'"
+            if method == "percentile"
+            else "their pixels are taken row by row from the top, which is no statement about the image"
+        )
+        warnings.warn(f"{blank} of {len(maps)} maps are all zero: {effect}.", stacklevel=3)
+    return blank
 
 
 def _check(method: str, order: str) -> None:

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from fame_jax.metrics import road
-from fame_jax.metrics.deletion import TENTHS, Curve, Score, rise_deletion, rise_insertion
+from fame_jax.metrics.deletion import Curve, Score, rise_deletion, rise_insertion
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
-from fame_jax.metrics.masks import Method
+from fame_jax.metrics.masks import TENTHS, Method
 from fame_jax.metrics.pointing_game import pointing_game
 from fame_jax.metrics.verification import pair_scores
 

@@ -17,8 +17,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from fame_jax._types import Attribution, Embedding, Image, Scalar
-from fame_jax.metrics.deletion import TENTHS, in_portions, on_canvas, warn_of_blank_maps
-from fame_jax.metrics.masks import Method, Order, count, ranks
+from fame_jax.metrics.masks import TENTHS, Method, Order, count, on_canvas, ranks, warn_of_blank_maps
+from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable
 
 Embedder = Callable[[Image], Embedding]

@@ -1,5 +1,3 @@
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,15 +5,7 @@ import pytest
 from jax.tree_util import Partial
 
 from fame_jax.image import gaussian_blur
-from fame_jax.metrics.deletion import (
-    class_curves,
-    deletion,
-    in_portions,
-    insertion,
-    rise_deletion,
-    rise_insertion,
-    warn_of_blank_maps,
-)
+from fame_jax.metrics.deletion import class_curves, deletion, insertion, rise_deletion, rise_insertion
 from fame_jax.metrics.masks import selected
 
 SIDE = 16
@@ -184,32 +174,6 @@ def test_all_zero_maps_are_counted_and_named(method, effect):
     maps = np.stack([np.zeros((SIDE, SIDE), np.float32), PERFECT, np.zeros((SIDE, SIDE), np.float32)])
     with pytest.warns(UserWarning, match=f"2 of 3 maps are all zero.*{effect}"):
         assert class_curves(NETWORK, images, maps, np.array([1, 1, 1]), method=method).blank == 2
-
-
-def test_maps_with_a_single_pixel_are_not_blank():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert warn_of_blank_maps(jnp.zeros((2, 4, 5)).at[:, 1, 2].set(1e-30), "rank") == 0
-
-
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 20])
-def test_portions_join_to_the_whole_in_one_shape(size):
-    numbers, shapes = np.arange(14.0).reshape(7, 2), set()
-
-    def doubled(rows, offsets):
-        shapes.add(rows.shape)
-        return {"rows": 2 * rows, "sums": rows.sum(1) + offsets}
-
-    joined = in_portions(doubled, size, numbers, np.arange(7.0))
-    np.testing.assert_array_equal(joined["rows"], 2 * numbers)
-    np.testing.assert_array_equal(joined["sums"], numbers.sum(1) + np.arange(7.0))
-    assert shapes == {(min(size, 7), 2)}
-
-
-@pytest.mark.parametrize("arrays", [(np.zeros((0, 2)),), (np.zeros((2, 2)), np.zeros(3))])
-def test_portions_of_nothing_or_of_unequal_numbers_are_refused(arrays):
-    with pytest.raises(ValueError, match="entries"):
-        in_portions(lambda *a: a, 2, *arrays)
 
 
 def test_double_precision_stays_double():
