@@ -38,7 +38,7 @@ def download(
     Raises:
         DownloadError: if there are no weights or no address, the server fails, the disk is full or the hash differs.
     """
-    if not entry.published:
+    if entry.file is None:
         raise DownloadError(
             f"{entry.name}: {entry.source} has this network, but publishes no weights of it. "
             f"For weights of your own: `fame convert {entry.name} FILE`."

@@ -32,7 +32,7 @@ def _row(entry: models.Entry) -> tuple[str, ...]:
         f"{entry.size}",
         f"{entry.resize}",
         entry.layer,
-        entry.file if entry.published else "none",
+        entry.file or "none",
         entry.licence,
         state,
     )

@@ -81,22 +81,29 @@ class Rows:
         Raises:
             ScoreError: if rows of other options are there.
         """
-        self._run = run
+        self._block_size = run.block_size
+        # Before anything is measured: of a map that is repaired meanwhile, the row counts as one of before.
+        self._rewrites = run.rewrites()
         self._file = scores_file(run, row.name, preset)
         self._file.parent.mkdir(exist_ok=True)
         self._along = [f"{value:g}" for value in _shares(row, options)]
         _agree(self._file.with_suffix(".json"), run, row, preset, options)
-        kept = _contents(self._file, run, row, self._along)
+        kept = _contents(self._file, run, row, self._along, self._rewrites)
         _trim(self._file, kept)
         self.known = {index: _from_json(content) for index, content in kept.items()}
 
     def append(self, rows: Iterable[Row]) -> None:
         """Writes the rows of a block at once."""
-        contents = [_as_json(row, self._along) | _written(self._run, row.index) for row in rows]
+        contents = [_as_json(row, self._along) | self._rewritten(row.index) for row in rows]
         with self._file.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(content, allow_nan=False) + "\n" for content in contents))
         # Read back as they would be next time, so that an interruption changes nothing.
         self.known |= {content["index"]: _from_json(content) for content in contents}
+
+    def _rewritten(self, index: int) -> dict[str, int]:
+        """Which maps a row is of, where they were repaired."""
+        block = index // self._block_size
+        return {"rewritten": self._rewrites[block]} if block in self._rewrites else {}
 
 
 def scores_file(run: Run, name: str, preset: str) -> pathlib.Path:
@@ -118,7 +125,7 @@ def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
         along = [f"{value:g}" for value in _shares(row, head["options"])]
     except (ValueError, TypeError) as error:
         raise ScoreError(f"{file.with_suffix('.json')}: damaged ({error}); delete it, and score again.") from error
-    rows = map(_from_json, _contents(file, run, row, along).values())
+    rows = map(_from_json, _contents(file, run, row, along, run.rewrites()).values())
     return Scores(run.folder, row, preset, head["options"], tuple(rows), len(run.records))
 
 
@@ -179,14 +186,17 @@ def _trim(file: pathlib.Path, kept: Mapping[int, dict[str, Any]]) -> None:
         write(file, lambda handle: handle.write(text))
 
 
-def _contents(file: pathlib.Path, run: Run, row: Metric, along: Sequence[str]) -> dict[int, dict[str, Any]]:
+def _contents(
+    file: pathlib.Path, run: Run, row: Metric, along: Sequence[str], rewrites: Mapping[int, int]
+) -> dict[int, dict[str, Any]]:
     """Lines of complete blocks by index, in the order of the run; a damaged line counts as not there."""
     lines: dict[int, dict[str, Any]] = {}
     for line in read_text(file, errors="replace").splitlines() if file.exists() else ():
         # The last line may be cut short.
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
             content = parse_json(line)
-            if _fits(content, run, row, along):
+            rewritten = rewrites.get(content["index"] // run.block_size)
+            if _fits(content, run, row, along) and content.get("rewritten") == rewritten:
                 lines[content["index"]] = content
     whole = [block for block in range(run.blocks) if all(index in lines for index in run.indices(block))]
     return {index: lines[index] for block in whole for index in run.indices(block)}
@@ -196,8 +206,6 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
     """Whether a line is one that `Rows` has written; errors of all kinds for one that is something else."""
     index = content["index"]
     if type(index) is not int or not 0 <= index < len(run.records) or content["name"] != run.records[index].name:
-        return False
-    if content.get("rewrites", 0) != run.rewrites(index // run.block_size):
         return False
     if "reason" in content:
         return isinstance(content["reason"], str)
@@ -213,12 +221,6 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
         and (not pair or isinstance(content["genuine"], bool))
         and isinstance(content["blank"], bool)
     )
-
-
-def _written(run: Run, index: int) -> dict[str, int]:
-    """Which maps a row is of, where they were repaired: rows of those before count as not there."""
-    count = run.rewrites(index // run.block_size)
-    return {"rewrites": count} if count else {}
 
 
 def _as_json(found: Row, along: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     RUN/records.jsonl     one line a record, in order; its line number is its index everywhere else
     RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a file a block of records
     RUN/failures/B.json   index and reason of every record of block B that could not be explained
-    RUN/rewrites/B.json   how often block B was repaired after the maps had been scored, if it was
+    RUN/rewrites/B.json   when block B was repaired after the maps had been scored, if it was
 
 A block is the unit of work: it is computed as a whole, by one process, always from its first record on, so that it
 comes out the same however often a job is interrupted. Its `state` is written last; a block without is computed again.
@@ -164,23 +164,13 @@ class Run:
             return False
         return True
 
-    def rewrites(self, block: int) -> int:
-        """How often a block was repaired after it had been scored: earlier figures are of other maps."""
-        file = self.folder / "rewrites" / f"{block:06}.json"
-        try:
-            return int(read_json(file)) if file.is_file() else 0
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{file}: damaged ({error}). {_REPAIR}") from error
+    def rewrites(self) -> dict[int, int]:
+        """When blocks were repaired after the maps had been scored, in nanoseconds, by block; -1 where that is damaged.
 
-    def _count_rewrite(self, block: int) -> None:
-        file = self.folder / "rewrites" / f"{block:06}.json"
-        file.parent.mkdir(exist_ok=True)
-        try:
-            count = self.rewrites(block)
-        except RunError:
-            # Larger than any that was counted.
-            count = time.time_ns()
-        write_json(file, count + 1)
+        Figures with another time, or with none, are of maps of before.
+        """
+        files = (self.folder / "rewrites").glob("*.json")
+        return {int(file.stem): _time(file) for file in files if file.stem.isdecimal()}
 
     def write_block(self, block: int, arrays: Mapping[str, np.ndarray], failures: Mapping[int, str]) -> None:
         """Writes all arrays of a block, `state` last; `failures` by index.
@@ -192,7 +182,9 @@ class Run:
         file = self.folder / "failures" / f"{block:06}.json"
         try:
             if (self.folder / "scores").is_dir() and self._array("state").has(block):
-                self._count_rewrite(block)
+                rewrite = self.folder / "rewrites" / f"{block:06}.json"
+                rewrite.parent.mkdir(exist_ok=True)
+                write_json(rewrite, time.time_ns())
             self._array("state").remove(block)
             for name, values in arrays.items():
                 if name != "state":
@@ -297,6 +289,13 @@ def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str
 def status_message(code: int) -> str:
     """An entry of the array `status` in words."""
     return {NO_MAP: "no such map", BLANK: "blank map"}.get(code) or Status(code).message
+
+
+def _time(file: pathlib.Path) -> int:
+    try:
+        return int(read_json(file))
+    except (OSError, ValueError, TypeError):
+        return -1
 
 
 def _manifest(folder: pathlib.Path) -> dict[str, Any]:

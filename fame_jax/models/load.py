@@ -65,11 +65,7 @@ def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path
     card = entry(name)
     folder = installed(name) if path is None else pathlib.Path(path)
     if folder is None:
-        how = (
-            f"`fame download {name}`"
-            if card.address
-            else f"`fame convert {name} {card.file if card.published else 'FILE'}`"
-        )
+        how = f"`fame download {name}`" if card.address else f"`fame convert {name} {card.file or 'FILE'}`"
         raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
     if not folder.exists():
         raise WeightsNotFoundError(f"{folder}: no such file or folder; expected the weights of {name}.")

@@ -32,12 +32,11 @@ class Entry:
         name: in this registry.
         build: makes the network of normalised images with fresh weights; takes `dtype` and `rngs`.
         task: `class` (logits) or `face` (embedding before L2 normalisation).
-        file: official name of the weights.
+        file: official name of the weights, or None where nobody publishes any.
         sha256_prefix: leading digits of the file's SHA-256.
         licence: of the weights.
         address: folder the file is fetched from, or None where the publisher has no stable address.
         source: who publishes the weights, in words.
-        published: whether there are weights to fetch, from an address or by hand.
         parameters: number of trained values.
         size: side of the square input in pixels.
         resize: short side before the centre crop, the weights' own rule; equal to `size` for faces, which are aligned.
@@ -50,7 +49,7 @@ class Entry:
     name: str
     build: Callable[..., nnx.Module]
     task: Literal["class", "face"]
-    file: str
+    file: str | None
     sha256_prefix: str
     licence: str
     address: str | None
@@ -62,7 +61,6 @@ class Entry:
     std: tuple[float, float, float] = IMAGENET_STD
     reverse_channels: bool = False
     layer: str = ""
-    published: bool = True
 
 
 def _torchvision(name: str, build: Callable[..., nnx.Module], file: str, parameters: int, resize: int, layer: str):
@@ -83,7 +81,7 @@ def _torchvision(name: str, build: Callable[..., nnx.Module], file: str, paramet
     )
 
 
-def _adaface(name: str, build: Callable[..., nnx.Module], file: str, parameters: int, published: bool = True):
+def _adaface(name: str, build: Callable[..., nnx.Module], file: str | None, parameters: int):
     return Entry(
         name=name,
         build=build,
@@ -100,7 +98,6 @@ def _adaface(name: str, build: Callable[..., nnx.Module], file: str, parameters:
         std=(0.5, 0.5, 0.5),
         reverse_channels=True,
         layer="body[-1]",
-        published=published,
     )
 
 
@@ -126,7 +123,7 @@ _ENTRIES = (
     ),
     _adaface("iresnet18", iresnet.iresnet18, "adaface_ir18_webface4m.ckpt", 24_020_352),
     # AdaFace has the architecture, but no weights of it.
-    _adaface("iresnet34", iresnet.iresnet34, "adaface_ir34.ckpt", 34_134_080, published=False),
+    _adaface("iresnet34", iresnet.iresnet34, None, 34_134_080),
     _adaface("iresnet50", iresnet.iresnet50, "adaface_ir50_webface4m.ckpt", 43_585_600),
     _adaface("iresnet101", iresnet.iresnet101, "adaface_ir101_webface12m.ckpt", 65_150_912),
     Entry(

@@ -53,7 +53,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weights, SHA-256", str(manifest.get("weights_sha256") or "not known")
     if network in REGISTRY:
         card = REGISTRY[network]
-        yield "weights, source", f"{card.file}, {card.source}"
+        yield "weights, source", f"{card.file}, {card.source}" if card.file else "not published"
         yield "weights, licence", card.licence
     methods = manifest.get("methods") or [manifest.get("method", "not known")]
     yield "methods", ", ".join(map(str, methods))

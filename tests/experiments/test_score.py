@@ -133,6 +133,17 @@ def test_maps_that_were_repaired_are_measured_again(class_run):
     assert measured == []
 
 
+def test_maps_whose_time_of_repair_is_damaged_are_measured_again_once(class_run):
+    score(class_run, "deletion", network=CLASSIFIER)
+    write_block(class_run, 0, random_maps(5)[::-1], {})
+    score(Run(class_run.folder), "deletion", network=CLASSIFIER)
+    (class_run.folder / "rewrites" / "000000.json").write_text("{")
+    for expected in (2, 0):
+        measured = []
+        score(Run(class_run.folder), "deletion", network=CLASSIFIER, progress=measured.append)
+        assert sum(measured) == expected
+
+
 def test_finished_scores_need_no_network(class_run):
     first = score(class_run, "deletion", network=CLASSIFIER)
     again = score(class_run, "deletion", network=None)
