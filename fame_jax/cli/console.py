@@ -226,6 +226,8 @@ def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
 class _Bar(tqdm):
     """A bar at which a Ctrl-C takes effect even if it was lost on the way, and which nothing shows before its delay."""
 
+    _shown = False
+
     def update(self, n: float | int | None = 1) -> bool | None:
         interrupts.raise_if_seen()
         return super().update(n)
@@ -233,4 +235,11 @@ class _Bar(tqdm):
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         # A line written above the bar would draw it anew, however early.
         if time.time() >= self.start_t + self.delay:
+            self._shown = True
             super().display(msg, pos)
+
+    def close(self) -> None:
+        if self._shown:
+            # tqdm ends the line only of a bar that an update has drawn, not of one that a line above it drew anew.
+            self.last_print_t = time.time()
+        super().close()

@@ -29,7 +29,7 @@ class Explain:
     """Network; fame models lists them."""
     weights: pathlib.Path | None = None
     """A converted folder or the publisher's own file, instead of what is installed."""
-    target: Annotated[str | None, tyro.conf.arg(aliases=["--class", "--label"])] = None
+    target: Annotated[str | None, tyro.conf.arg(aliases=["--class", "--label"], metavar="CLASS")] = None
     """Class to explain: an index, a name, or a part of one that is unambiguous ("egyptian"). Omitted: the top class."""
     method: str = "fame"
     """An explainer, several with commas between them, or "all"."""

@@ -15,18 +15,16 @@ checksum, so a damaged one is never taken for a map.
 import json
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
 from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
+from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
 from fame_jax.walk import Status
-
-VERSION = 1
-"""Of this layout; a store of another one is refused."""
 
 PENDING, DONE, FAILED = 0, 1, 2
 """Values of the array `state`."""
@@ -54,10 +52,6 @@ _OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status":
 _OF_PICTURES = {"sha256": ("uint8", 0)}
 
 
-class RunError(ValueError):
-    """A folder that holds no run, another run, or a damaged one; the message says what to do."""
-
-
 class Run:
     """A run on disk, opened.
 
@@ -75,7 +69,7 @@ class Run:
             RunError: if the folder holds no run, a damaged one, or one of another version.
         """
         self.folder = folder
-        self.manifest = _manifest(folder)
+        self.manifest = read_manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
         kind = ClassRecord if self.task == "class" else PairRecord
@@ -293,60 +287,10 @@ def status_message(code: int) -> str:
 
 def _time(file: pathlib.Path) -> int:
     try:
-        return int(read_json(file))
-    except (OSError, ValueError, TypeError):
-        return -1
-
-
-def _manifest(folder: pathlib.Path) -> dict[str, Any]:
-    file = folder / "manifest.json"
-    try:
-        manifest = read_json(file)
-        version = manifest["version"]
-    except FileNotFoundError as error:
-        raise RunError(f"{folder}: no run is here (there is no manifest.json); fame run makes one.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: not the manifest of a run ({error}); fame run makes one.") from error
-    if version != VERSION:
-        raise RunError(f"{file}: version {version} of a run's layout, expected {VERSION}; run again into a new folder.")
-    if wrong := [name for name, fits in _FIELDS.items() if name in manifest and not fits(manifest[name])]:
-        raise RunError(f"{file}: damaged, {wrong[0]} is {str(manifest[wrong[0]])[:40]}; run again into a new folder.")
-    if lacking := [name for name in _FIELDS if name not in manifest and name not in ("options", "provenance")]:
-        raise RunError(f"{file}: damaged, {lacking[0]} is missing; run again into a new folder.")
-    return manifest
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 < value < 2**31
-
-
-def _is_provenance(value: Any) -> bool:
-    parts = ("versions", "device")
-    return isinstance(value, list) and all(_is_object(of) and all(_is_object(of.get(p)) for p in parts) for of in value)
-
-
-# What readers of a run rely on.
-_FIELDS: Mapping[str, Callable[[Any], bool]] = {
-    "task": lambda value: _is_text(value) and value in MAPS,
-    "dataset": _is_text,
-    "network": _is_text,
-    "method": _is_text,
-    "geometry": _is_object,
-    "options": _is_object,
-    "provenance": _is_provenance,
-    "records": _is_count,
-    "block_size": _is_count,
-    "size": _is_count,
-    "dtype": lambda value: value in ("float16", "float32", "float64"),
-}
+        when = read_json(file)
+    except (OSError, ValueError):
+        when = None
+    return when if type(when) is int else -1
 
 
 def _records(file: pathlib.Path) -> tuple[Record, ...]:

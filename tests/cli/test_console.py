@@ -1,5 +1,7 @@
 """What all commands share: bad options in one line."""
 
+import time
+
 import pytest
 
 from fame_jax.cli.console import progress_bar, say_error
@@ -32,6 +34,17 @@ def test_a_command_without_what_it_works_on_says_so(fame, command):
     ended = fame(command)
     assert ended.code == 2
     assert "expected folders of fame run" in ended.err
+
+
+def test_a_bar_that_only_a_line_above_it_has_drawn_ends_its_own(capsys):
+    with progress_bar(1, "step", hide=False) as bar:
+        bar.update()
+        bar.delay = 0.01
+        time.sleep(0.02)
+        say_error("one thing was wrong")
+    ended = capsys.readouterr().err
+    assert "1/1" in ended
+    assert ended.endswith("\n")
 
 
 def test_a_line_above_a_young_bar_does_not_show_the_bar(capsys):
