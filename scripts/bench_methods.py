@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import tyro
 
 from fame_jax import explainers, files, models
+from fame_jax.architectures.probes import Probed
 from fame_jax.experiments import bench
 from fame_jax.metrics.deletion import deletion
 from fame_jax.metrics.masks import deletion_mask
 from fame_jax.metrics.road import road_delete
-from fame_jax.models.probes import Probed
 
 CAMS = ("grad_cam", "grad_cam_ew", "hires_cam", "grad_cam_pp", "fullgrad")
 FOUR = " of 4 pairs"

@@ -14,7 +14,7 @@ import tyro
 from PIL import Image
 
 from fame_jax import models
-from fame_jax.data.datasets import read
+from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.run import prepared
 from fame_jax.experiments.settings import Settings
 

@@ -17,10 +17,10 @@ import tyro
 from faithfulness import METRICS, Store, faithfulness, interval, jsonable, markdown, noise_keys, photographs, readable
 
 from fame_jax import metrics, models
+from fame_jax.architectures.probes import Probed
 from fame_jax.cli.console import InputError, say_error
 from fame_jax.explainers.table import Explainer, explainer
 from fame_jax.files import write_json
-from fame_jax.models.probes import Probed
 
 HEADINGS = METRICS | {"grid": "grid pointing ↑"}
 

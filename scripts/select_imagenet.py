@@ -14,10 +14,10 @@ import tyro
 from tqdm import tqdm
 
 from fame_jax import models
-from fame_jax.data.datasets import read
-from fame_jax.data.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 from fame_jax.data.images import ImageError, load
 from fame_jax.data.records import ClassRecord
+from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 
 NETWORKS = ("resnet34", "resnet50", "resnet101", "vgg19", "convnext_tiny")
 UNREADABLE = -1

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fame_jax.models.layers import PReLU
+from fame_jax.architectures.layers import PReLU
+from fame_jax.architectures.standardized import Standardized
 from fame_jax.models.registry import abstract
-from fame_jax.models.standardized import Standardized
 from weight_conversion.checkpoint_file import read_checkpoint
 from weight_conversion.errors import ConversionError
 from weight_conversion.layouts import CONVOLUTION, LINEAR, SAME, Layout, Shape

@@ -14,8 +14,8 @@ from fame_jax.cli.console import InputError, progress_bar, say_error
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.faces import FaceError, load_face
 from fame_jax.data.images import ImageError
-from fame_jax.data.pairs import read_pairs
 from fame_jax.data.records import PairRecord, pictures_of
+from fame_jax.datasets.pairs import read_pairs
 from fame_jax.metrics import operating_point
 
 CRITERIA: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fame_jax import files, models, plots
+from fame_jax.architectures.probes import Probed
 from fame_jax.batching import perturb_many
 from fame_jax.cli import output
 from fame_jax.cli.console import progress_bar, say, say_error
@@ -21,7 +22,6 @@ from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.sanity import similarity
-from fame_jax.models.probes import Probed
 from fame_jax.presets import AUTO_STOP, PRESETS
 from fame_jax.walk import Status
 

@@ -11,8 +11,8 @@ import tyro
 from fame_jax import models
 from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, say, say_error, switch_on
 from fame_jax.cli.thresholds import stored_threshold
-from fame_jax.data.datasets import read
 from fame_jax.data.records import Dataset
+from fame_jax.datasets.catalogue import read
 from fame_jax.experiments import processes
 from fame_jax.experiments.maps import Method
 from fame_jax.experiments.processes import Processes

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fame_jax.architectures.probes import Probed
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.core import attribution, split_options
 from fame_jax.data.images import Pixels
@@ -16,7 +17,6 @@ from fame_jax.data.records import Task
 from fame_jax.experiments.store import BLANK, MAPS, NO_MAP, RunError
 from fame_jax.explainers.table import explainer
 from fame_jax.losses import class_logit, cosine, similarity, similarity_free_norm
-from fame_jax.models.probes import Probed
 from fame_jax.walk import Status
 
 Rows = dict[str, np.ndarray]

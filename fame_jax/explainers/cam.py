@@ -11,7 +11,7 @@ With A the feature map and G the gradient of the explained scalar with respect t
 
 The scalar is a raw logit, or for two faces the dot product of their unnormalised embeddings with the other one held
 constant (Zhu et al., TIP 2021). Another layer than the network's own feature map is a network split elsewhere:
-`fame_jax.models.probes.split_at`.
+`fame_jax.architectures.probes.split_at`.
 """
 
 from collections.abc import Callable

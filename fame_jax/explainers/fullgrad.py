@@ -27,7 +27,7 @@ Values = Float[Array, "..."]
 
 @runtime_checkable
 class Probing(Protocol):
-    """A network that tells its biases and lets a probe be added to each layer: `fame_jax.models.probes.Probed`."""
+    """A network that tells its biases and takes a probe at each layer: `fame_jax.architectures.probes.Probed`."""
 
     def features(self, image: Image) -> FeatureMap:
         """The feature map `[h, w, c]`."""

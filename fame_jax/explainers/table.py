@@ -55,7 +55,7 @@ class Explainer:
         class_cost: `Cost` of `of_class` from its options.
         pair_cost: `Cost` of `of_pair` from its options and `embedding`, the number of dimensions.
         needs: what is asked for beyond a function of the image: `features` and `head` of the network; `probes`, a
-            network that tells its biases (`fame_jax.models.probes.Probed`); a random `key`.
+            network that tells its biases (`fame_jax.architectures.probes.Probed`); a random `key`.
         inner: functions that take the options which `of_class` and `of_pair` only pass on.
     """
 

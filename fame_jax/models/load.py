@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
+from fame_jax.architectures.precision import Precision, image_dtype, with_precision
 from fame_jax.models import checkpoint
-from fame_jax.models.precision import Precision, image_dtype, with_precision
 from fame_jax.models.registry import abstract, entry
 
 BUNDLED = pathlib.Path(__file__).resolve().parents[1] / "bundled"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
-from fame_jax.models import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
-from fame_jax.models.standardized import Standardized
+from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
+from fame_jax.architectures.standardized import Standardized
 from fame_jax.presets import IMAGENET_STD
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fame_jax.data.datasets import DATASETS
+from fame_jax.datasets.catalogue import DATASETS
 from tests.data import synthetic
 
 

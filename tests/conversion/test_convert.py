@@ -11,7 +11,8 @@ import pytest
 import torch
 from flax import nnx
 
-from fame_jax.models import REGISTRY, abstract, layers
+from fame_jax.architectures import layers
+from fame_jax.models import REGISTRY, abstract
 from fame_jax.models.checkpoint import weights
 from weight_conversion import NAMES, CheckpointError, Names, convert, convert_file, read_checkpoint
 from weight_conversion.errors import ConversionError

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fame_jax.data import ImageError, decode_image, read_image
-from fame_jax.data.datasets import read
 from fame_jax.data.records import DatasetError, PairRecord
+from fame_jax.datasets.catalogue import read
 from tests.data import synthetic
 
 FACE = synthetic.face(1, 1)

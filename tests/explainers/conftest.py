@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fame_jax.models.layers import PReLU, batch_norm, conv, layer_norm, max_pool
-from fame_jax.models.standardized import Standardized
+from fame_jax.architectures.layers import PReLU, batch_norm, conv, layer_norm, max_pool
+from fame_jax.architectures.standardized import Standardized
 
 SIZE = 32
 

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from fame_jax.architectures import resnet
+from fame_jax.architectures.probes import Probed, split_at
 from fame_jax.data import images
 from fame_jax.explainers import cam, fullgrad, grad_cam, grad_cam_ew, grad_cam_pp, hires_cam, pair_cam
 from fame_jax.explainers.pairs import PairMaps
-from fame_jax.models import load, resnet
-from fame_jax.models.probes import Probed, split_at
+from fame_jax.models import load
 from weight_conversion import NAMES
 
 torch = pytest.importorskip("torch")
 
 from tests.models.test_architectures import Twin, small_convnext, small_iresnet, small_vgg  # noqa: E402
+
 from tests.reference import twins  # noqa: E402
 
 

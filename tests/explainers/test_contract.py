@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import EXPLAINERS, PairMaps, explainer
-from fame_jax.models.probes import Probed
 
 # Numbers of repetitions that keep the tests quick; nothing else differs from the defaults.
 QUICK = {

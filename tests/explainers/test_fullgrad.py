@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from fame_jax.architectures import convnext, vit
+from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import full_gradients, fullgrad
-from fame_jax.models import Standardized, convnext, load, vit
-from fame_jax.models.probes import Probed
+from fame_jax.models import Standardized, load
 
 LABEL = 2
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from fame_jax.architectures import iresnet
 from fame_jax.explainers import fggb, xssab
 from fame_jax.losses import cosine
-from fame_jax.models import iresnet
 
 torch = pytest.importorskip("torch")
 
 from tests.models.test_architectures import flattening  # noqa: E402
+
 from tests.reference import iresnet_torch, twins  # noqa: E402
 
 SIZES = {"depths": (1, 1, 1, 1), "widths": (4, 6, 8, 10), "embedding": 512, "image_size": 32}

@@ -12,9 +12,9 @@ from fame_jax import plots
 from fame_jax.cli import output
 from fame_jax.cli.console import at_least, say, say_error
 from fame_jax.cli.reproduce.program import available, maps_of
-from fame_jax.data.datasets import read
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import ClassRecord, Dataset, Picture
+from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.inputs import geometry_of, images
 from fame_jax.experiments.store import DONE, Run
 from fame_jax.explainers.table import explainer

@@ -13,10 +13,10 @@ from fame_jax.cli import output
 from fame_jax.cli.console import InputError, at_least, say
 from fame_jax.cli.reproduce.methods import explained_by_all
 from fame_jax.cli.reproduce.program import available, maps_of
-from fame_jax.data.datasets import read
 from fame_jax.data.faces import sample_face, sunglasses
 from fame_jax.data.images import save_png
 from fame_jax.data.records import Dataset, PairRecord, Picture
+from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.inputs import geometry_of, images
 from fame_jax.experiments.store import NO_MAP, Run
 from fame_jax.explainers.table import explainer

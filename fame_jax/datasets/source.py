@@ -1,8 +1,8 @@
 """Records with the bytes of their photographs by random access: what Grain reads, the same way every time.
 
-from fame_jax.data import datasets, source, tfds_builder
+from fame_jax.datasets import catalogue, source, tfds_builder
 
-folder = tfds_builder.prepare(datasets.read("cfp", root, "FP-01"), prepared)
+folder = tfds_builder.prepare(catalogue.read("cfp", root, "FP-01"), prepared)
 for item in source.share(source.PreparedSource(folder), jax.process_index(), jax.process_count()):
     images = item.images()
 """
@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
-from fame_jax.data.boxes import Boxed
-from fame_jax.data.imagenet import labelled_boxes, wordnet_ids
 from fame_jax.data.images import Pixels, decode_image
 from fame_jax.data.lists import LineError
 from fame_jax.data.records import ClassRecord, DatasetError, Picture, Record, pictures_of
-from fame_jax.data.tfds_builder import SPLIT, record_of, text, tfds
+from fame_jax.datasets.boxes import Boxed
+from fame_jax.datasets.imagenet import labelled_boxes, wordnet_ids
+from fame_jax.datasets.tfds_builder import SPLIT, record_of, text, tfds
 
 try:
     import grain

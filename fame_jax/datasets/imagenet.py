@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fame_jax.data.boxes import Boxed, annotation, prediction_string
 from fame_jax.data.lists import (
     LineError,
     each_line,
@@ -16,6 +15,7 @@ from fame_jax.data.lists import (
     whole_number,
 )
 from fame_jax.data.records import Box, ClassRecord, Dataset, DatasetError, Picture, Problem, dataset_of
+from fame_jax.datasets.boxes import Boxed, annotation, prediction_string
 
 VALIDATION = "validation"
 """The protocol of all photographs."""

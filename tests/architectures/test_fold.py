@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fame_jax.models import Standardized, iresnet, layers, resnet, sface
+from fame_jax.architectures import iresnet, layers, resnet, sface
+from fame_jax.architectures.fold import fold_batch_norm
+from fame_jax.models import Standardized
 from fame_jax.models.checkpoint import weights, with_weights
-from fame_jax.models.fold import fold_batch_norm
 
 WIDTHS = (4, 6, 8, 10)
 

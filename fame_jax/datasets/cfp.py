@@ -6,9 +6,9 @@ Reference:
 
 import pathlib
 
-from fame_jax.data.eyes import Eyes, read_eyes
 from fame_jax.data.lists import LineError, each_line, existing_folder, numbered_lines, path_inside, whole_number
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
+from fame_jax.datasets.eyes import Eyes, read_eyes
 
 FOLDS = tuple(f"{fold:02}" for fold in range(1, 11))
 """Names of the ten folds."""

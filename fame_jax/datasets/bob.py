@@ -7,11 +7,11 @@ Reference:
 import pathlib
 from typing import Literal, NamedTuple
 
-from fame_jax.data.draw import with_impostors
-from fame_jax.data.eyes import eyes_of
 from fame_jax.data.lists import LineError, each_row, existing_folder, path_inside
-from fame_jax.data.photographs import with_ending
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
+from fame_jax.datasets.endings import with_ending
+from fame_jax.datasets.eyes import eyes_of
+from fame_jax.datasets.impostors import with_impostors
 
 
 class Face(NamedTuple):

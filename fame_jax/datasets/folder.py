@@ -4,10 +4,10 @@ import pathlib
 import re
 from collections.abc import Callable, Sequence
 
-from fame_jax.data.imagenet import wordnet_ids
 from fame_jax.data.lists import LineError, existing_folder, path_inside
-from fame_jax.data.photographs import ENDINGS, photographs
 from fame_jax.data.records import ClassRecord, Dataset, DatasetError, Picture, Problem, dataset_of
+from fame_jax.datasets.endings import ENDINGS, photographs
+from fame_jax.datasets.imagenet import wordnet_ids
 
 PROTOCOLS = ("auto", "names", "subfolders", "none")
 """Where labels come from."""

@@ -7,11 +7,11 @@ Reference:
 import pathlib
 import re
 
-from fame_jax.data.draw import with_impostors
-from fame_jax.data.eyes import Eyes, read_eyes
 from fame_jax.data.lists import LineError, each_line, existing_folder, path_inside
-from fame_jax.data.photographs import photographs
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
+from fame_jax.datasets.endings import photographs
+from fame_jax.datasets.eyes import Eyes, read_eyes
+from fame_jax.datasets.impostors import with_impostors
 
 SHOTS = {"neutral": (14,), "glass": (8, 21), "scarf": (11, 24)}
 """The protocols, and the shots that are probes; shot 1, neutral too, is the gallery."""

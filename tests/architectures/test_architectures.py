@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fame_jax.models import REGISTRY, abstract, convnext, iresnet, sface, vgg, vit
-from fame_jax.models.probes import split_at
+from fame_jax.architectures import convnext, iresnet, sface, vgg, vit
+from fame_jax.architectures.probes import split_at
+from fame_jax.models import REGISTRY, abstract
 from weight_conversion import NAMES, Names
 from weight_conversion.layouts import flattened
 

@@ -13,11 +13,11 @@ pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("grain")
 
 from fame_jax.data import read_image
-from fame_jax.data.datasets import read
-from fame_jax.data.imagenet import objects_by_photograph
 from fame_jax.data.records import Dataset, DatasetError, pictures_of
-from fame_jax.data.source import ImagenetSource, PreparedSource, share
-from fame_jax.data.tfds_builder import prepare
+from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.imagenet import objects_by_photograph
+from fame_jax.datasets.source import ImagenetSource, PreparedSource, share
+from fame_jax.datasets.tfds_builder import prepare
 from tests.data import synthetic
 
 PROTOCOLS = {"imagenet": "validation", "cfp": "FP-01", "bob": "all", "list": "photographs"}
@@ -76,7 +76,7 @@ def test_reading_ahead_keeps_the_order(prepared):
 def test_two_processes_read_disjoint_shares_without_tensorflow(prepared):
     dataset, folder = prepared["cfp"]
     code = (
-        "import json, pathlib, sys; from fame_jax.data.source import PreparedSource, share;"
+        "import json, pathlib, sys; from fame_jax.datasets.source import PreparedSource, share;"
         "folder, index = sys.argv[1], int(sys.argv[2]);"
         "names = [item.record.name for item in share(PreparedSource(pathlib.Path(folder)), index, 2)];"
         "print(json.dumps([names, 'tensorflow' in sys.modules]))"

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from fame_jax.models import layers
+from fame_jax.architectures import layers
 
 
 def plain(x, kernel, stride, pad, groups):

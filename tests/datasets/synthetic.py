@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fame_jax.data.imagenet import wordnet_ids
+from fame_jax.datasets.imagenet import wordnet_ids
 
 SIDE = 112
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from fame_jax import class_logit, perturb
-from fame_jax.models import abstract, parameter_count, registry, resnet
+from fame_jax.architectures import resnet
+from fame_jax.models import abstract, parameter_count, registry
 
 torch = pytest.importorskip("torch")
 
 from flax import nnx  # noqa: E402
 
-from fame_jax.models.mobilenet_v2 import MobileNetV2  # noqa: E402
+from fame_jax.architectures.mobilenet_v2 import MobileNetV2  # noqa: E402
 from tests.reference import twins  # noqa: E402
 from weight_conversion import NAMES  # noqa: E402
 

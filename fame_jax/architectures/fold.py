@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from fame_jax.models.probes import Path, Values, layer_at, put
+from fame_jax.architectures.probes import Path, Values, layer_at, put
 
 
 class Folding(NamedTuple):

@@ -2,10 +2,10 @@
 
 import pathlib
 
-from fame_jax.data.boxes import boxes
 from fame_jax.data.lists import each_row, list_and_folder, path_inside, whole_number
-from fame_jax.data.photographs import with_ending
 from fame_jax.data.records import ClassRecord, Dataset, Picture, Problem, dataset_of
+from fame_jax.datasets.boxes import boxes
+from fame_jax.datasets.endings import with_ending
 
 
 def read_list(root: pathlib.Path, protocol: str | None = None, *, allow_outside: bool = False) -> Dataset:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import Map, chain, conv, gelu, layer_norm
+from fame_jax.architectures.layers import Map, chain, conv, gelu, layer_norm
 
 
 class Block(nnx.Module):

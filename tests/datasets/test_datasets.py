@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from fame_jax.data import arface
-from fame_jax.data.datasets import DATASETS, read, reader
 from fame_jax.data.records import ClassRecord, DatasetError, PairRecord, as_json, counts, from_json, pictures_of
+from fame_jax.datasets import arface
+from fame_jax.datasets.catalogue import DATASETS, read, reader
 from tests.data import synthetic
 
 PROTOCOL_OF_COPY = {

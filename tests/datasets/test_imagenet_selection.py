@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fame_jax.data.datasets import read
-from fame_jax.data.imagenet import wordnet_ids
-from fame_jax.data.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 from fame_jax.data.records import ClassRecord, DatasetError, Picture
+from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.imagenet import wordnet_ids
+from fame_jax.datasets.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 from scripts import select_imagenet
 from tests.data import synthetic
 

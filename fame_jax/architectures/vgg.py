@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import Map, chain, conv, max_pool
+from fame_jax.architectures.layers import Map, chain, conv, max_pool
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of the 3x3 convolutions before each max pooling."""

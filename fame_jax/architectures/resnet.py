@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import batch_norm, conv, max_pool, relu_of_sum
+from fame_jax.architectures.layers import batch_norm, conv, max_pool, relu_of_sum
 
 
 class BasicBlock(nnx.Module):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import Embedding, FeatureMap, Image
-from fame_jax.models.layers import Map, PReLU, batch_norm, chain, conv
+from fame_jax.architectures.layers import Map, PReLU, batch_norm, chain, conv
 
 STAGES = (
     (64, 1),

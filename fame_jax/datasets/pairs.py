@@ -4,9 +4,9 @@ import importlib.util
 import os
 import pathlib
 
-from fame_jax.data.eyes import read_eyes
 from fame_jax.data.lists import LineError, each_row, existing_folder, list_and_folder, path_inside
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
+from fame_jax.datasets.eyes import read_eyes
 
 
 def read_pairs(

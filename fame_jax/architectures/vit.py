@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import chain, conv, gelu, layer_norm
+from fame_jax.architectures.layers import chain, conv, gelu, layer_norm
 
 Tokens = Float[Array, "tokens values"]
 """The class token, then the patch tokens in row-major order."""
@@ -112,8 +112,9 @@ class VisionTransformer(nnx.Module):
     token is the sum of `a` over the locations, and `head` goes on from there: sums over the map, then a function of the
     channels, as in a ResNet. So the activation at a location (Eq. 5) is what that patch contributes to the output.
 
-    The patch tokens as they are before block i can be explained through `fame_jax.models.probes.split_at(network,
-    "layers.i.patches", image)`, which holds the class token as it is for that image.
+    The patch tokens as they are before block i can be explained through
+    `fame_jax.architectures.probes.split_at(network, "layers.i.patches", image)`, which holds the class token as it is
+    for that image.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 `scripts/select_imagenet.py` does it all. By hand, with what any program predicts:
 
-    from fame_jax.data.datasets import read
-    from fame_jax.data.imagenet_selection import read_predictions, selection, write_protocol
+    from fame_jax.datasets.catalogue import read
+    from fame_jax.datasets.imagenet_selection import read_predictions, selection, write_protocol
 
     predictions = {path.stem: read_predictions(path) for path in folder.glob("*.csv")}  # ImageId,prediction
     chosen = selection(read("imagenet", root).records, predictions)
@@ -21,10 +21,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fame_jax import files
-from fame_jax.data.draw import shuffled
-from fame_jax.data.imagenet import wordnet_ids
 from fame_jax.data.lists import each_row, whole_number
 from fame_jax.data.records import ClassRecord, DatasetError, Problem
+from fame_jax.datasets.imagenet import wordnet_ids
+from fame_jax.datasets.impostors import shuffled
 
 
 class Selection(NamedTuple):

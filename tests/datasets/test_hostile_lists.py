@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fame_jax.data import boxes, eyes, lists
-from fame_jax.data.datasets import read
-from fame_jax.data.imagenet import wordnet_ids
+from fame_jax.data import lists
 from fame_jax.data.lists import LineError, each_row, path_inside
 from fame_jax.data.records import DatasetError, Problem
+from fame_jax.datasets import boxes, eyes
+from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.imagenet import wordnet_ids
 from tests.data import synthetic
 
 FUZZ = settings(

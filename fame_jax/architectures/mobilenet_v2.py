@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.models.layers import batch_norm, conv
+from fame_jax.architectures.layers import batch_norm, conv
 
 # Expansion, output channels, repeats, stride of the first (Table 2 of the paper).
 STAGES = (

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fame_jax.data.arface import read_arface
-from fame_jax.data.bob import read_bob
-from fame_jax.data.cfp import PROTOCOLS as CFP_PROTOCOLS
-from fame_jax.data.cfp import read_cfp
-from fame_jax.data.folder import PROTOCOLS as FOLDER_PROTOCOLS
-from fame_jax.data.folder import read_folder
-from fame_jax.data.imagenet import read_imagenet
-from fame_jax.data.pairs import read_pairs
-from fame_jax.data.photograph_list import read_list
 from fame_jax.data.records import Dataset, DatasetError, Problem, Task, counts
-from fame_jax.data.scface import read_scface
+from fame_jax.datasets.arface import read_arface
+from fame_jax.datasets.bob import read_bob
+from fame_jax.datasets.cfp import PROTOCOLS as CFP_PROTOCOLS
+from fame_jax.datasets.cfp import read_cfp
+from fame_jax.datasets.folder import PROTOCOLS as FOLDER_PROTOCOLS
+from fame_jax.datasets.folder import read_folder
+from fame_jax.datasets.imagenet import read_imagenet
+from fame_jax.datasets.pairs import read_pairs
+from fame_jax.datasets.photograph_list import read_list
+from fame_jax.datasets.scface import read_scface
 
 Counts = Mapping[str, int]
 """Expected values of `records.counts`, by name; those that are not there are not compared."""
