@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "fame_jax.losses": ("_types", "network"),
     "fame_jax.presets": ("image",),
     "fame_jax.batching": ("_types", "hoist", "walk"),
-    "fame_jax.explainers": ("_types", "image", "network", "losses", "walk", "core"),
+    "fame_jax.explainers": ("_types", "image", "network", "losses", "presets", "walk", "core"),
     "fame_jax.metrics": ("_types", "image", "network"),
     "fame_jax.architectures": ("_types", "network", "presets"),
     "fame_jax.models": ("_types", "architectures", "files", "network", "presets"),
