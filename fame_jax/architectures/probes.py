@@ -96,6 +96,12 @@ def split_at(network: nnx.Module, layer: str, image: Image) -> Split:
     return Split(LayerOutput(network, path), Rest(network, image, path))
 
 
+def probed(network: Any) -> Any:
+    """The network as FullGrad takes it: an NNX module in `Probed`, whatever else as it is."""
+    tells = hasattr(network, "probed") or not isinstance(network, nnx.Module)
+    return network if tells else Probed(network)
+
+
 @register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probed:
