@@ -8,7 +8,6 @@ Example:
     >>> maps = jax.vmap(lambda image, label: row.explain(network, image, label))(images, labels)
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
 from fame_jax.walk import perturb
+from fame_jax.words import did_you_mean
 
 Need = Literal["features", "embedding", "probes", "key"]
 
@@ -139,8 +139,7 @@ def explainer(name: str) -> Explainer:
         UnknownMethodError: with the nearest names.
     """
     if name not in EXPLAINERS:
-        near = difflib.get_close_matches(name, EXPLAINERS, n=3, cutoff=0.3) or list(EXPLAINERS)
-        raise UnknownMethodError(f"unknown method {name!r}; did you mean {' or '.join(near)}?")
+        raise UnknownMethodError(f"unknown method {name!r}; {did_you_mean(name, EXPLAINERS)}")
     return EXPLAINERS[name]
 
 
