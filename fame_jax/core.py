@@ -15,14 +15,23 @@ from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
 from fame_jax.image import LUMA, gaussian_blur, grey, max_normalise, minmax_normalise
-from fame_jax.walk import Loss, path_average, perturb
+from fame_jax.walk import Loss, Perturbation, Status, path_average, perturb
 
 
 class Explanation(NamedTuple):
-    """The result of `explain`: the map `[H, W]` in [0, 1], then the fields of `Perturbation`."""
+    """The result of every method, for one image; arrays of one more axis under `vmap`.
+
+    Attributes:
+        attribution: the map `[H, W]` in [0, 1]; NaN where nothing could be measured.
+        perturbed: the image that a walk has come to, `[H, W, C]`; None for a method that takes no steps.
+        steps: number of steps taken; 0 for a method that takes none.
+        first_loss: what is explained (a logit, an activation, a similarity), at the image.
+        last_loss: the same at `perturbed`; without a walk that is `first_loss`.
+        status: a `Status` as an integer; `Status(int(status)).message` is the reason in words.
+    """
 
     attribution: Attribution
-    perturbed: Image
+    perturbed: Image | None
     steps: Scalar
     first_loss: Scalar
     last_loss: Scalar
@@ -95,7 +104,39 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
     """
     of_walk, of_map = split_options(options)
     walk = (path_average if average else perturb)(loss, image, *args, **of_walk)
-    return Explanation(attribution(image, walk.perturbed, **of_map), *walk)
+    return after_walk(image, walk, **of_map)
+
+
+def after_walk(image: Image, walk: Perturbation, **options: Any) -> Explanation:
+    """The result of a method that walks.
+
+    Args:
+        image: where the walk began, `[H, W, C]`.
+        walk: of `perturb`.
+        **options: of `attribution`.
+
+    Returns:
+        The map is NaN if the loss of the image itself is: a class that the network does not have, for one.
+    """
+    found = attribution(image, walk.perturbed, **options)
+    return Explanation(jnp.where(jnp.isnan(walk.first_loss), jnp.nan, found), *walk)
+
+
+def without_walk(attribution: Attribution, loss: Scalar, status: ArrayLike = Status.OK) -> Explanation:
+    """The result of a method that takes no steps, with one rule for the status of its map.
+
+    Args:
+        attribution: `[H, W]` in [0, 1].
+        loss: what is explained, at the image; NaN makes the map NaN.
+        status: of a map that is finite and not blank.
+
+    Returns:
+        0 steps; the status `not finite` if loss or map are not, else `blank map` for all zeros.
+    """
+    finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(attribution))
+    blank = jnp.where(jnp.asarray(status) == Status.OK, Status.BLANK, status)
+    code = jnp.select([~finite, ~jnp.any(attribution != 0)], [Status.NOT_FINITE, blank], status).astype(jnp.int32)
+    return Explanation(jnp.where(finite, attribution, jnp.nan), None, jnp.int32(0), loss, loss, code)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

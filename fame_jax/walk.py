@@ -33,13 +33,16 @@ Optimizer = Callable[[Any], optax.GradientTransformation] | optax.GradientTransf
 
 
 class Status(enum.IntEnum):
-    """How a walk ended. Anything but OK says why a map may be blank or incomplete."""
+    """How a map came about. Anything but OK says why it may be blank, incomplete or missing."""
 
+    NO_MAP = -1
     OK = 0
     ZERO_GRADIENT = 1
     NOT_FINITE = 2
     STOPPED_BEFORE_FIRST_STEP = 3
     STEP_WITHOUT_EFFECT = 4
+    BLANK = 100
+    CONSTANT_SCORE = 101
 
     @property
     def message(self) -> str:
@@ -48,11 +51,14 @@ class Status(enum.IntEnum):
 
 
 _MESSAGES = {
+    Status.NO_MAP: "the method has no such map",
     Status.OK: "ok",
     Status.ZERO_GRADIENT: "zero gradient",
     Status.NOT_FINITE: "not finite",
     Status.STOPPED_BEFORE_FIRST_STEP: "stopped before the first step",
     Status.STEP_WITHOUT_EFFECT: "step without effect",
+    Status.BLANK: "blank map",
+    Status.CONSTANT_SCORE: "the score did not vary",
 }
 
 

@@ -23,16 +23,16 @@ class PairExplanation(NamedTuple):
     Attributes:
         similarity: cosine of the two embeddings, in [-1, 1].
         probe_similar: e+ on the probe (descends the similarity).
-        probe_dissimilar: e- on the probe (descends the dissimilarity).
+        probe_dissimilar: e- on the probe (descends the dissimilarity); None where a method has no such map.
         gallery_similar: e+ on the gallery image.
-        gallery_dissimilar: e- on the gallery image.
+        gallery_dissimilar: e- on the gallery image, or None.
     """
 
     similarity: Scalar
     probe_similar: Explanation
-    probe_dissimilar: Explanation
+    probe_dissimilar: Explanation | None
     gallery_similar: Explanation
-    gallery_dissimilar: Explanation
+    gallery_dissimilar: Explanation | None
 
 
 def class_map(network: Callable[[Image], Output], image: Image, label: ArrayLike, **options: Any) -> Explanation:
