@@ -19,6 +19,7 @@ from fame_jax import class_logit, files, models, similarity
 from fame_jax.batching import perturb_many
 from fame_jax.batching.examples import Example
 from fame_jax.experiments import bench
+from fame_jax.words import markdown
 
 
 def main(
@@ -64,7 +65,7 @@ def main(
         (f"{number}", f"{rate[number]:.2f}", f"{rate[number] / rate[1]:.2f}", f"{rate[number] / rate[1] / number:.0%}")
         for number in numbers
     ]
-    print(bench.table(rows))
+    print(markdown(rows))
     record = {
         "network": network,
         "precision": precision,

@@ -22,6 +22,7 @@ from fame_jax.experiments import bench
 from fame_jax.metrics.deletion import deletion
 from fame_jax.metrics.masks import deletion_mask
 from fame_jax.metrics.road import road_delete
+from fame_jax.words import markdown
 
 CAMS = ("grad_cam", "grad_cam_ew", "hires_cam", "grad_cam_pp", "fullgrad")
 FOUR = " of 4 pairs"
@@ -69,8 +70,8 @@ def main(
         rows.append((name, *(f"{found[name][k]:.3f}" for k in ("batched", "loop")), f"{found[name]['ratio']:.1f}"))
         print(f"{name}: {found[name]['ratio']:.1f}", flush=True)
         files.write_json(out / "bench_methods.json", {**files.environment(), "measured": found})
-    print("\n" + bench.table(rows))
-    print("\n" + bench.table(pair_rows(found)))
+    print("\n" + markdown(rows))
+    print("\n" + markdown(pair_rows(found)))
 
 
 def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:

@@ -7,7 +7,6 @@ A layer is named by its path, `"layer3.5"` or `"blocks.17.conv.2"`; an unambiguo
 """
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +19,7 @@ from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Output
 from fame_jax.network import Split
+from fame_jax.words import did_you_mean
 
 Values = Float[Array, "..."]
 Path = tuple[Any, ...]
@@ -303,8 +303,8 @@ def _find(network: nnx.Module, layer: str) -> Path:
     meant = [name for name in paths if name.endswith(f".{layer}")]
     if len(meant) == 1:
         return paths[meant[0]]
-    near = meant or difflib.get_close_matches(layer, paths, n=5, cutoff=0.3)
-    raise ValueError(f"layer {layer!r} is {'ambiguous' if meant else 'unknown'}; did you mean {' or '.join(near)}?")
+    kind = "ambiguous" if meant else "unknown"
+    raise ValueError(f"layer {layer!r} is {kind}; {did_you_mean(layer, meant or paths)}")
 
 
 def _name(path: Path) -> str:

@@ -199,10 +199,3 @@ def profile(work: Callable[[], Any], folder: pathlib.Path, count: int = 12) -> l
                 spent[operation.split(".")[0]] += event["dur"]
     total = sum(spent.values())
     return [(name, duration / total) for name, duration in spent.most_common(count)]
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows under the first one as a Markdown table."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (n + 2) for n in widths) + "|", *lines[1:]])
