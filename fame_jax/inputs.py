@@ -1,4 +1,4 @@
-"""From a file to pixels, decided by the network's card: the same for every command, a run, its scores and its report."""
+"""From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

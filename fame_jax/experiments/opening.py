@@ -52,8 +52,8 @@ def opened(
     store = Run(folder)
     if store.manifest["version"] != VERSION:
         raise RunError(
-            f"{folder}: made by an earlier version, whose maps can be scored and shown but not added to. Run again into a "
-            "new folder."
+            f"{folder}: made by an earlier version: its maps can be scored and shown, but not added to. Run again into "
+            "a new folder."
         )
     if differing := differences(store.manifest, manifest):
         raise RunError(

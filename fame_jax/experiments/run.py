@@ -60,7 +60,7 @@ def run(
     """Explains every record of a data set into a folder; one that was interrupted continues.
 
     Args:
-        network: image `[H, W, 3]` in [0, 1] to logits, or to an embedding for pairs; or `models.find`'s network and card.
+        network: image `[H, W, 3]` in [0, 1] to logits, or to an embedding for pairs; or what `models.find` returns.
         dataset: the records.
         method: in `fame_jax.explainers.EXPLAINERS`, or one of your own.
         folder: of the run: new, empty, or holding this very run.

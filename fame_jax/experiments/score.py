@@ -132,8 +132,8 @@ def same_network(run: Run, network: Any, found: str = "") -> Any:
     found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))
     if expected not in (None, found):
         raise ScoreError(
-            f"{run.folder}: explained {run.manifest['network']} {expected[:8]}, and this is {found[:8]}; give the network of "
-            "the run: --model, --weights or network=."
+            f"{run.folder}: explained {run.manifest['network']} {expected[:8]}, and this is {found[:8]}; give the "
+            "network of the run: --model, --weights or network=."
         )
     return network
 
