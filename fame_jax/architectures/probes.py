@@ -178,19 +178,19 @@ class Probed:
             outputs, stated = [], []
 
             def settle(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
-                settled, output = _settled(functools.partial(layer, **options))(*args)
+                level, output = settled(functools.partial(layer, **options))(*args)
                 outputs.append(output)
                 stated.append(_stated_bias(layer, output))
-                return settled
+                return level
 
             output = _intercepted(self.network, _leaves(self.network), settle)(image)
             return [*outputs, output], [*stated, jnp.zeros_like(output)]
 
         (outputs, stated), (slopes, _) = jax.jvp(run, (image,), (image,))
-        return [bias + _above_rounding(y - s - bias, y) for bias, y, s in zip(stated, outputs, slopes, strict=True)]
+        return [bias + above_rounding(y - s - bias, y) for bias, y, s in zip(stated, outputs, slopes, strict=True)]
 
 
-def _settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values]]:
+def settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values]]:
     """The layer's output twice: with its value for a derivative, whatever reached it, and with its true one."""
 
     @jax.custom_jvp
@@ -208,7 +208,7 @@ def _settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values
     return settled
 
 
-def _above_rounding(bias: Values, output: Values) -> Values:
+def above_rounding(bias: Values, output: Values) -> Values:
     floor = 100 * jnp.finfo(output.dtype).eps * jnp.max(jnp.abs(output))
     return jnp.where(jnp.abs(bias) > floor, bias, 0)
 
