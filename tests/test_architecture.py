@@ -71,7 +71,7 @@ PLACES = {
     "orbax": ("fame_jax.models",),
     "torch": ("weight_conversion.report",),
     "torchvision": ("weight_conversion.report",),
-    "PIL": ("fame_jax.data",),
+    "PIL": ("fame_jax.data", "fame_jax.report.encoded"),
     "matplotlib": ("fame_jax.plots", "fame_jax.cli"),
     "cv2": ("fame_jax.data.faces",),
     "onnx": ("weight_conversion",),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fame_jax.experiments import paper
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1] / "scripts"
 ARTEFACTS = sorted(path.stem for path in SCRIPTS.glob("*.py") if re.fullmatch(r"(table|figure)_\d+", path.stem))
