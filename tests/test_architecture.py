@@ -73,7 +73,7 @@ PLACES = {
     "torch": ("fame_jax.onnx.from_torch", "weight_conversion.report"),
     "onnxscript": ("fame_jax.onnx.from_torch",),
     "torchvision": ("weight_conversion.report",),
-    "PIL": ("fame_jax.data",),
+    "PIL": ("fame_jax.data", "fame_jax.report.encoded"),
     "matplotlib": ("fame_jax.plots", "fame_jax.cli"),
     "cv2": ("fame_jax.data.faces",),
     "onnx": ("fame_jax.onnx", "weight_conversion"),
