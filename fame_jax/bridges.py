@@ -123,7 +123,8 @@ def _channels_last(images: ArrayLike, channels: Channels) -> Float32[np.ndarray,
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"images: {images.dtype}; expected floating-point RGB in [0, 1] or uint8.")
     axis = 1 if channels == "first" else -1
-    if images.ndim != 4 or images.shape[axis] not in (1, 3) or not len(images):
+    # Images have fewer channels than rows or columns: what has more is laid out otherwise.
+    if images.ndim != 4 or not len(images) or images.shape[axis] > min(images.shape[1:]):
         layout = "[N, 3, H, W]" if channels == "first" else "[N, H, W, 3]"
         raise ValueError(f"images: shape {images.shape}; expected {layout} (channels={channels!r}) with N above 0.")
     ready = np.moveaxis(images, axis, -1).astype(np.float32)
