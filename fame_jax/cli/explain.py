@@ -65,7 +65,7 @@ class Explain:
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
         switch_on(self.precision)
-        card = models.entry(self.model)
+        card = models.card(self.model)
         if card.task != "class":
             raise InputError(f"--model {self.model} is a face network: use fame verify.")
         target = None if self.target is None else resolve_class(self.target, class_names())

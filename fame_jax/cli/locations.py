@@ -63,7 +63,7 @@ class Locations:
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
         switch_on(self.precision)
-        card = models.entry(self.model)
+        card = models.card(self.model)
         network = models.load(self.model, self.weights, precision=self.precision)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")

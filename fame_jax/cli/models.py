@@ -13,7 +13,7 @@ class Models:
     def __call__(self) -> int:
         """Prints the table."""
         rows = [("network", "task", "parameters", "input", "resize", "layer", "official file", "licence", "installed")]
-        rows += [_row(entry) for entry in models.REGISTRY.values()]
+        rows += [_row(published) for published in models.REGISTRY.values()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -22,17 +22,18 @@ class Models:
         return 0
 
 
-def _row(entry: models.Entry) -> tuple[str, ...]:
-    folder = models.installed(entry.name)
+def _row(published: models.Published) -> tuple[str, ...]:
+    card = published.card
+    folder = models.installed(card.name)
     state = "no" if folder is None else "bundled" if folder.parent == BUNDLED else "yes"
     return (
-        entry.name,
-        entry.task,
-        f"{entry.parameters:,}",
-        f"{entry.size}",
-        f"{entry.resize}",
-        entry.layer,
-        entry.file or "none",
-        entry.licence,
+        card.name,
+        card.task,
+        f"{card.parameters:,}",
+        f"{card.size}",
+        f"{card.resize}",
+        card.layer,
+        published.file or "none",
+        card.licence,
         state,
     )

@@ -67,7 +67,7 @@ class Photographs:
 
     def __init__(
         self,
-        card: models.Entry,
+        card: models.Card,
         network: Any,
         settings: Settings,
         folder: pathlib.Path,

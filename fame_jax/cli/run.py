@@ -108,7 +108,7 @@ class Run:
         us = processes.meet(self.coordinator, self.process_id, self.processes, say=say_error)
         switch_on(self.precision)
         dataset = self._dataset()
-        card = models.entry(self.model or ("mobilenet_v2" if dataset.task == "class" else "sface"))
+        card = models.card(self.model or ("mobilenet_v2" if dataset.task == "class" else "sface"))
         check_network(card, dataset)
         methods = self._methods(dataset)
         if len(methods) > 1 and (self.out / "manifest.json").exists():
@@ -175,9 +175,7 @@ class Run:
             check_method(name, dataset.task)
         return names
 
-    def _settings(
-        self, method: str, methods: list[str], dataset: Dataset, card: models.Entry, weights: str
-    ) -> Settings:
+    def _settings(self, method: str, methods: list[str], dataset: Dataset, card: models.Card, weights: str) -> Settings:
         known = explainer(method).options(dataset.task)
         options = {}
         if method == "fame":

@@ -79,7 +79,7 @@ class Verify:
         """Runs the command; 0 whatever the decision, since a decision is not an error."""
         method = self._check()
         switch_on(self.precision)
-        card = models.entry(self.model)
+        card = models.card(self.model)
         if card.task != "face":
             raise InputError(f"--model {self.model} is a classifier: use fame explain.")
         network = models.load(self.model, self.weights, precision=self.precision)

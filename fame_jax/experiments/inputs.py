@@ -8,7 +8,7 @@ import numpy as np
 from fame_jax.data.faces import FaceError, align_eyes, load_face
 from fame_jax.data.images import ImageError, Pixels, load, read_image
 from fame_jax.data.records import Picture, Record, Task, pictures_of
-from fame_jax.models import Entry
+from fame_jax.models import Card
 
 RESIZE = 232
 """Short side before the central crop, for every classifier, as in the authors' code: boxes then map alike for all."""
@@ -39,7 +39,7 @@ class Geometry:
 
 
 def geometry(
-    card: Entry,
+    card: Card,
     *,
     resize: Literal["232", "weights"] = "232",
     aligned: bool = False,
@@ -48,7 +48,7 @@ def geometry(
     """The geometry of a network.
 
     Args:
-        card: the network's entry in the registry.
+        card: the network's.
         resize: `232` for all classifiers alike (method.md 5.2), or the rule of the network's own `weights`.
         aligned: see `Geometry`.
         eyes: see `Geometry`.

@@ -3,7 +3,7 @@
 Example:
     >>> dataset = read("folder", pathlib.Path("photographs"))
     >>> network = models.load("mobilenet_v2")
-    >>> finished = run(dataset, models.entry("mobilenet_v2"), network, "fame", pathlib.Path("maps"))
+    >>> finished = run(dataset, models.card("mobilenet_v2"), network, "fame", pathlib.Path("maps"))
     >>> finished.map(0), finished.column("label")[0], finished.failures()
 """
 
@@ -41,7 +41,7 @@ _FACES_KEPT = 512
 
 def run(
     dataset: Dataset,
-    card: models.Entry,
+    card: models.Card,
     network: Any,
     method: str,
     folder: pathlib.Path,
@@ -74,7 +74,7 @@ def run(
 @contextlib.contextmanager
 def prepared(
     dataset: Dataset,
-    card: models.Entry,
+    card: models.Card,
     method: str,
     folder: pathlib.Path,
     settings: Settings = DEFAULTS,

@@ -64,7 +64,7 @@ def check_method(method: str, task: Task) -> None:
         raise RunError(f"{method} does not explain {what}; expected one of {able}.")
 
 
-def check_network(card: models.Entry, dataset: Dataset) -> None:
+def check_network(card: models.Card, dataset: Dataset) -> None:
     """Refuses a network of the other task.
 
     Raises:
@@ -93,7 +93,7 @@ def method_options(method: str, task: Task, settings: Settings) -> dict[str, Any
 
 
 def manifest(
-    dataset: Dataset, card: models.Entry, weights_sha256: str, method: str, settings: Settings
+    dataset: Dataset, card: models.Card, weights_sha256: str, method: str, settings: Settings
 ) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain data; two runs whose manifests are equal may be mixed."""
     chosen = geometry(card, resize=settings.resize, aligned=settings.aligned, eyes=settings.eyes)

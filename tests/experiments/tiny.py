@@ -46,11 +46,8 @@ def dataset(folder: pathlib.Path, task: str = "class") -> Dataset:
     return Dataset("tiny", task, tuple(records))
 
 
-def card(task: str = "class") -> models.Entry:
-    return models.Entry(
-        name="tiny", build=lambda: None, task="class" if task == "class" else "face", file="", sha256_prefix="",
-        licence="", address=None, source="", parameters=0, size=SIZE[task], resize=SIZE[task],
-    )  # fmt: skip
+def card(task: str = "class") -> models.Card:
+    return models.Card("tiny", "class" if task == "class" else "face", size=SIZE[task], resize=SIZE[task])
 
 
 def network(task: str = "class", dtype=jnp.float32, seed: int = 0):
