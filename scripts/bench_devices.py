@@ -51,7 +51,7 @@ def main(
     def walk(number: int) -> None:
         mesh = Mesh(np.array(devices[:number]), ("batch",))
         stream = examples(network, precision, number * slots * batches)
-        loss = similarity if models.entry(network).task == "face" else class_logit
+        loss = similarity if models.card(network).task == "face" else class_logit
         for _ in perturb_many(loss, stream, model, batch_size=number * slots, mesh=mesh, iterations=iterations):
             pass
 
@@ -80,7 +80,7 @@ def main(
 
 def examples(network: str, precision: models.Precision, count: int) -> list[Example]:
     """Random images, with a label or a random reference each."""
-    card, random = models.entry(network), np.random.default_rng(0)
+    card, random = models.card(network), np.random.default_rng(0)
     dtype = models.image_dtype(precision)
     images = random.random((count, card.size, card.size, 3)).astype(dtype)
     if card.task == "class":

@@ -60,7 +60,7 @@ def main(
     """
     names, precisions = network.split(","), precision.split(",")
     for name in names:
-        models.entry(name)
+        models.card(name)
     jax.config.update("jax_enable_x64", "float64" in precisions)
     for name in precisions:
         models.image_dtype(name)  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
 
 def of_classes(name: str, precision: Any, count: int) -> Any:
     network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
     images = jax.random.uniform(jax.random.key(0), (count, size, size, 3), dtype)
     labels, keys = jnp.arange(count), jax.random.split(jax.random.key(1), count)
     maps = jax.random.uniform(jax.random.key(2), (count, size, size), dtype)
@@ -122,7 +122,7 @@ def batch_and_loop(function: Callable[..., Any], network: Any, *arrays: Any) -> 
 
 def of_pairs(name: str, precision: Any, masks: int) -> Any:
     network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
     probe, gallery = jax.random.uniform(jax.random.key(0), (2, size, size, 3), dtype)
     embed = jax.jit(lambda n, x: n(x))
     pull = jax.jit(lambda n, x, i: jax.grad(lambda x: n(x)[i])(x))

@@ -61,7 +61,7 @@ class Comparison:
         self.rows = [explainer(name) for name in settings.methods]
         if unable := [row.name for row in self.rows if row.of_class is None]:
             raise InputError(f"{unable[0]} explains pairs of faces, not classes.")
-        card = models.entry(settings.model)
+        card = models.card(settings.model)
         self.network = models.load(settings.model, settings.weights)
         self.photographs, self.pixels = readable(photographs(settings.photographs), card.resize, card.size)
         self.labels = np.asarray([p.label for p in self.photographs])

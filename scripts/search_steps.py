@@ -106,7 +106,7 @@ class Search:
         if unknown := set(settings.variants) - set(VARIANTS):
             raise InputError(f"unknown variant {min(unknown)!r}; expected some of {', '.join(VARIANTS)}.")
         switch_on(settings.precision)
-        card = models.entry(settings.model)
+        card = models.card(settings.model)
         self.task = (classes if card.task == "class" else faces)(settings, models.load(settings.model), card)
         self.walking = models.load(settings.model, precision=settings.precision)
         self.settings, self.dtype = settings, models.image_dtype(settings.precision)

@@ -189,7 +189,10 @@ def test_any_number_of_images_compiles_one_explanation(method):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: numpy_explainer(plain(), "fame", steps=3), "fame has no option 'steps'; its options are: .*iterations"),
+        (
+            lambda: numpy_explainer(plain(), "fame", steps=3),
+            "fame has no option 'steps'; its options are: .*iterations",
+        ),
         (lambda: numpy_explainer(plain())(IMAGES[0], LABELS), r"images: shape \(3, 12, 12\); expected \[N, 3, H, W\]"),
         (lambda: numpy_network(plain(), channels="last")(IMAGES), r"images: .* expected \[N, H, W, 3\]"),
         (lambda: numpy_network(plain())(IMAGES[:0]), "with N above 0"),

@@ -88,7 +88,7 @@ def program(network: Any, name: str, precision: models.Precision, batch_size: in
         batch_size: number of images.
         seed: of images and reference.
     """
-    card = models.entry(name)
+    card = models.card(name)
     of_images, of_references = jax.random.split(jax.random.key(seed))
     dtype = models.image_dtype(precision)
     images = jax.random.uniform(of_images, (batch_size, card.size, card.size, 3), dtype)

@@ -52,9 +52,10 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "network", network
     yield "weights, SHA-256", str(manifest.get("weights_sha256") or "not known")
     if network in REGISTRY:
-        card = REGISTRY[network]
-        yield "weights, source", f"{card.file}, {card.source}" if card.file else "not published"
-        yield "weights, licence", card.licence
+        published = REGISTRY[network]
+        source = f"{published.file}, {published.card.source}" if published.file else "not published"
+        yield "weights, source", source
+        yield "weights, licence", published.card.licence
     methods = manifest.get("methods") or [manifest.get("method", "not known")]
     yield "methods", ", ".join(map(str, methods))
     for name, value in _mapping(manifest, "options").items():

@@ -4,7 +4,6 @@ import resource
 import shutil
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
