@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What knows nothing of ours, and everybody may know.
 GROUND = ("_types", "files", "words")
 
-# Who may import what of ours beside that, by the first matching prefix; a module may always import from its own package.
+# Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {
     **{f"fame_jax.{name}": () for name in GROUND},
     "fame_jax.image": (),
