@@ -31,7 +31,7 @@ from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
 from fame_jax.losses import class_logit, feature_activation, similarity, similarity_free_norm
-from fame_jax.walk import Loss, perturb
+from fame_jax.walk import Loss, Status, perturb
 
 
 def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
@@ -157,6 +157,7 @@ _ROWS = (
         source="Petsiuk et al., BMVC 2018",
         of_class=rise,
         costs={"class": lambda o: Cost(o["masks"], 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"key"}),
     ),
     Explainer(
@@ -166,6 +167,7 @@ _ROWS = (
         of_pair=corrrise,
         presets={"pair": "corrrise"},
         costs={"pair": lambda o: Cost(2 * o["masks"] + 2, 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"embedding", "key"}),
     ),
     Explainer(
