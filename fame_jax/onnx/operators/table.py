@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
+from jax.tree_util import register_dataclass
 
 from fame_jax.onnx.errors import GraphError
 from fame_jax.onnx.graph import Node
@@ -37,14 +38,15 @@ class Axes(enum.Enum):
     CHANNELS_LAST = "the first input with channels last, the rest as written"
 
 
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ChannelsLast:
     """`[N, H, W, C]`, of what the graph calls `[N, C, H, W]`; other ranks likewise."""
 
-    array: jax.Array
+    array: Any
 
     @property
-    def as_written(self) -> jax.Array:
+    def as_written(self) -> Any:
         """`[N, C, H, W]`."""
         return jnp.moveaxis(self.array, -1, 1)
 
