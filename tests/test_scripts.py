@@ -14,9 +14,6 @@ from tests.datasets import synthetic
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1] / "scripts"
 ARTEFACTS = sorted(path.stem for path in SCRIPTS.glob("*.py") if re.fullmatch(r"(table|figure)_\d+", path.stem))
 
-# They share compiled programs.
-pytestmark = pytest.mark.xdist_group("scripts")
-
 
 @pytest.fixture
 def script(capsys, monkeypatch, tmp_path):
