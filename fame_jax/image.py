@@ -16,16 +16,26 @@ def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
     """Weighted sum of the channels.
 
     Args:
-        image: `[H, W, 3]`, or `[H, W, 1]`, which passes through.
-        weights: one weight a channel.
+        image: `[H, W, C]`; one channel passes through.
+        weights: one weight a channel. The default is about red, green and blue: of any other number of channels (with
+            infrared, say) it takes the mean.
 
     Returns:
         `[H, W]`, not normalised.
+
+    Raises:
+        ValueError: for other weights that are not one a channel.
     """
-    if image.shape[-1] == 1:
+    channels = image.shape[-1]
+    if channels == 1:
         return image[..., 0]
+    if channels != 3 and isinstance(weights, tuple) and weights == LUMA:
+        return jnp.mean(image, axis=-1)
+    each = jnp.asarray(weights, image.dtype)
+    if each.shape != (channels,):
+        raise ValueError(f"grey: weights {weights} for {channels} channels; expected one number a channel.")
     # A product and a sum rather than a matrix product: three terms, and no reduced-precision matrix unit is involved.
-    return jnp.sum(image * jnp.asarray(weights, image.dtype)[None, None], axis=-1)
+    return jnp.sum(image * each[None, None], axis=-1)
 
 
 def kernel_sigma(kernel_size: int) -> float:

@@ -45,7 +45,7 @@ def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
     if not isinstance(method, str):
         return of_your_own(method)
     if method not in EXPLAINERS:
-        raise MethodError(f"unknown method {method!r}; {did_you_mean(name, EXPLAINERS)}")
+        raise MethodError(f"unknown method {method!r}; {did_you_mean(method, EXPLAINERS)}")
     return EXPLAINERS[method]
 
 
