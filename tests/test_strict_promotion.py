@@ -8,6 +8,7 @@ from flax import nnx
 from jax.tree_util import Partial
 
 from fame_jax import Split, explain, image, losses, metrics, models
+from fame_jax.architectures.probes import Probed
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics.table import METRICS, Example
@@ -79,7 +80,7 @@ def test_images(dtype):
 def test_explainers(name, dtype):
     row, net, key = EXPLAINERS[name], network(dtype), jax.random.key(0)
     if "probes" in row.needs:
-        net, dtype = ConvNet(10, pooled=True, rngs=nnx.Rngs(0)), jnp.float32
+        net, dtype = Probed(ConvNet(10, pooled=True, rngs=nnx.Rngs(0))), jnp.float32
     if row.of_class is not None:
         options = {k: v for k, v in SHORT.items() if k in row.options("class")}
         traced(lambda x: row.explain(net, x, 3, key=key, **options), picture(dtype))

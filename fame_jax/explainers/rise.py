@@ -47,7 +47,7 @@ def rise(
     height, width = image.shape[:2]
 
     def weighted(index: Scalar) -> Attribution:
-        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept)
+        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept).astype(image.dtype)
         return jax.nn.softmax(network(image * mask[..., None]))[label] * mask
 
     # The constant 1 / (N kept) cancels in the scaling.

@@ -55,10 +55,11 @@ def locality(map: Attribution, location: Location, grid: tuple[int, int]) -> Loc
     rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside: Bool[Array, "height width"] = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
     mass: Float[Array, "height width"] = map / jnp.sum(map)
+    rows, columns = rows.astype(map.dtype), columns.astype(map.dtype)
     centre_row, centre_column = jnp.sum(mass * rows), jnp.sum(mass * columns)
     down, across = centre_row - (top + bottom - 1) / 2, centre_column - (left + right - 1) / 2
     distance = jnp.hypot(rows - centre_row, columns - centre_column).reshape(-1)
     order = jnp.argsort(distance)
     held = jnp.searchsorted(jnp.cumsum(mass.reshape(-1)[order]), 0.5)
     radius = jnp.where(jnp.isfinite(centre_row), distance[order][held], jnp.nan)
-    return Locality(1 - jnp.sum(mass * inside), jnp.hypot(down, across), down, across, radius)
+    return Locality(1 - jnp.sum(mass, where=inside), jnp.hypot(down, across), down, across, radius)
