@@ -18,7 +18,8 @@ def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
 
     Args:
         image: `[H, W, C]`; one channel passes through.
-        weights: one weight a channel.
+        weights: one weight a channel. The default is about red, green and blue: of any other number of channels (with
+            infrared, say) it takes the mean.
 
     Returns:
         `[H, W]`, not normalised.
@@ -31,10 +32,11 @@ def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
         return image[..., 0]
     if channels != 3 and isinstance(weights, tuple) and weights == LUMA:
         return jnp.mean(image, axis=-1)
-    if np.ndim(weights) and len(weights) != channels:
+    each = jnp.asarray(weights, image.dtype)
+    if each.ndim and each.shape != (channels,):
         raise OptionError(f"grey_weights={weights}: expected {channels} numbers, one a channel of the image.")
     # A product and a sum rather than a matrix product: three terms, and no reduced-precision matrix unit is involved.
-    return jnp.sum(image * jnp.asarray(weights, image.dtype)[None, None], axis=-1)
+    return jnp.sum(image * jnp.broadcast_to(each, (1, 1, channels)), axis=-1)
 
 
 def kernel_sigma(kernel_size: int) -> float:
