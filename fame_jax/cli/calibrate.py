@@ -12,7 +12,8 @@ import tyro
 from fame_jax import files, models
 from fame_jax.cli.console import InputError, progress_bar, say_error
 from fame_jax.cli.thresholds import threshold_file
-from fame_jax.data.faces import FaceError, load_face
+from fame_jax.data.alignment import FaceError
+from fame_jax.data.faces import load_face
 from fame_jax.data.images import ImageError
 from fame_jax.data.records import PairRecord, pictures_of
 from fame_jax.datasets.pairs import read_pairs

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.experiments.store import MAPS
 from fame_jax.files import read_json
 from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
+from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.report.words import layer, method_title, number
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fame_jax.data.classes import class_names
-from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.data.records import ClassRecord, pictures_of
 from fame_jax.experiments.inputs import PictureError, geometry_of, images
 from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, Run, RunError, status_message
 from fame_jax.files import sha256
 from fame_jax.report.content import Column, Failure, Item, Layer, Source
+from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.report.scores import Scores, read_scores, summary
 from fame_jax.report.words import layer, method_title
 
