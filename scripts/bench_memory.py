@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import tyro
 
 from fame_jax.explainers import corrrise, fggb
-from fame_jax.models import abstract, build, entry
+from fame_jax.models import abstract, build, card
 
 MIB = 2**20
 
@@ -28,7 +28,7 @@ def of_corrrise(network: Any, probe: jax.Array, gallery: jax.Array, key: jax.Arr
 
 def measure(explain: Callable[..., Any], network: str, run: bool) -> tuple[int, str]:
     """Bytes of temporary memory, and the seconds of a pair."""
-    size = entry(network).size
+    size = card(network).size
     key = jax.random.key(0)
     face = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
     program = jax.jit(explain).lower(abstract(network), face, face, key).compile()

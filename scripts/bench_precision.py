@@ -14,19 +14,23 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402 - after the switch to 64 bits
 import numpy as np  # noqa: E402
 
-from fame_jax import attribution, class_logit, perturb  # noqa: E402
+from fame_jax import (  # noqa: E402
+    attribution,
+    class_logit,
+    models,
+    perturb,
+)
 from fame_jax.data.images import load as load_image  # noqa: E402
 from fame_jax.data.images import sample_path  # noqa: E402
-from fame_jax.models import entry, image_dtype, load  # noqa: E402
 
 PRECISIONS = ("float64", "float32", "tf32", "bfloat16")
 
 
 def measured(name: str, path: pathlib.Path, precision, steps: int, weights: pathlib.Path | None):
     """The map, the final logit, and seconds a step without compilation."""
-    card, network = entry(name), load(name, weights, precision=precision)
-    image = jnp.asarray(load_image(path, card.resize, card.size), image_dtype(precision))
-    label = int(jnp.argmax(load(name, weights)(image.astype(jnp.float32))))
+    card, network = models.card(name), models.load(name, weights, precision=precision)
+    image = jnp.asarray(load_image(path, card.resize, card.size), models.image_dtype(precision))
+    label = int(jnp.argmax(models.load(name, weights)(image.astype(jnp.float32))))
     perturb(class_logit, image, network, label, iterations=1).perturbed.block_until_ready()
     start = time.perf_counter()
     walk = jax.block_until_ready(perturb(class_logit, image, network, label, iterations=steps))

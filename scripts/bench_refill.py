@@ -19,12 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import class_logit, perturb, similarity_free_norm
+from fame_jax import class_logit, models, perturb, similarity_free_norm
 from fame_jax.batching import perturb_many
 from fame_jax.data.faces import sample_face
 from fame_jax.data.images import load as load_image
 from fame_jax.data.images import sample_path
-from fame_jax.models import entry, load
 
 Example = tuple[np.ndarray, tuple[Any, ...]]
 
@@ -39,7 +38,7 @@ def crops(image: np.ndarray, size: int, count: int) -> list[np.ndarray]:
 
 def photographs(network: Any, folder: pathlib.Path | None, count: int) -> list[Example]:
     """Photographs and the classes that the network sees in them."""
-    card = entry("mobilenet_v2")
+    card = models.card("mobilenet_v2")
     if folder is None:
         images = crops(load_image(sample_path("cat"), 320, 320), card.size, count)
     else:
@@ -129,7 +128,7 @@ def main(
         stop_change: stop mobilenet_v2's walks by this share of change in a window.
         window: steps in a window.
     """
-    model = load(network)
+    model = models.load(network)
     if network == "sface":
         loss, examples = similarity_free_norm, faces(model, count)
         options = {"iterations": iterations, "window": window, "stop_loss": 0.01}

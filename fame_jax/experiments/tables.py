@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fame_jax import words
 from fame_jax.experiments import paper
 from fame_jax.experiments.rows import ScoreError, Scores, read_scores
 from fame_jax.experiments.store import Run
@@ -159,11 +160,12 @@ def table_3(times: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
 def markdown(table: Table) -> str:
     """The table for people."""
     head = ["method", "network", "source", "n", *table.columns]
-    rows: list[Sequence[str]] = [head, ["---"] * len(head)]
+    rows = [head]
     for line in table.lines:
         rows.append([*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([f"**{table.title}**", "", *lines, "", *(f"- {note}" for note in table.notes)]).rstrip()
+    return "\n".join(
+        [f"**{table.title}**", "", words.markdown(rows), "", *(f"- {note}" for note in table.notes)]
+    ).rstrip()
 
 
 def as_json(table: Table) -> dict[str, Any]:

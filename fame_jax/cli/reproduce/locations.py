@@ -32,7 +32,7 @@ class LocationSheets:
 
     def __call__(self) -> int:
         """Draws one sheet a network, in a folder of its name."""
-        task = models.entry(self.networks[0]).task
+        task = models.card(self.networks[0]).task
         for network in available(self.networks, task):
             print(f"{network}:")
             Locations(

@@ -48,8 +48,8 @@ def available(names: Sequence[str], task: str) -> list[str]:
         if models.installed(name) is not None:
             found.append(name)
         else:
-            card = models.entry(name)
-            how = f"fame download {name}" if card.address else f"fame convert {name} FILE"
+            official = models.published(name)
+            how = f"fame download {name}" if official.address else f"fame convert {name} FILE"
             say_error(f"{name} is not installed ({how})")
     if not found:
         say_error(f"{STAND_INS[task]} stands in")
@@ -69,7 +69,7 @@ def maps_of(dataset: Dataset, network: str, method: str, folder: pathlib.Path, *
     known = explainer(method).options(dataset.task)
     return run(
         dataset,
-        models.entry(network),
+        models.card(network),
         models.load(network),
         method,
         folder / network / method,

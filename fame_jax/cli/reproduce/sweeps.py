@@ -55,12 +55,12 @@ class Sweep:
         """Walks, then draws one sheet an option, and prints how much the map still changes along it."""
         at_least(1, iterations=self.iterations)
         plots.check_colours(self.colours)
-        task = models.entry(self.networks[0]).task
+        task = models.card(self.networks[0]).task
         name = available(self.networks, task)[0]
         folder = output.output_folder(self.out)
         records = (photographs(self.inputs) if task == "class" else pairs(self.inputs, folder)).records
         network = models.load(name)
-        walks = [_walk(network, record, geometry(models.entry(name))) for record in records]
+        walks = [_walk(network, record, geometry(models.card(name))) for record in records]
         for option in self.options:
             values, found = self._swept(option, walks)
             stacked = np.asarray(found, np.float32)

@@ -185,4 +185,4 @@ class Seconds:
 
 
 def _images(network: str, record: Any) -> tuple[jax.Array, ...]:
-    return tuple(jnp.asarray(image) for image in images(record, geometry(models.entry(network))))
+    return tuple(jnp.asarray(image) for image in images(record, geometry(models.card(network))))

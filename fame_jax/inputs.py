@@ -1,16 +1,13 @@
-"""From a record to the images a network sees: the same for a run, its scores and its report."""
+"""From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fame_jax.data.alignment import FaceError
-from fame_jax.data.faces import load_face
+from fame_jax.data.faces import FaceCrop, load_face
 from fame_jax.data.images import ImageError, Pixels, load
 from fame_jax.data.records import Picture, Record, Task, pictures_of
-from fame_jax.models import Entry
-
-RESIZE = 232
-"""Short side before the central crop, for every classifier, as in the authors' code: boxes then map alike for all."""
+from fame_jax.models import Card
 
 
 class PictureError(ValueError):
@@ -38,23 +35,30 @@ class Geometry:
 
 
 def geometry(
-    card: Entry,
+    card: Card,
     *,
-    resize: Literal["232", "weights"] = "232",
+    resize: int | None = None,
     aligned: bool = False,
     eyes: Literal["template", "bob"] = "template",
 ) -> Geometry:
     """The geometry of a network.
 
     Args:
-        card: the network's entry in the registry.
-        resize: `232` for all classifiers alike (method.md 5.2), or the rule of the network's own `weights`.
+        card: of the network.
+        resize: short side before the central crop, in place of the card's own; 232 for all classifiers alike is the
+            paper's protocol. Not used for faces.
         aligned: see `Geometry`.
         eyes: see `Geometry`.
+
+    Raises:
+        PictureError: for a short side below the network's input.
     """
     if card.task == "face":
         return Geometry("pair", card.size, card.size, aligned, eyes)
-    return Geometry("class", card.size, max(card.size, RESIZE) if resize == "232" else card.resize)
+    short = card.resize if resize is None else resize
+    if not card.size <= short < 2**15:
+        raise PictureError(f"resize {short}: expected {card.size}, the input of {card.name}, or more, below {2**15}.")
+    return Geometry("class", card.size, short)
 
 
 def geometry_of(manifest: dict[str, Any]) -> Geometry:
@@ -93,7 +97,25 @@ def image(picture: Picture, chosen: Geometry) -> Pixels:
     try:
         if chosen.task == "class":
             return load(picture.path, chosen.resize, chosen.size)
-        aligned = True if chosen.aligned else "auto"
-        return load_face(picture.path, aligned=aligned, eyes=picture.eyes, convention=chosen.eyes).image
+        return face(picture, chosen).image
+    except ImageError as error:
+        raise PictureError(str(error)) from error
+
+
+def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceCrop:
+    """An aligned face with what is to be said of it.
+
+    Args:
+        picture: a photograph, or a face that is aligned already.
+        chosen: see `Geometry`.
+        number: which face of the photograph, 1 being the largest; None for the largest.
+
+    Raises:
+        PictureError: for a picture that is missing or damaged, or without such a face.
+        ImportError: if a face has to be found and OpenCV is not installed.
+    """
+    aligned = True if chosen.aligned else "auto"
+    try:
+        return load_face(picture.path, number, aligned, eyes=picture.eyes, convention=chosen.eyes)
     except (ImageError, FaceError) as error:
         raise PictureError(str(error)) from error
