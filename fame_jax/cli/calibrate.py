@@ -37,7 +37,7 @@ class Calibrate:
     """Compute and store the similarity threshold of a face network from a list of pairs.
 
     The list is a CSV file with the columns G (gallery image), P (probe image) and T (1 genuine, 0 impostor); paths are
-    relative to the file. What cannot be used is reported and left out. The scores are kept beside the threshold.
+    relative to the file. What cannot be used is reported and left out. The scores are kept too.
     """
 
     pairs: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="PAIRS")]
@@ -82,8 +82,9 @@ class Calibrate:
                 f"the threshold accepts none of them. Give {math.ceil(1 / criterion) if criterion else 'more'} or more."
             )
         file = threshold_file(self.model, models.weights_hash(self.model, self.weights))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        kept_scores = file.with_suffix(".scores.csv")
+        kept_scores = models.home() / "scores" / f"{file.stem}.csv"
+        for path in (file, kept_scores):
+            path.parent.mkdir(parents=True, exist_ok=True)
         _write_scores(kept_scores, kept, scores)
         record = {
             "threshold": float(point.threshold),
@@ -94,7 +95,7 @@ class Calibrate:
             "false_non_match_rate": float(point.false_non_match_rate),
             "source": self.pairs.name,
             "source_sha256": files.sha256(self.pairs),
-            "scores": kept_scores.name,
+            "scores": str(kept_scores),
         }
         files.write_json(file, record)
         print(
@@ -102,7 +103,7 @@ class Calibrate:
             f"on {len(kept)} pairs ({int(genuine.sum())} genuine): "
             f"false match rate {point.false_match_rate:.2%}, false non-match rate {point.false_non_match_rate:.2%}"
         )
-        print(f"stored in {file}, the scores in {kept_scores.name}")
+        print(f"stored in {file}, the scores in {kept_scores}")
         return 2 if failed or listed.problems else 0
 
     def _embeddings(self, network: Any, paths: list[pathlib.Path]) -> tuple[dict[pathlib.Path, np.ndarray], int]:
