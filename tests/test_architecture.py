@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "fame_jax.explainers": ("_types", "image", "network", "losses", "presets", "walk", "core"),
     "fame_jax.metrics": ("_types", "image", "network"),
     "fame_jax.architectures": ("_types", "network", "presets"),
-    "fame_jax.models": ("_types", "architectures", "files", "network", "presets"),
+    "fame_jax.models": ("_types", "architectures", "files", "image", "network", "presets"),
     "fame_jax.files": (),
     "fame_jax.data": ("_types", "files"),
     "fame_jax.datasets": ("_types", "data", "files"),

@@ -14,9 +14,8 @@ from flax import nnx
 
 from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
 from fame_jax.architectures.standardized import Standardized
-from fame_jax.presets import IMAGENET_STD
+from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 TORCHVISION = "https://download.pytorch.org/models/"
 
 
