@@ -15,10 +15,9 @@ import tyro
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from fame_jax import class_logit, files, models, similarity
+from fame_jax import bench, class_logit, files, models, similarity
 from fame_jax.batching import perturb_many
 from fame_jax.batching.examples import Example
-from fame_jax.experiments import bench
 
 
 def main(
