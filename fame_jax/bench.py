@@ -10,7 +10,7 @@ import pathlib
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -82,7 +82,7 @@ def program(network: Any, name: str, precision: models.Precision, batch_size: in
         batch_size: number of images.
         seed: of images and reference.
     """
-    card = models.entry(name)
+    card = models.card(name)
     of_images, of_references = jax.random.split(jax.random.key(seed))
     dtype = models.image_dtype(precision)
     images = jax.random.uniform(of_images, (batch_size, card.size, card.size, 3), dtype)
@@ -193,10 +193,3 @@ def profile(work: Callable[[], Any], folder: pathlib.Path, count: int = 12) -> l
                 spent[operation.split(".")[0]] += event["dur"]
     total = sum(spent.values())
     return [(name, duration / total) for name, duration in spent.most_common(count)]
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows under the first one as a Markdown table."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (n + 2) for n in widths) + "|", *lines[1:]])

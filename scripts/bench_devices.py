@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from fame_jax import bench, class_logit, files, models, similarity
 from fame_jax.batching import perturb_many
 from fame_jax.batching.examples import Example
+from fame_jax.words import markdown
 
 
 def main(
@@ -49,7 +50,7 @@ def main(
     def walk(number: int) -> None:
         mesh = Mesh(np.array(devices[:number]), ("batch",))
         stream = examples(network, precision, number * slots * batches)
-        loss = similarity if models.entry(network).task == "face" else class_logit
+        loss = similarity if models.card(network).task == "face" else class_logit
         for _ in perturb_many(loss, stream, model, batch_size=number * slots, mesh=mesh, iterations=iterations):
             pass
 
@@ -63,7 +64,7 @@ def main(
         (f"{number}", f"{rate[number]:.2f}", f"{rate[number] / rate[1]:.2f}", f"{rate[number] / rate[1] / number:.0%}")
         for number in numbers
     ]
-    print(bench.table(rows))
+    print(markdown(rows))
     record = {
         "network": network,
         "precision": precision,
@@ -78,7 +79,7 @@ def main(
 
 def examples(network: str, precision: models.Precision, count: int) -> list[Example]:
     """Random images, with a label or a random reference each."""
-    card, random = models.entry(network), np.random.default_rng(0)
+    card, random = models.card(network), np.random.default_rng(0)
     dtype = models.image_dtype(precision)
     images = random.random((count, card.size, card.size, 3)).astype(dtype)
     if card.task == "class":

@@ -55,7 +55,7 @@ def main(photographs: int = 2000, model: str = "mobilenet_v2", iterations: int =
             if steps // (every * iterations) > before // (every * iterations):
                 print(f"| {steps // iterations} | {resident():.0f} | {time.perf_counter() - start:.0f} |", flush=True)
 
-        data, card = read("folder", pictures), models.entry(model)
+        data, card = read("folder", pictures), models.card(model)
         with prepared(data, card, "fame", pathlib.Path(folder, "maps"), settings, weights_sha256="") as job:
             job.finish(network, progress)
 

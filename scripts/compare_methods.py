@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from faithfulness import METRICS, Store, faithfulness, interval, jsonable, markdown, noise_keys, photographs, readable
+from faithfulness import METRICS, Store, faithfulness, interval, jsonable, noise_keys, photographs, readable
 
 from fame_jax import metrics, models
 from fame_jax.architectures.probes import Probed
 from fame_jax.cli.console import InputError, say_error
 from fame_jax.explainers.table import Explainer, explainer
 from fame_jax.files import write_json
+from fame_jax.words import markdown
 
 HEADINGS = METRICS | {"grid": "grid pointing ↑"}
 
@@ -60,7 +61,7 @@ class Comparison:
         self.rows = [explainer(name) for name in settings.methods]
         if unable := [row.name for row in self.rows if row.of_class is None]:
             raise InputError(f"{unable[0]} explains pairs of faces, not classes.")
-        card = models.entry(settings.model)
+        card = models.card(settings.model)
         self.network = models.load(settings.model, settings.weights)
         self.photographs, self.pixels = readable(photographs(settings.photographs), card.resize, card.size)
         self.labels = np.asarray([p.label for p in self.photographs])
@@ -141,12 +142,14 @@ def main(settings: Settings) -> None:
     heads = [HEADINGS[key] for key in means[first]]
     title = {row.name: row.title for row in comparison.rows}
     print(f"{settings.model}, {len(comparison.names)} photographs; mean and bootstrap 95 % interval.\n")
-    print(markdown(["method", *heads], [[title[n], *map(interval, of.values())] for n, of in means.items()]))
+    print(markdown([["method", *heads], *([title[n], *map(interval, of.values())] for n, of in means.items())]))
     print(f"\n{title[first]} minus each, on the same photographs; p of a sign-flip test.\n")
     print(
         markdown(
-            ["method", *heads],
-            [[title[n], *(f"{interval(c)}, p {c.p_value:.4f}" for c in of.values())] for n, of in against.items()],
+            [
+                ["method", *heads],
+                *([title[n], *(f"{interval(c)}, p {c.p_value:.4f}" for c in of.values())] for n, of in against.items()),
+            ]
         )
     )
     result = {

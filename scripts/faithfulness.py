@@ -161,12 +161,6 @@ def jsonable(value: Any) -> Any:
     return number(value) if isinstance(value, float | np.floating) else value
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _leading_number(path: pathlib.Path) -> int:
     digits = path.name[: len(path.name) - len(path.name.lstrip("0123456789"))]
     if not digits:

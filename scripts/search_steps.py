@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from faithfulness import Store, faithfulness, interval, jsonable, markdown, noise_keys, photographs, readable
+from faithfulness import Store, faithfulness, interval, jsonable, noise_keys, photographs, readable
 from walk_variants import EVERY, VARIANTS
 
 from fame_jax import class_logit, metrics, models, similarity
@@ -25,6 +25,7 @@ from fame_jax.cli.console import InputError, say_error, switch_on
 from fame_jax.data.faces import load_face
 from fame_jax.files import write_json
 from fame_jax.walk import Loss
+from fame_jax.words import markdown
 
 RULES = [(0.02, 10), (0.01, 10), (0.02, 25)]
 """Tolerances and windows of the stopping rule that are tried on the plain walk."""
@@ -105,7 +106,7 @@ class Search:
         if unknown := set(settings.variants) - set(VARIANTS):
             raise InputError(f"unknown variant {min(unknown)!r}; expected some of {', '.join(VARIANTS)}.")
         switch_on(settings.precision)
-        card = models.entry(settings.model)
+        card = models.card(settings.model)
         self.task = (classes if card.task == "class" else faces)(settings, models.load(settings.model), card)
         self.walking = models.load(settings.model, precision=settings.precision)
         self.settings, self.dtype = settings, models.image_dtype(settings.precision)
@@ -225,12 +226,12 @@ def main(settings: Settings) -> None:
         f"{settings.model}, {settings.precision}, {len(search.task.names)} walks; mean, and paired difference from the"
     )
     print("500-step map (another precision: from float32) with its bootstrap 95 % interval.\n")
-    lines = []
+    lines = [["map", *keys, *extra]]
     for result in results:
         figures = [f"{result['means'][k].mean:.3f}; {interval(result['differences'][k])}" for k in keys]
         beside = [result.get(name, "") for name in extra]
         lines.append([result["title"], *figures, *(f"{b[0] if isinstance(b, tuple) else b}"[:5] for b in beside)])
-    print(markdown(["map", *keys, *extra], lines))
+    print(markdown(lines))
     write_json(settings.out / f"{settings.model}-{settings.precision}.json", jsonable(results))
 
 

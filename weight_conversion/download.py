@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
+from fame_jax import files
 from fame_jax.models import Entry
 
 BASE_ADDRESS = "FAME_BASE_ADDRESS"
@@ -50,7 +51,7 @@ def download(
             f"Fetch it by hand and run `fame convert {entry.name} FILE`."
         )
     file = folder / entry.file
-    if file.is_file() and _sha256(file).startswith(entry.sha256_prefix):
+    if file.is_file() and files.sha256(file).startswith(entry.sha256_prefix):
         return file
     address = f"{base.rstrip('/')}/{entry.file}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,8 +90,3 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
             f"{address}: the connection broke after {done:,} of {total:,} bytes; nothing was installed."
         )
     return digest.hexdigest()
-
-
-def _sha256(file: pathlib.Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fame_jax import models
 from fame_jax.models.load import BUNDLED
+from fame_jax.words import columns
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,7 @@ class Models:
         """Prints the table."""
         rows = [("network", "task", "parameters", "input", "resize", "layer", "official file", "licence", "installed")]
         rows += [_row(entry) for entry in models.REGISTRY.values()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(columns(rows))
         print("\nfame download NETWORK fetches official weights, fame convert NETWORK FILE takes yours;")
         print(f"both are kept in {models.home()}.")
         return 0

@@ -1,8 +1,8 @@
 """`fame reproduce`: every table and figure of the paper, from data of your own."""
 
 import pathlib
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import tyro
@@ -10,10 +10,10 @@ import tyro
 from fame_jax import files, models, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, at_least, progress_bar, say, say_error
+from fame_jax.cli.flags import USUAL, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.locations import Locations
 from fame_jax.cli.run import Run as RunCommand
 from fame_jax.data.records import Dataset
-from fame_jax.experiments.inputs import geometry, images
 from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.run import run
 from fame_jax.experiments.score import score
@@ -21,11 +21,10 @@ from fame_jax.experiments.settings import Settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import remarks
 from fame_jax.explainers.table import explainer
+from fame_jax.inputs import geometry, images
 from fame_jax.paper import figures, numbers, seconds, sweeps, tables
 
-_STAND_INS = {"class": "mobilenet_v2", "face": "sface"}
-"""Bundled networks, where those of the paper are not installed."""
-
+_PIXELS = InputFlags(resize=numbers.RESIZE)
 _OF_FACES = ("grad_cam", "grad_cam_ew", "corrrise", "fggb", "fame")
 
 
@@ -55,14 +54,13 @@ class _Item:
 
     def available(self) -> list[str]:
         """The networks that are installed; the bundled one where none is, which is said."""
-        cards = [models.entry(name) for name in self.networks]
-        found = [card.name for card in cards if models.installed(card.name) is not None]
-        for card in cards:
-            if card.name not in found:
-                how = f"fame download {card.name}" if card.address else f"fame convert {card.name} FILE"
-                say_error(f"{card.name} is not installed ({how})")
+        found = [name for name in self.networks if models.installed(name) is not None]
+        for name in self.networks:
+            if name not in found:
+                how = f"fame download {name}" if models.published(name).address else f"fame convert {name} FILE"
+                say_error(f"{name} is not installed ({how})")
         if not found:
-            found = [_STAND_INS[cards[0].task]]
+            found = [USUAL[_task(self.networks[0])]]
             say_error(f"{found[0]} stands in")
         return found
 
@@ -84,10 +82,18 @@ class LocationSheets(_Item):
 
     def make(self, folder: pathlib.Path) -> None:
         """Draws one sheet a network, in a folder of its name."""
-        same: dict[str, Any] = {name: getattr(self, name) for name in ("rows", "iterations", "colours", "progress")}
-        for network in self.available():
-            say(f"{network}:")
-            Locations(image=self.image, model=network, out=folder / network, **same)()
+        for name in self.available():
+            say(f"{name}:")
+            Locations(
+                self.image,
+                self.rows,
+                self.colours,
+                NetworkFlags(name),
+                MethodFlags(iterations=self.iterations),
+                _PIXELS,
+                folder / name,
+                self.progress,
+            )()
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ class MethodSheets(_Item):
         networks = self.available()
         dataset = figures.dataset(self.inputs, _task(networks[0]), folder)
         for network in networks:
-            runs = [self._run(dataset, network, method, folder / "runs") for method in self.methods]
+            loaded = models.find(network)
+            runs = [self._run(loaded, dataset, method, folder / "runs" / network / method) for method in self.methods]
             for index, reason in sorted({i: reason for one in runs for i, reason in one.failures().items()}.items()):
                 say_error(f"{runs[0].records[index].name} is left out: {reason}")
             figure, arrays = figures.by_method(runs, self.colours)
@@ -117,18 +124,11 @@ class MethodSheets(_Item):
             output.write_arrays(folder / f"{network}.npz", **arrays)
             say(f"{network} by {', '.join(self.methods)}: wrote {folder / network}.png and .npz")
 
-    def _run(self, dataset: Dataset, network: str, method: str, folder: pathlib.Path) -> Run:
+    def _run(self, network: models.Loaded, dataset: Dataset, method: str, folder: pathlib.Path) -> Run:
         wanted = {"iterations": self.iterations, "masks": self.masks}
         known = explainer(method).options(dataset.task)
-        return run(
-            dataset,
-            models.entry(network),
-            models.load(network),
-            method,
-            folder / network / method,
-            Settings(options={name: value for name, value in wanted.items() if name in known}),
-            weights_sha256=models.weights_hash(network),
-        )
+        options = {name: value for name, value in wanted.items() if name in known}
+        return run(network, dataset, method, folder, Settings(options=options, resize=numbers.RESIZE))
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,12 @@ class Sweeps(_Item):
     def make(self, folder: pathlib.Path) -> None:
         """Draws a sheet an option, and prints how much the map still changes along it."""
         name = self.available()[0]
-        network, how = models.load(name), geometry(models.entry(name))
-        records = figures.dataset(self.inputs, _task(name), folder).records
-        questions = [sweeps.question(network, record, how) for record in records]
-        shown = [question.image for question in questions]
+        network, card = models.find(name)
+        records, how = figures.dataset(self.inputs, _task(name), folder).records, geometry(card, resize=numbers.RESIZE)
+        cases = [sweeps.case(network, record, how) for record in records]
+        shown = [case.image for case in cases]
         for option in self.options:
-            swept = sweeps.sweep(option, network, questions, self.iterations)
+            swept = sweeps.sweep(option, network, cases, self.iterations)
             output.write_figure(folder / f"{option}.png", swept.figure(option, shown, self.colours))
             output.write_arrays(folder / f"{option}.npz", images=jnp.stack(shown), **swept._asdict())
             say(f"{name}, {option}: correlation with the next value, mean over {len(shown)}: {swept.agreement()}")
@@ -219,12 +219,22 @@ class ScoredTable(_Item):
         """Folders of finished runs: those given, and those of the data sets."""
         given = [pathlib.Path(text) for text in self.inputs if "=" not in text or pathlib.Path(text).is_dir()]
         sets = [_parts(text) for text in self.inputs if pathlib.Path(text) not in given]
-        same: dict[str, Any] = {n: getattr(self, n) for n in ("iterations", "limit", "aligned", "progress")}
         for network in self.available() if sets else ():
             for name, protocol, root in sets:
-                for method in self.methods:
-                    given.append(folder / network / f"{name}-{protocol or 'default'}" / method)
-                    RunCommand(name, root, given[-1], protocol=protocol, model=network, method=method, **same)()
+                place = folder / network / f"{name}-{protocol or 'default'}"
+                folders = [place / method for method in self.methods]
+                RunCommand(
+                    name,
+                    root,
+                    place if len(folders) > 1 else folders[0],
+                    protocol,
+                    network=NetworkFlags(network),
+                    methods=MethodFlags(",".join(self.methods), iterations=self.iterations),
+                    pixels=replace(_PIXELS, aligned=self.aligned),
+                    limit=self.limit,
+                    progress=self.progress,
+                )()
+                given += folders
         return given
 
 
@@ -255,19 +265,20 @@ class Seconds(_Item):
         found = []
         for name in (network for each in self.networks for network in _Item((each,)).available()):
             dataset = figures.dataset(self.faces if _task(name) == "pair" else (), _task(name), folder)
-            how = geometry(models.entry(name))
+            loaded = models.find(name)
+            how = geometry(loaded.card, resize=numbers.RESIZE)
             shown = [jnp.asarray(image) for image in images(dataset.records[0], how)]
             if len(shown) == 1:
-                found.append(seconds.of_steps(name, shown[0], self.steps, self.repeats))
+                found.append(seconds.of_steps(loaded, shown[0], self.steps, self.repeats))
             else:
                 options = {"iterations": self.iterations, "stop_loss": self.stop_loss}
-                found.append(seconds.of_pairs(name, *shown, methods=self.methods, repeats=self.repeats, **options))
+                found.append(seconds.of_pairs(loaded, *shown, methods=self.methods, repeats=self.repeats, **options))
             files.write_json(folder / f"seconds.{name}.json", found[-1])
         return found
 
 
 def _task(network: str) -> Literal["class", "pair"]:
-    return "class" if models.entry(network).task == "class" else "pair"
+    return "class" if models.card(network).task == "class" else "pair"
 
 
 def _parts(text: str) -> tuple[str, str | None, pathlib.Path]:

@@ -1,6 +1,5 @@
 """All data sets that are read: what they need, their protocols, and the counts that were published."""
 
-import difflib
 import inspect
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from fame_jax.datasets.imagenet import read_imagenet
 from fame_jax.datasets.pairs import read_pairs
 from fame_jax.datasets.photograph_list import read_list
 from fame_jax.datasets.scface import read_scface
+from fame_jax.words import did_you_mean
 
 Counts = Mapping[str, int]
 """Expected values of `records.counts`, by name; those that are not there are not compared."""
@@ -104,8 +104,7 @@ def reader(name: str) -> Reader:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name.casefold(), DATASETS, n=3, cutoff=0.5) or DATASETS
-    raise DatasetError(f"no data set is called {name[:40]!r}; did you mean {', '.join(near)}?")
+    raise DatasetError(f"no data set is called {name[:40]!r}; {did_you_mean(name, DATASETS)}")
 
 
 def read(

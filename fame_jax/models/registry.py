@@ -4,7 +4,6 @@ The registry is data. Hash prefixes of torchvision's files are part of their nam
 into `Standardized`, the geometry (`resize`, `size`) into `fame_jax.data.images`.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from flax import nnx
 from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
 from fame_jax.architectures.standardized import Standardized
 from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
+from fame_jax.words import did_you_mean
 
 TORCHVISION = "https://download.pytorch.org/models/"
 
@@ -154,9 +154,7 @@ def entry(name: str) -> Entry:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(REGISTRY)}."
-    raise UnknownNetworkError(f"unknown network {name!r}. {hint} `fame models` lists them all.")
+    raise UnknownNetworkError(f"unknown network {name!r}; {did_you_mean(name, REGISTRY)} `fame models` lists them all.")
 
 
 def build(name: str, *, seed: int = 0, dtype: Any = "float32") -> Standardized:

@@ -12,12 +12,13 @@ from fame_jax.data.faces import sample_face, sunglasses
 from fame_jax.data.images import sample_path, save_png
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture, Task
 from fame_jax.datasets.catalogue import read
-from fame_jax.experiments.inputs import geometry_of, images
 from fame_jax.experiments.rows import Scores
-from fame_jax.experiments.store import DONE, NO_MAP, Run
+from fame_jax.experiments.store import DONE, Run
 from fame_jax.experiments.summary import correct, summary, threshold
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.inputs import geometry_of, images
 from fame_jax.metrics import estimate
+from fame_jax.walk import Status
 
 Arrays = dict[str, Any]
 
@@ -125,7 +126,7 @@ def _portraits(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 
 def _maps(run: Run, index: int) -> Arrays:
     """The maps of a record that the method has."""
-    there = run.column("status")[index] != NO_MAP
+    there = run.column("status")[index] != Status.NO_MAP
     return {name: run.map(index, name) for name, known in zip(run.maps, there, strict=True) if known}
 
 

@@ -8,6 +8,9 @@ References:
 from collections.abc import Sequence
 from typing import NamedTuple
 
+RESIZE = 232
+"""Short side of a photograph before the central crop, for all classifiers alike, as in the authors' published code."""
+
 METHODS = ("grad_cam", "grad_cam_ew", "hires_cam", "fullgrad", "corrrise", "fggb", "fame")
 """The tables' methods by their names here, in the tables' order."""
 

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fame_jax import bench, models
+from fame_jax import bench
 from fame_jax.explainers.fame import class_map
 from fame_jax.explainers.table import explainer
 from fame_jax.files import read_json
+from fame_jax.models import Loaded
 
 KINDS = ("seconds_a_photograph", "seconds_a_pair")
 """Seconds by number of steps, and by method."""
@@ -25,24 +26,24 @@ class SecondsError(ValueError):
     """A file that holds no seconds; the message is one line and names it."""
 
 
-def of_steps(network: str, image: Any, steps: Sequence[int], repeats: int = 3) -> Seconds:
+def of_steps(loaded: Loaded, image: Any, steps: Sequence[int], repeats: int = 3) -> Seconds:
     """Tab. 3a: FAME of one photograph `[H, W, 3]`, the fastest of several times without compilation."""
-    loaded = models.load(network)
-    label = jnp.argmax(loaded(image))
+    network = loaded.network
+    label = jnp.argmax(network(image))
     explain = jax.jit(lambda network, image, label, steps: class_map(network, image, label, iterations=steps))
-    found = {str(n): _fastest(functools.partial(explain, loaded, image, label, n), repeats) for n in steps}
-    return _seconds(network, KINDS[0], found)
+    found = {str(n): _fastest(functools.partial(explain, network, image, label, n), repeats) for n in steps}
+    return _seconds(loaded, KINDS[0], found)
 
 
-def of_pairs(network: str, *faces: Any, methods: Sequence[str], repeats: int = 3, **wanted: Any) -> Seconds:
+def of_pairs(loaded: Loaded, *faces: Any, methods: Sequence[str], repeats: int = 3, **wanted: Any) -> Seconds:
     """Tab. 3b: probe and gallery by each method; `wanted` are options of those methods that have them."""
-    loaded, key, found = models.load(network), jax.random.key(0), {}
+    key, found = jax.random.key(0), {}
     for method in methods:
         row = explainer(method)
         options = {name: value for name, value in wanted.items() if name in row.options("pair")}
         explain = jax.jit(functools.partial(row.explain_pair, key=key, **options))
-        found[method] = _fastest(functools.partial(explain, loaded, *faces), repeats)
-    return _seconds(network, KINDS[1], found)
+        found[method] = _fastest(functools.partial(explain, loaded.network, *faces), repeats)
+    return _seconds(loaded, KINDS[1], found)
 
 
 def read_seconds(file: pathlib.Path) -> Seconds:
@@ -69,5 +70,5 @@ def _fastest(work: Callable[[], Any], repeats: int) -> float:
     return min(bench.seconds(work) for _ in range(repeats))
 
 
-def _seconds(network: str, kind: str, found: dict[str, float]) -> Seconds:
-    return {"network": network, "device": jax.devices()[0].device_kind, "number": 1, kind: found}
+def _seconds(loaded: Loaded, kind: str, found: dict[str, float]) -> Seconds:
+    return {"network": loaded.card.name, "device": jax.devices()[0].device_kind, "number": 1, kind: found}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fame_jax import plots
 from fame_jax.core import attribution
 from fame_jax.data.records import Record
-from fame_jax.experiments.inputs import Geometry, images
+from fame_jax.inputs import Geometry, images
 from fame_jax.losses import class_logit, similarity
 from fame_jax.metrics import pearson
 from fame_jax.paper.numbers import TABLE_3_STEPS
@@ -26,7 +26,7 @@ STEP_SIZES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """In grey levels; the paper does not print its own."""
 
 
-class Question(NamedTuple):
+class Case(NamedTuple):
     """What walks: an image `[H, W, 3]`, a loss, and the loss's arguments behind image and network."""
 
     image: Any
@@ -58,44 +58,44 @@ class Swept(NamedTuple):
         return ", ".join(f"{a} to {b} {mean:.3f}" for a, b, mean in means)
 
 
-def question(network: Any, record: Record, geometry: Geometry) -> Question:
+def case(network: Any, record: Record, geometry: Geometry) -> Case:
     """Away from the record's class, or the predicted one; or from the other face."""
     first, *other = (jnp.asarray(image) for image in images(record, geometry))
     if other:
-        return Question(first, similarity, (network(other[0]), 1.0))
+        return Case(first, similarity, (network(other[0]), 1.0))
     label = getattr(record, "label", None)
-    return Question(first, class_logit, (int(jnp.argmax(network(first))) if label is None else label,))
+    return Case(first, class_logit, (int(jnp.argmax(network(first))) if label is None else label,))
 
 
-def sweep(option: Option, network: Any, questions: Sequence[Question], iterations: int = 500) -> Swept:
+def sweep(option: Option, network: Any, cases: Sequence[Case], iterations: int = 500) -> Swept:
     """Maps of every image along an option.
 
     Args:
         option: `blur` (the paper's Fig. 5), `steps` or `step_size` (Fig. 6).
         network: see `fame_jax.perturb`.
-        questions: at least one, of images of one size.
+        cases: at least one, of images of one size.
         iterations: steps for `blur`, and the most for `steps`. The step size is swept at a fifth of it.
     """
     if option == "blur":
-        sizes = [k for k in KERNELS if 2 * min(questions[0].image.shape[:2]) > k]
-        ends = [(q.image, q.walked(network, iterations)) for q in questions]
+        sizes = [k for k in KERNELS if 2 * min(cases[0].image.shape[:2]) > k]
+        ends = [(c.image, c.walked(network, iterations)) for c in cases]
         return _swept(map(str, sizes), [[attribution(image, end, kernel_size=k) for k in sizes] for image, end in ends])
     if option == "step_size":
         steps = max(1, iterations // 5)
-        maps = [[attribution(q.image, q.walked(network, steps, size)) for size in STEP_SIZES] for q in questions]
+        maps = [[attribution(c.image, c.walked(network, steps, size)) for size in STEP_SIZES] for c in cases]
         return _swept((f"{size:g}/255" for size in STEP_SIZES), maps)
     counts = sorted({min(count, iterations) for count in TABLE_3_STEPS})
-    return _swept(map(str, counts), [_along(q, network, counts) for q in questions])
+    return _swept(map(str, counts), [_along(c, network, counts) for c in cases])
 
 
 def _swept(values: Any, maps: Any) -> Swept:
     return Swept(list(values), np.asarray(maps, np.float32))
 
 
-def _along(question: Question, network: Any, counts: Sequence[int]) -> list[Any]:
+def _along(case: Case, network: Any, counts: Sequence[int]) -> list[Any]:
     """Maps at ascending numbers of steps of one walk."""
-    maps, there = [], question.image
+    maps, there = [], case.image
     for before, count in itertools.pairwise([0, *counts]):
-        there = question.walked(network, count - before, start=there)
-        maps.append(attribution(question.image, there))
+        there = case.walked(network, count - before, start=there)
+        maps.append(attribution(case.image, there))
     return maps

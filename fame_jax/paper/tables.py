@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fame_jax import bench
+from fame_jax import words
 from fame_jax.experiments.rows import ScoreError, Scores, read_scores
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import Measured, remarks, summary
@@ -163,7 +163,7 @@ def markdown(table: Table) -> str:
     head = ["method", "network", "source", "n", *table.columns]
     rows = [[*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)] for line in table.lines]
     notes = [f"- {note}" for note in table.notes]
-    return "\n".join([f"**{table.title}**", "", bench.table([head, *rows]), "", *notes]).rstrip()
+    return "\n".join([f"**{table.title}**", "", words.markdown([head, *rows]), "", *notes]).rstrip()
 
 
 def as_json(table: Table) -> dict[str, Any]:

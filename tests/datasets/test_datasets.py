@@ -9,7 +9,7 @@ import pytest
 from fame_jax.data.records import ClassRecord, DatasetError, PairRecord, as_json, counts, from_json, pictures_of
 from fame_jax.datasets import arface
 from fame_jax.datasets.catalogue import DATASETS, read, reader
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 PROTOCOL_OF_COPY = {
     "imagenet": ("validation", "imagenet_sub"),

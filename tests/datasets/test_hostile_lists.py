@@ -17,7 +17,7 @@ from fame_jax.data.records import DatasetError, Problem
 from fame_jax.datasets import boxes, eyes
 from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.imagenet import wordnet_ids
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 FUZZ = settings(
     max_examples=60,

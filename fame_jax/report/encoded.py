@@ -19,9 +19,9 @@ def encoded_image(image: Float[np.ndarray, "height width 3"]) -> bytes:
     return _webp(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8), quality=QUALITY)
 
 
-def encoded_map(map: Float[np.ndarray, "height width"]) -> bytes:
+def encoded_map(values: Float[np.ndarray, "height width"]) -> bytes:
     """A map in [0, 1] as lossless grey WebP of `LEVELS` levels; what is no number becomes 0."""
-    levels = np.rint(np.clip(np.nan_to_num(map, posinf=0, neginf=0), 0, 1) * (LEVELS - 1))
+    levels = np.rint(np.clip(np.nan_to_num(values, posinf=0, neginf=0), 0, 1) * (LEVELS - 1))
     grey = np.rint(levels * (255 / (LEVELS - 1))).astype(np.uint8)
     return _webp(np.stack([grey] * 3, axis=-1), lossless=True)
 

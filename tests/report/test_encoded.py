@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from fame_jax.data.encoded import LEVELS, data_uri, encoded_image, encoded_map
+from fame_jax.report.encoded import LEVELS, data_uri, encoded_image, encoded_map
 
 
 def decoded(webp):

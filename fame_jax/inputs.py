@@ -1,17 +1,14 @@
-"""From a record to the images a network sees: the same for a run, its scores and its report."""
+"""From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from fame_jax.data.faces import FaceError, align_eyes, load_face
+from fame_jax.data.faces import FaceCrop, FaceError, align_eyes, load_face
 from fame_jax.data.images import ImageError, Pixels, load, read_image
 from fame_jax.data.records import Picture, Record, Task, pictures_of
-from fame_jax.models import Entry
-
-RESIZE = 232
-"""Short side before the central crop, for every classifier, as in the authors' code: boxes then map alike for all."""
+from fame_jax.models import Card
 
 
 class PictureError(ValueError):
@@ -39,23 +36,30 @@ class Geometry:
 
 
 def geometry(
-    card: Entry,
+    card: Card,
     *,
-    resize: Literal["232", "weights"] = "232",
+    resize: int | None = None,
     aligned: bool = False,
     eyes: Literal["template", "bob"] = "template",
 ) -> Geometry:
     """The geometry of a network.
 
     Args:
-        card: the network's entry in the registry.
-        resize: `232` for all classifiers alike (method.md 5.2), or the rule of the network's own `weights`.
+        card: of the network.
+        resize: short side before the central crop, in place of the card's own; 232 for all classifiers alike is the
+            paper's protocol. Not used for faces.
         aligned: see `Geometry`.
         eyes: see `Geometry`.
+
+    Raises:
+        PictureError: for a short side below the network's input.
     """
     if card.task == "face":
         return Geometry("pair", card.size, card.size, aligned, eyes)
-    return Geometry("class", card.size, max(card.size, RESIZE) if resize == "232" else card.resize)
+    short = card.resize if resize is None else resize
+    if not card.size <= short < 2**15:
+        raise PictureError(f"resize {short}: expected {card.size}, the input of {card.name}, or more, below {2**15}.")
+    return Geometry("class", card.size, short)
 
 
 def geometry_of(manifest: dict[str, Any]) -> Geometry:
@@ -95,13 +99,29 @@ def image(picture: Picture, chosen: Geometry) -> Pixels:
         if chosen.task == "class":
             return load(picture.path, chosen.resize, chosen.size)
         if picture.eyes is None or chosen.aligned:
-            return load_face(picture.path, aligned=True if chosen.aligned else "auto").image
+            return face(picture, chosen).image
         whole = read_image(picture.path)
         right, left = (np.asarray(eye, np.float64) for eye in picture.eyes)
         return align_eyes(whole, right, left, chosen.eyes)
     except ImageError as error:
         raise PictureError(str(error)) from error
-    except FaceError as error:
+
+
+def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceCrop:
+    """An aligned face with what is to be said of it.
+
+    Args:
+        picture: a photograph, or a face that is aligned already.
+        chosen: see `Geometry`.
+        number: which face of the photograph, 1 being the largest; None for the largest.
+
+    Raises:
+        PictureError: for a picture that is missing or damaged, or without such a face.
+        ImportError: if a face has to be found and OpenCV is not installed.
+    """
+    try:
+        return load_face(picture.path, face=number, aligned=True if chosen.aligned else "auto")
+    except (ImageError, FaceError) as error:
         # Those of `load_face` name the file already.
         where = "" if str(error).startswith(str(picture.path)) else f"{picture.path}: "
         raise PictureError(f"{where}{error}") from error
