@@ -34,8 +34,9 @@ def main(
     rows, reference, label = [("precision", "ms a step", "last logit", "correlation")], None, None
     program = jax.jit(lambda network, x, label, steps: explain(class_logit, x, network, label, iterations=steps))
     for precision in ("float64", "float32", "tf32", "bfloat16"):
-        network, card = models.find(model, weights, precision=precision)
-        pixels = jnp.asarray(image(Picture(photograph), geometry(card)), models.image_dtype(precision))
+        loaded = models.find(model, weights, precision=precision)
+        network = loaded.network
+        pixels = jnp.asarray(image(Picture(photograph), geometry(loaded.card)), models.image_dtype(precision))
         label = int(jnp.argmax(network(pixels))) if label is None else label
         program(network, pixels, label, 1)
         found = []

@@ -35,7 +35,7 @@ def crops(image: np.ndarray, size: int, count: int) -> list[np.ndarray]:
 
 def photographs(loaded: models.Loaded, folder: pathlib.Path | None, count: int) -> list[Example]:
     """Photographs and the classes that the network sees in them."""
-    network, card = loaded
+    network, card = loaded.network, loaded.card
     if folder is None:
         pictures = crops(sample("cat"), card.size, count)
     else:

@@ -209,6 +209,7 @@ def settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values]
 
 
 def above_rounding(bias: Values, output: Values) -> Values:
+    """The bias, but 0 where it is no more than rounding of the output."""
     floor = 100 * jnp.finfo(output.dtype).eps * jnp.max(jnp.abs(output))
     return jnp.where(jnp.abs(bias) > floor, bias, 0)
 

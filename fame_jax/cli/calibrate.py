@@ -47,7 +47,7 @@ class Calibrate:
 
     def __call__(self) -> int:
         """Prints and stores the threshold; 2 if some pairs had to be left out."""
-        if models.entry(self.model).task != "face":
+        if models.card(self.model).task != "face":
             raise InputError(f"--model {self.model} is a classifier; expected a face network.")
         # Whoever calls this wrote the list: it may name files anywhere.
         listed = read_pairs(self.pairs, allow_outside=True)

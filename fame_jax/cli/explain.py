@@ -77,6 +77,7 @@ class Explain:
             "command": "explain",
             "methods": methods,
             "network": card.name,
+            "source": self.network.source,
             "weights_sha256": card.sha256,
             "options": {"target": self.target, **flags, "sanity": self.sanity},
             **files.environment(),

@@ -74,6 +74,7 @@ class Locations:
                 "command": "locations",
                 "methods": [row.name],
                 "network": card.name,
+                "source": self.network.source,
                 "weights_sha256": card.sha256,
                 "options": flags,
                 **files.environment(),

@@ -170,8 +170,9 @@ class Sweeps(_Item):
     def make(self, folder: pathlib.Path) -> None:
         """Draws a sheet an option, and prints how much the map still changes along it."""
         name = self.available()[0]
-        network, card = models.find(name)
-        records, how = figures.dataset(self.inputs, _task(name), folder).records, geometry(card, resize=numbers.RESIZE)
+        loaded = models.find(name)
+        network, how = loaded.network, geometry(loaded.card, resize=numbers.RESIZE)
+        records = figures.dataset(self.inputs, _task(name), folder).records
         cases = [sweeps.case(network, record, how) for record in records]
         shown = [case.image for case in cases]
         for option in self.options:

@@ -62,6 +62,7 @@ class Verify:
         say(f"similarity {seen.similarity:.3f}, {threshold.words}: {decision}")
         about = {
             "network": loaded.card.name,
+            "source": self.network.source,
             "weights_sha256": loaded.card.sha256,
             "options": self._options(),
             **files.environment(),

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from typing import Any
 
-from fame_jax.models import checkpoint, entry, home
-from weight_conversion.checkpoint_file import sha256
-from weight_conversion.convert import convert_file
+from fame_jax.models import checkpoint
+from fame_jax.models.load import converted, home
+from fame_jax.models.registry import card as card_of
+from weight_conversion import sha256
 
 
 def install(
@@ -31,8 +32,8 @@ def install(
         ConversionError: if it holds other weights than the network's.
         FileExistsError: if the folder holds something else than converted weights.
     """
-    card = entry(name)
-    network = convert_file(name, path)
+    card = card_of(name)
+    network = converted(card, path)
     folder = pathlib.Path(folder) if folder is not None else home() / "models" / name
     if folder.exists() and not (folder / "network.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and holds no converted weights; choose another folder.")

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 
 from fame_jax import files
-from fame_jax.models import Entry
+from fame_jax.models.registry import Published
 
 BASE_ADDRESS = "FAME_BASE_ADDRESS"
 """Environment variable that replaces the folder of every address: a mirror, or a test's server."""
@@ -24,12 +24,12 @@ class DownloadError(OSError):
 
 
 def download(
-    entry: Entry, folder: pathlib.Path, report: Callable[[int, int], object] = lambda done, total: None
+    official: Published, folder: pathlib.Path, report: Callable[[int, int], object] = lambda done, total: None
 ) -> pathlib.Path:
     """Fetches the official file of a network and checks its hash; a file that is there already is checked instead.
 
     Args:
-        entry: of the registry.
+        official: the registry's record.
         folder: to be made; the file keeps its official name.
         report: called with the bytes received and expected (0 if unknown).
 
@@ -39,29 +39,29 @@ def download(
     Raises:
         DownloadError: if there are no weights or no address, the server fails, the disk is full or the hash differs.
     """
-    if entry.file is None:
+    if official.file is None:
         raise DownloadError(
-            f"{entry.name}: {entry.source} has this network, but publishes no weights of it. "
-            f"For weights of your own: `fame convert {entry.name} FILE`."
+            f"{official.card.name}: {official.card.source} has this network, but publishes no weights of it. "
+            f"For weights of your own: `fame convert {official.card.name} FILE`."
         )
-    base = os.environ.get(BASE_ADDRESS) or entry.address
+    base = os.environ.get(BASE_ADDRESS) or official.address
     if base is None:
         raise DownloadError(
-            f"{entry.name}: {entry.source} publishes {entry.file} without a stable address. "
-            f"Fetch it by hand and run `fame convert {entry.name} FILE`."
+            f"{official.card.name}: {official.card.source} publishes {official.file} without a stable address. "
+            f"Fetch it by hand and run `fame convert {official.card.name} FILE`."
         )
-    file = folder / entry.file
-    if file.is_file() and files.sha256(file).startswith(entry.sha256_prefix):
+    file = folder / official.file
+    if file.is_file() and files.sha256(file).startswith(official.sha256):
         return file
-    address = f"{base.rstrip('/')}/{entry.file}"
+    address = f"{base.rstrip('/')}/{official.file}"
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{entry.file}.")
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{official.file}.")
     try:
         with os.fdopen(handle, "wb") as target:
             found = _fetch(address, target, report)
-        if not found.startswith(entry.sha256_prefix):
+        if not found.startswith(official.sha256):
             raise DownloadError(
-                f"{address}: SHA-256 starts with {found[:8]}, expected {entry.sha256_prefix}; nothing was installed."
+                f"{address}: SHA-256 starts with {found[:8]}, expected {official.sha256}; nothing was installed."
             )
         shutil.move(temporary, file)
     finally:
