@@ -16,7 +16,7 @@ from fame_jax.words import markdown
 
 
 def main(
-    photograph: Annotated[pathlib.Path, tyro.conf.Positional] = sample_path("cat"),
+    photograph: Annotated[pathlib.Path | None, tyro.conf.Positional] = None,
     model: str = "mobilenet_v2",
     weights: pathlib.Path | None = None,
     iterations: int = 500,
@@ -24,12 +24,13 @@ def main(
     """Prints a table.
 
     Args:
-        photograph: whose top class is explained.
+        photograph: whose top class is explained; omitted: the packaged cat.
         model: a classifier.
         weights: of the model, if they are not installed.
         iterations: number of steps.
     """
     jax.config.update("jax_enable_x64", True)
+    photograph = photograph or sample_path("cat")
     print(f"{model}, {photograph.name}, {iterations} steps, JAX {jax.__version__}, {jax.devices()[0].device_kind}\n")
     rows, reference, label = [("precision", "ms a step", "last logit", "correlation")], None, None
     program = jax.jit(lambda network, x, label, steps: explain(class_logit, x, network, label, iterations=steps))

@@ -70,11 +70,10 @@ def main(
 
 def explained(data: Dataset, model: str, precision: Any, name: str, out: pathlib.Path) -> Run:
     """The run of a variant."""
-    method, options = VARIANTS[name]
-    settings = Settings(options=options, precision=precision)
+    (method, options), network = VARIANTS[name], models.find(model, precision=precision)
+    settings, folder = Settings(options=options, precision=precision), out / f"{model}-{precision}" / name
     with progress_bar(0, f"pass ({name})", hide=False) as bar:
-        network = models.find(model, precision=precision)
-        return run(network, data, method, out / f"{model}-{precision}" / name, settings, progress=bar.update)
+        return run(network, data, method, folder, settings, progress=bar.update)
 
 
 def cells(mine: Any, theirs: Any) -> list[tuple[str, str]]:
