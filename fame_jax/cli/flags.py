@@ -124,7 +124,7 @@ class MethodFlags:
         given |= self._named({name for options in known.values() for name in options})
         usual = {} if card is None else {"score": card.score}
         if card is not None and card.task == "face":
-            threshold = threshold or stored_threshold(card)
+            threshold = threshold or stored_threshold(card.name, card.sha256)
             usual |= {"threshold": threshold.value} if threshold.known else {}
         return {name: {n: v for n, v in (usual | given).items() if n in options} for name, options in known.items()}
 
