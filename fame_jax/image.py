@@ -12,6 +12,12 @@ from fame_jax.options import OptionError, check_options
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's `rgb_to_grayscale` (OpenCV and the ITU have 0.299 for red)."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of torchvision's normalisation: the colour that it maps to 0."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of torchvision's normalisation; a step in the normalised space is this much smaller in pixels."""
+
 
 def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
     """Weighted sum of the channels; the luma weights, which are those of colours, stand for the mean of other channels.
