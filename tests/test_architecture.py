@@ -80,19 +80,7 @@ MAY_IMPORT = {
         "walk",
     ),
     "fame_jax.cli": ("*",),
-    "fame_jax": (
-        "image",
-        "walk",
-        "core",
-        "losses",
-        "network",
-        "presets",
-        "data",
-        "explainers",
-        "metrics",
-        "models",
-        "plots",
-    ),
+    "fame_jax": ("*",),
     "weight_conversion": ("architectures",),
 }
 

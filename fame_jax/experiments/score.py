@@ -76,7 +76,7 @@ def score(
 
 
 def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a metric: those given, then the preset's, then the defaults.
+    """All options of a metric: those given, then the preset's, then what the network's card said, then the defaults.
 
     Raises:
         ScoreError: see `score`.
@@ -87,6 +87,7 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
     if unknown := [name for name in options if name not in known]:
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
+    known |= {"score": run.manifest.get("score", "softmax")} if known.get("score") == "softmax" else {}
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]
