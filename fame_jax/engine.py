@@ -117,14 +117,15 @@ class Engine:
         """Why a question makes no sense to the network; empty if nothing is wrong with it."""
         if self.task != "class" or question.target is None:
             return ""
-        outputs = self._outputs(question.images[0].shape)
+        outputs = self.outputs(*question.images[0].shape)
         if 0 <= question.target < outputs:
             return ""
         return f"class {question.target} is outside the network's {outputs} outputs; expected 0 to {outputs - 1}"
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
-    def _outputs(self, shape: tuple[int, ...]) -> int:
-        return jax.eval_shape(self.network, jax.ShapeDtypeStruct(shape, self.dtype)).shape[0]
+    def outputs(self, height: int, width: int, channels: int = 3) -> int:
+        """How many outputs the network has for an image of this shape."""
+        return jax.eval_shape(self.network, jax.ShapeDtypeStruct((height, width, channels), self.dtype)).shape[0]
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from fame_jax import explainers, files, models
+from fame_jax import bench, explainers, files, models
 from fame_jax.architectures.probes import Probed
-from fame_jax.experiments import bench
 from fame_jax.metrics.deletion import deletion
 from fame_jax.metrics.masks import deletion_mask
 from fame_jax.metrics.road import road_delete
+from fame_jax.paper import numbers
 from fame_jax.words import markdown
 
 CAMS = ("grad_cam", "grad_cam_ew", "hires_cam", "grad_cam_pp", "fullgrad")
@@ -79,7 +79,7 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     ours = {name.removesuffix(FOUR): found[name]["batched"] / count for name, count in PAIRS.items()}
     rows: list[tuple[str, ...]] = [("pairs", "700, s", "the paper's, s", "of Grad-CAM's", "the paper's")]
     for name, seconds in ours.items():
-        paper = bench.PAPER_PAIR_SECONDS
+        paper = numbers.TABLE_3_PAIRS
         relative, theirs = seconds / ours["grad_cam"], paper[name] / paper["grad_cam"]
         rows.append((name, f"{700 * seconds:.0f}", f"{paper[name]}", f"{relative:.1f}", f"{theirs:.1f}"))
     return rows

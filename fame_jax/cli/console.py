@@ -30,7 +30,7 @@ COMMANDS = {
     ),
     "run": ("fame_jax.cli.run", "Run", "Explain a whole data set into a resumable store of maps."),
     "score": ("fame_jax.cli.score", "Score", "Measure finished runs by metrics, with intervals."),
-    "table": ("fame_jax.cli.table", "Table", "Print a table of the paper beside what was measured."),
+    "reproduce": ("fame_jax.cli.reproduce", "Reproduce", "Make a table or a figure of the paper from your data."),
     "report": ("fame_jax.cli.report", "Report", "Show runs or photographs as one HTML file."),
     "bench": ("fame_jax.cli.bench", "Bench", "Time steps, photographs and compilation on this machine."),
     "calibrate": (
@@ -122,7 +122,12 @@ def run(arguments: list[str]) -> int:
 
 
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`."""
+    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`.
+
+    Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already.
+    """
+    if jax.config.jax_compilation_cache_dir:
+        return
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

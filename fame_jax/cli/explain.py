@@ -46,7 +46,10 @@ class Explain:
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)
         methods = self.methods.methods(engine, loaded.card)
-        target = None if self.target is None else resolve_class(self.target, loaded.card.labels or ())
+        names = [
+            output.label(loaded.card, index) for index in range(engine.outputs(loaded.card.size, loaded.card.size))
+        ]
+        target = None if self.target is None else resolve_class(self.target, names)
         for method in methods:
             method.check(loaded.card.size, loaded.card.size, 3)
         random = models.randomised(loaded, seed=self.methods.seed) if self.sanity else None

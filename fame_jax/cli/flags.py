@@ -95,7 +95,7 @@ class MethodFlags:
         if unable := [row.name for row in rows if row not in able]:
             names = ", ".join(row.name for row in able)
             raise InputError(f"--method {unable[0]} does not explain {WHAT[task]}; expected any of {names}.")
-        return list(dict.fromkeys(rows))
+        return list({row.name: row for row in rows}.values())
 
     def check(self) -> None:
         """Refuses numbers that nothing can be done with."""
@@ -124,7 +124,7 @@ class MethodFlags:
         given |= self._named({name for options in known.values() for name in options})
         usual = {} if card is None else {"score": card.score}
         if card is not None and card.task == "face":
-            threshold = threshold or stored_threshold(card)
+            threshold = threshold or stored_threshold(card.name, card.sha256)
             usual |= {"threshold": threshold.value} if threshold.known else {}
         return {name: {n: v for n, v in (usual | given).items() if n in options} for name, options in known.items()}
 

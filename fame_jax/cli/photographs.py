@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from fame_jax import files, models, plots
@@ -16,7 +17,7 @@ from fame_jax.engine import Engine, Method, Question, Seen, explained
 from fame_jax.inputs import Geometry, PictureError, image
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.sanity import similarity
-from fame_jax.scores import probabilities
+from fame_jax.scores import scores_of
 from fame_jax.walk import Status
 
 
@@ -104,7 +105,7 @@ class Photographs:
         title, noted, status = method.row.title, remark(result.attribution), Status(int(result.status)).message
         shown, name = np.asarray(seen.images[0], np.float32), f"{photograph.stem}.{method.row.name}"
         walked = f", {int(result.steps)} steps" if method.walks else ""
-        target, predicted = self.card.label(int(seen.target)), self.card.label(seen.predicted)
+        target, predicted = output.label(self.card, int(seen.target)), output.label(self.card, seen.predicted)
         attribution = np.asarray(result.attribution, np.float32)
         output.write_arrays(
             self.folder / f"{name}.npz",
@@ -118,7 +119,7 @@ class Photographs:
         )
         heading = f"{files.readable(photograph.path.name)}: {target} ({title}{walked}, {status})"
         output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading))
-        probability = float(probabilities(np.asarray(seen.outputs[0], np.float64), self.card.score)[seen.predicted])
+        probability = float(scores_of(jnp.asarray(seen.outputs[0]), self.card.score)[seen.predicted])
         entry = {
             "path": files.readable(str(photograph.path)),
             "sha256": photograph.sha256,

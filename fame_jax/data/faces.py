@@ -27,8 +27,8 @@ from fame_jax.data.images import Pixels, read_image, resize_and_crop, sample
 PORTRAIT = np.array([(202.7, 104.6), (245.0, 104.6), (222.1, 126.9), (204.3, 144.6), (241.8, 144.4)])
 """Landmarks of the packaged portrait, as `detect` finds them: `sample_face` needs no OpenCV."""
 
-SUNGLASSES = (slice(42, 62), slice(22, 90))
-"""Rows and columns of a rectangle that covers both template eyes."""
+SUNGLASSES = (22, 42, 90, 62)
+"""`x_min, y_min, x_max, y_max` of a rectangle that covers both template eyes, the maxima outside."""
 
 # YuNet finds faces of some 15 to 300 pixels. A photograph is shown to it at these lengths of its longer side, the last
 # only where the photograph is at least as long; averaging over them halves the jitter of the landmarks.
@@ -176,7 +176,8 @@ def sample_face() -> FaceCrop:
 def sunglasses(image: AlignedFace) -> Occlusion:
     """Draws black glasses, a rectangle of 20 by 68 pixels, over the eyes of an aligned face."""
     mask = np.zeros((SIDE, SIDE), bool)
-    mask[SUNGLASSES] = True
+    left, top, right, bottom = SUNGLASSES
+    mask[top:bottom, left:right] = True
     return Occlusion(np.where(mask[..., None], np.float32(0), image), mask)
 
 

@@ -18,7 +18,7 @@ from fame_jax.architectures import Precision
 from fame_jax.models import find, installed
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), np.dtype, slice, range)
-_OF_LIBRARIES = ("_object__", "_pytree__", "__")
+_OF_LIBRARIES = ("_object__", "_pytree__", "_trace_state", "__")
 """Attributes that libraries keep for themselves begin so."""
 
 
@@ -96,28 +96,29 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, types.MethodType):
         return [thing.__func__, thing.__self__]
-    if inspect.isroutine(thing) or isinstance(thing, type):
+    if hasattr(thing, "__wrapped__") or inspect.isroutine(thing) or isinstance(thing, type):
         return _of_code(thing, digest)
     return _of_object(thing)
 
 
 def _of_code(thing: Any, digest: Any) -> list[Any]:
     digest.update(_name(thing).encode())
-    if not _is_of_a_library(thing):
+    library = _is_of_a_library(thing)
+    if library and "<locals>" not in _name(thing):
+        return []
+    if not library:
         try:
-            digest.update(inspect.getsource(thing).encode())
+            digest.update(inspect.getsource(inspect.unwrap(thing)).encode())
         except (OSError, TypeError):
             raise _Unknown(f"{_name(thing)} has no source file") from None
     if isinstance(thing, type):
-        return [] if _is_of_a_library(thing) else list(thing.__bases__)
+        return list(thing.__bases__)
+    thing = inspect.unwrap(thing)
     cells = [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
-    wrapped = [thing.__wrapped__] if hasattr(thing, "__wrapped__") else []
-    return [*wrapped, *cells, getattr(thing, "__defaults__", None), getattr(thing, "__kwdefaults__", None)]
+    return [*cells, getattr(thing, "__defaults__", None), getattr(thing, "__kwdefaults__", None)]
 
 
 def _of_object(thing: Any) -> list[Any]:
-    if hasattr(thing, "__wrapped__"):
-        return [thing.__wrapped__]
     slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
     if not hasattr(thing, "__dict__") and not slots:
         raise _Unknown(f"a {_name(type(thing))} tells nothing of itself")

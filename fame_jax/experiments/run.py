@@ -78,13 +78,14 @@ def run(
         IdentityError: for a network that cannot be told from another.
     """
     if isinstance(network, Loaded):
-        network, card = network
+        network, card = network.network, network.card
+        how["identity"] = how.get("identity") or card.sha256
     if card is None:
         raise RunError(
             "run: the network has no card; expected card=Card(name, task, size, resize), or models.find(name) in place "
             "of the network."
         )
-    how.setdefault("identity", network_identity(network, card.name, settings.precision))
+    how["identity"] = how.get("identity") or network_identity(network, card.name, settings.precision)
     with prepared(dataset, card, method, folder, settings, **how) as job:
         finish([job], network, progress)
         return job.store

@@ -8,16 +8,11 @@ References:
 from collections.abc import Sequence
 from typing import NamedTuple
 
-METHODS = {
-    "grad_cam": "Grad-CAM",
-    "grad_cam_ew": "Grad-CAM element-wise",
-    "hires_cam": "HiResCAM",
-    "fullgrad": "FullGrad",
-    "corrrise": "CorrRISE",
-    "fggb": "FGGB",
-    "fame": "FAME",
-}
-"""Names of the tables' methods here, and titles, in the tables' order."""
+RESIZE = 232
+"""Short side of a photograph before the central crop, for all classifiers alike, as in the authors' published code."""
+
+METHODS = ("grad_cam", "grad_cam_ew", "hires_cam", "fullgrad", "corrrise", "fggb", "fame")
+"""The tables' methods by their names here, in the tables' order."""
 
 
 class Classification(NamedTuple):

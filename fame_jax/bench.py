@@ -23,12 +23,6 @@ from fame_jax.walk import Perturbation, perturb
 GOALS = {"tf32": 60.0, "bfloat16": 25.0, "float64": 300.0}
 """Seconds for 1000 images of 500 steps with ResNet-50 on one H200, by precision."""
 
-PAPER_CLASS_SECONDS = {1: 308, 25: 734, 50: 1232, 75: 1679, 100: 2043, 200: 3976, 300: 5891, 400: 7626, 500: 9552}
-"""Tab. 3(a): seconds for 1000 images by number of steps, ResNet-50, one image at a time."""
-
-PAPER_PAIR_SECONDS = {"grad_cam": 366, "grad_cam_ew": 456, "corrrise": 7426, "fggb": 9559, "fame": 2116}
-"""Tab. 3(b): seconds for 700 pairs by method, IResNet-101."""
-
 Clock = Callable[[], float]
 
 

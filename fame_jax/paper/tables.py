@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fame_jax import words
-from fame_jax.experiments import paper
 from fame_jax.experiments.rows import ScoreError, Scores, read_scores
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import Measured, remarks, summary
+from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import number
 from fame_jax.metrics.statistics import Estimate
+from fame_jax.paper import numbers as paper
 
 Number = Estimate | float | int | None
 """A cell: measured with its interval, or a bare number, or nothing."""
@@ -129,7 +130,7 @@ def table_3(times: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
 
     Args:
         times: what was measured, each of `network`, `device`, and `seconds_a_photograph` by number of steps or
-            `seconds_a_pair` by method, or both, as `scripts/table_3.py` writes them.
+            `seconds_a_pair` by method, or both, as `fame_jax.paper.seconds` measures them.
 
     Returns:
         Tab. 3a, for 1000 photographs, and Tab. 3b, for 700 pairs.
@@ -160,12 +161,9 @@ def table_3(times: Sequence[Mapping[str, Any]]) -> tuple[Table, Table]:
 def markdown(table: Table) -> str:
     """The table for people."""
     head = ["method", "network", "source", "n", *table.columns]
-    rows = [head]
-    for line in table.lines:
-        rows.append([*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)])
-    return "\n".join(
-        [f"**{table.title}**", "", words.markdown(rows), "", *(f"- {note}" for note in table.notes)]
-    ).rstrip()
+    rows = [[*_words(line), *(_cell(line.cells.get(c), table.digits) for c in table.columns)] for line in table.lines]
+    notes = [f"- {note}" for note in table.notes]
+    return "\n".join([f"**{table.title}**", "", words.markdown([head, *rows]), "", *notes]).rstrip()
 
 
 def as_json(table: Table) -> dict[str, Any]:
@@ -239,7 +237,7 @@ def _scaled(estimate: Estimate | None, factor: float) -> Estimate | None:
 
 
 def _words(line: Line) -> list[str]:
-    title = paper.METHODS.get(line.method, line.method)
+    title = EXPLAINERS[line.method].title if line.method in EXPLAINERS else line.method
     return [title, line.network or "not said", line.source, "" if line.number is None else str(line.number)]
 
 

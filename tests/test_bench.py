@@ -1,12 +1,11 @@
 """What is timed is the walk, all of it, and ratios are of turns taken alternately."""
 
 import itertools
-import json
 
 import jax.numpy as jnp
 import pytest
 
-from fame_jax.experiments import bench
+from fame_jax import bench
 from fame_jax.models import build
 
 
@@ -60,9 +59,3 @@ def test_a_profile_names_operations_and_their_shares(walk, tmp_path):
     shares = bench.profile(lambda: walk.run(2).perturbed, tmp_path)
     assert shares
     assert 0 < sum(share for _, share in shares) <= 1 + 1e-9
-
-
-def test_the_goals_and_the_papers_times_are_those_of_the_tables():
-    assert bench.PAPER_CLASS_SECONDS[500] == 9552
-    assert bench.PAPER_PAIR_SECONDS["fggb"] == 9559
-    assert json.dumps(bench.GOALS)
