@@ -56,8 +56,8 @@ def attribution(
         perturbed: `[H, W, C]`.
         grey_of: `change` takes the absolute change of every channel first (the paper); `images` turns both images grey
             first, so that opposite changes of channels cancel (the authors' published code).
-        grey_weights: weights of the channels, or `mean` or `max` over them. The published code's are reversed on faces,
-            whose tensors are BGR.
+        grey_weights: weights of the channels, see `fame_jax.image.grey`, or `mean` or `max` over them. The published
+            code's are reversed on faces, whose tensors are BGR.
         kernel_size: taps of the blur; None for no blur.
         sigma: standard deviation of the blur in pixels; None for the kernel's own, 7.7 for 49.
         normalise: `max` divides by the largest value; `minmax` also moves the smallest to 0.

@@ -12,13 +12,20 @@ from fame_jax.options import OptionError, check_options
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's `rgb_to_grayscale` (OpenCV and the ITU have 0.299 for red)."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of torchvision's normalisation: the colour that it maps to 0."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of torchvision's normalisation; a step in the normalised space is this much smaller in pixels."""
+
 
 def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
     """Weighted sum of the channels; the luma weights, which are those of colours, stand for the mean of other channels.
 
     Args:
         image: `[H, W, C]`; one channel passes through.
-        weights: one weight a channel.
+        weights: one weight a channel. The default is about red, green and blue: of any other number of channels (with
+            infrared, say) it takes the mean.
 
     Returns:
         `[H, W]`, not normalised.
@@ -31,10 +38,11 @@ def grey(image: Image, weights: PerChannel = LUMA) -> Attribution:
         return image[..., 0]
     if channels != 3 and isinstance(weights, tuple) and weights == LUMA:
         return jnp.mean(image, axis=-1)
-    if np.ndim(weights) and len(weights) != channels:
+    each = jnp.asarray(weights, image.dtype)
+    if each.ndim and each.shape != (channels,):
         raise OptionError(f"grey_weights={weights}: expected {channels} numbers, one a channel of the image.")
     # A product and a sum rather than a matrix product: three terms, and no reduced-precision matrix unit is involved.
-    return jnp.sum(image * jnp.asarray(weights, image.dtype)[None, None], axis=-1)
+    return jnp.sum(image * jnp.broadcast_to(each, (1, 1, channels)), axis=-1)
 
 
 def kernel_sigma(kernel_size: int) -> float:

@@ -120,14 +120,7 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
     Returns:
         An optax transformation; a zero gradient gives a step of exactly zero.
     """
-
-    def init(params: optax.Params) -> optax.OptState:
-        return optax.EmptyState()
-
-    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
-        return jax.tree.map(lambda gradient: -jnp.asarray(step_size) * max_normalise(gradient), updates), state
-
-    return optax.GradientTransformation(init, update)
+    return optax.stateless_with_tree_map(lambda g, _: -jnp.asarray(step_size, g.dtype) * max_normalise(g))
 
 
 def perturb(
@@ -307,7 +300,7 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     moving = (status == Status.OK) & ~stop
     result = Perturbation(
         perturbed=jnp.where(moving, there, here),
-        steps=steps + moving,
+        steps=steps + moving.astype(steps.dtype),
         first_loss=jnp.where(steps == 0, value, walk.result.first_loss),
         last_loss=value,
         status=status,

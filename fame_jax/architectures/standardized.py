@@ -14,8 +14,8 @@ class Standardized(nnx.Module):
     def __init__(
         self,
         network: Any,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
         *,
         reverse_channels: bool = False,
     ):

@@ -111,6 +111,14 @@ def scores_file(run: Run, name: str, preset: str) -> pathlib.Path:
     return run.folder / "scores" / (f"{name}.jsonl" if preset == "paper" else f"{name}.{preset}.jsonl")
 
 
+def all_scores(run: Run) -> list[Scores]:
+    """The rows of all metrics by which a run was measured; see `read_scores`."""
+    heads = sorted((run.folder / "scores").glob("*.json"))
+    names = [head.stem.partition(".") for head in heads]
+    found = [read_scores(run, name, preset=preset or "paper") for name, _, preset in names]
+    return [scores for scores in found if scores is not None and scores.rows]
+
+
 def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
     """The rows that `score` has written of a run; None if there are none yet.
 

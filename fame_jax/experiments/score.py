@@ -13,11 +13,13 @@ import numpy as np
 
 from fame_jax import models
 from fame_jax.batching import map_many
+from fame_jax.batching.devices import usual_batch
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
-from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run, RunError
+from fame_jax.inputs import PictureError, geometry_of, images
 from fame_jax.metrics.iou import box_masks, cropped_boxes
 from fame_jax.metrics.table import Example, Metric, metric
 from fame_jax.presets import PRESETS
@@ -62,6 +64,8 @@ def score(
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
     if pending and "network" in row.needs and network is None:
         network = network_of(run)
+    elif network is not None:
+        network = same_network(run, network)
     for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
         rows.append(found)
         if progress is not None:
@@ -90,27 +94,54 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     return chosen
 
 
-def network_of(run: Run, weights: pathlib.Path | None = None) -> Any:
-    """The network of a run, of the same weights.
+def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> Any:
+    """The network of a run, with the same weights and code.
+
+    Args:
+        run: whose manifest says which it was.
+        weights: a converted folder or the publisher's own file, if they are not installed.
+        model: where the network is found, if the manifest does not say or it has moved.
 
     Raises:
-        ScoreError: if other weights are installed by now.
+        ScoreError: if it is another network by now, or nothing says where to find it.
     """
-    name, expected = run.manifest["network"], run.manifest.get("weights_sha256")
-    found = models.weights_hash(name, weights)
+    name = model or run.manifest.get("source") or run.manifest["network"]
+    try:
+        found = models.find(name, weights)
+    except (models.UnknownNetworkError, models.WeightsNotFoundError) as error:
+        raise ScoreError(
+            f"{run.folder}: its network {name} cannot be found ({error}); give it by --model, or as network=."
+        ) from error
+    return same_network(run, found.network, found.card.sha256)
+
+
+def same_network(run: Run, network: Any, found: str = "") -> Any:
+    """The network itself, if it is the run's.
+
+    Args:
+        run: whose manifest has the hash.
+        network: to be compared; or `models.find`'s network and card.
+        found: SHA-256 of the publisher's file it comes from, where that is known.
+
+    Raises:
+        ScoreError: if it is another one.
+    """
+    expected = run.manifest.get("weights_sha256")
+    if isinstance(network, models.Loaded):
+        network, found = network.network, network.card.sha256
+    found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))
     if expected not in (None, found):
         raise ScoreError(
-            f"{run.folder}: explained {name} with the weights {expected[:8]}, and {found[:8]} are installed; "
-            "give those of the run by --weights."
+            f"{run.folder}: explained {run.manifest['network']} {expected[:8]}, and this is {found[:8]}; give the "
+            "network of the run: --model, --weights or network=."
         )
-    return models.load(name, weights)
+    return network
 
 
 def _even(batch_size: int | None, run: Run) -> int:
     """Records at a time: as many for every device, and no more than a block needs."""
     devices = jax.local_device_count()
-    wanted = batch_size or devices * (4 if jax.default_backend() == "cpu" else 64)
-    return -(-min(wanted, run.block_size) // devices) * devices
+    return -(-min(batch_size or usual_batch(), run.block_size) // devices) * devices
 
 
 def _measured(

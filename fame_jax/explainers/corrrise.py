@@ -120,7 +120,7 @@ def kept_pixels(corners: Int[Array, "patches 2"], height: int, width: int, size:
             (corners[:, 1:], jnp.arange(width)[None]),
         )
     )
-    return 1.0 - jnp.any(rows[:, :, None] & columns[:, None, :], axis=0)
+    return jnp.where(jnp.any(rows[:, :, None] & columns[:, None, :], axis=0), 0.0, 1.0)
 
 
 def average_ranks(values: Float[Array, " count"]) -> Float[Array, " count"]:

@@ -53,7 +53,7 @@ def rise(
     height, width = image.shape[:2]
 
     def weighted(index: Scalar) -> tuple[Attribution, Float[Array, " masks"]]:
-        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept)
+        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept).astype(image.dtype)
         value = score_of(network(image * mask[..., None]), label, score)
         return value * mask, jnp.zeros(masks, value.dtype).at[index].set(value)
 

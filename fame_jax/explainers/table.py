@@ -9,7 +9,6 @@ Example:
     >>> results = jax.vmap(lambda image, label: row.explain(network, image, label))(images, labels)
 """
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -32,6 +31,7 @@ from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
 from fame_jax.losses import class_logit, feature_activation, similarity, similarity_free_norm
 from fame_jax.walk import Loss, Status, perturb
+from fame_jax.words import did_you_mean
 
 
 def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
@@ -45,8 +45,7 @@ def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
     if not isinstance(method, str):
         return of_your_own(method)
     if method not in EXPLAINERS:
-        near = difflib.get_close_matches(method, EXPLAINERS, n=3, cutoff=0.3) or list(EXPLAINERS)
-        raise MethodError(f"unknown method {method!r}; did you mean {' or '.join(near)}?")
+        raise MethodError(f"unknown method {method!r}; {did_you_mean(method, EXPLAINERS)}")
     return EXPLAINERS[method]
 
 

@@ -21,7 +21,6 @@ from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_insid
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
 from fame_jax.metrics.pointing_game import (
-    SUNGLASSES,
     Concentration,
     composed_grid,
     concentration,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, pearson, spearman
 
 __all__ = [
-    "SUNGLASSES",
     "Comparison",
     "Concentration",
     "Curve",

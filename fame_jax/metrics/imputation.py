@@ -105,11 +105,13 @@ def impute(
 @jax.custom_batching.custom_vmap
 def _solutions(*batch: Array) -> tuple[Array, ...]:
     """`_solution` of a batch; on CPU at most one a core at a time, so that they stay in the cache."""
-    if jax.default_backend() != "cpu":
-        return jax.vmap(_solution)(*batch)
     size, cores = len(batch[0]), os.cpu_count() or 1
     at_a_time = max(n for n in range(1, cores + 1) if size % n == 0)
-    return jax.lax.map(lambda one: _solution(*one), batch, batch_size=at_a_time)
+
+    def few(*batch: Array) -> tuple[Array, ...]:
+        return jax.lax.map(lambda one: _solution(*one), batch, batch_size=at_a_time)
+
+    return jax.lax.platform_dependent(*batch, cpu=few, default=jax.vmap(_solution))
 
 
 @_solutions.def_vmap
@@ -146,4 +148,4 @@ def _solution(
 
 def _mean(planes: Planes, counted: Bool[Array, "height width"]) -> Float[Array, "channels 1 1"]:
     total = jnp.sum(jnp.where(counted, planes, 0), axis=(1, 2), keepdims=True)
-    return total / jnp.sum(counted)
+    return total / jnp.sum(counted, dtype=planes.dtype)

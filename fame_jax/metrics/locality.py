@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from fame_jax._types import Location, Scalar
 from fame_jax.metrics.masks import AnyMap, measured
@@ -56,7 +56,9 @@ def locality(attribution: AnyMap, location: Location, grid: tuple[int, int]) -> 
     (top, bottom), (left, right) = cell_edges(row, grid[0], height), cell_edges(column, grid[1], width)
     rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside: Bool[Array, "height width"] = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    mass = jnp.asarray(attribution) / jnp.sum(attribution)
+    attribution = jnp.asarray(attribution)
+    mass: Float[Array, "height width"] = attribution / jnp.sum(attribution)
+    rows, columns = rows.astype(mass.dtype), columns.astype(mass.dtype)
     centre_row, centre_column = jnp.sum(mass * rows), jnp.sum(mass * columns)
     down, across = centre_row - (top + bottom - 1) / 2, centre_column - (left + right - 1) / 2
     distance = jnp.hypot(rows - centre_row, columns - centre_column).reshape(-1)
@@ -64,5 +66,5 @@ def locality(attribution: AnyMap, location: Location, grid: tuple[int, int]) -> 
     held = jnp.searchsorted(jnp.cumsum(mass.reshape(-1)[order]), 0.5)
     radius = jnp.where(jnp.isfinite(centre_row), distance[order][held], jnp.nan)
     within = (row >= 0) & (row < grid[0]) & (column >= 0) & (column < grid[1])
-    found = Locality(1 - jnp.sum(mass * inside), jnp.hypot(down, across), down, across, radius)
+    found = Locality(1 - jnp.sum(mass, where=inside), jnp.hypot(down, across), down, across, radius)
     return Locality(*(measured(jnp.where(within, figure, jnp.nan), attribution) for figure in found))

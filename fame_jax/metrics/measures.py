@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fame_jax.image import IMAGENET_MEAN
 from fame_jax.metrics import road
 from fame_jax.metrics.deletion import Curve, rise_deletion, rise_insertion
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
@@ -20,10 +21,6 @@ from fame_jax.scores import Score
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 """Of the FAME paper, Tab. 1."""
-
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""The colour that torchvision's normalisation maps to 0, which RISE's deletion leaves behind."""
 
 
 class Example(NamedTuple):

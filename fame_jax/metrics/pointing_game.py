@@ -20,13 +20,6 @@ from fame_jax._types import Image, Scalar
 from fame_jax.metrics.iou import Mask, energy_inside
 from fame_jax.metrics.masks import AnyMap, measured
 
-SUNGLASSES = (20, 41, 92, 62)
-"""`x_min, y_min, x_max, y_max` over the eyes of a face aligned to 112x112 by the five-point template of ArcFace.
-
-The eyes are at (38.3, 51.7) and (73.5, 51.5): half their distance further out on both sides, three tenths of it above
-and below.
-"""
-
 
 class Concentration(NamedTuple):
     """How much of a map lies on a part of an image.
@@ -119,12 +112,12 @@ def grid_pointing_game(attribution: AnyMap, quarter: ArrayLike) -> Scalar:
     return energy_inside(attribution, (rows == row)[:, None] & (columns == column)[None, :])
 
 
-def occluded(image: Image, box: tuple[int, int, int, int] = SUNGLASSES, colour: ArrayLike = 0.0) -> Image:
+def occluded(image: Image, box: tuple[int, int, int, int], colour: ArrayLike = 0.0) -> Image:
     """An image with a rectangle drawn on it.
 
     Args:
         image: `[H, W, C]` in [0, 1].
-        box: `x_min, y_min, x_max, y_max` in pixels, the maxima outside.
+        box: `x_min, y_min, x_max, y_max` in pixels, the maxima outside; `fame_jax.data.faces.SUNGLASSES`, say.
         colour: a number or one a channel, in [0, 1].
 
     Returns:

@@ -8,7 +8,6 @@ Example:
     >>> row.measure(network, Example(image, map, label=285, index=0))["drop"]
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from fame_jax.metrics import measures, road
 from fame_jax.metrics.deletion import deletion, insertion
 from fame_jax.metrics.measures import Example, Values
+from fame_jax.words import did_you_mean, markdown
 
 __all__ = ["METRICS", "Example", "Figure", "Metric", "UnknownMetricError", "metric", "metrics_table"]
 
@@ -97,8 +97,7 @@ def metric(name: str) -> Metric:
     """
     able = [name for name, row in METRICS.items() if row.measure is not None]
     if name not in METRICS:
-        near = difflib.get_close_matches(name, able, n=3, cutoff=0.4) or able
-        raise UnknownMetricError(f"unknown metric {name!r}; did you mean {' or '.join(near)}?")
+        raise UnknownMetricError(f"unknown metric {name!r}; {did_you_mean(name, able)}")
     if METRICS[name].measure is None:
         raise UnknownMetricError(
             f"{name} makes images of its own to explain, so that finished maps are not enough: "
@@ -270,13 +269,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _ROWS
 
 def metrics_table() -> str:
     """`METRICS` as the Markdown table of `fame_jax/docs/choose_a_metric.md`."""
-    lines = ["| metric | figure | better | range | passes | source |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [("metric", "figure", "better", "range", "passes", "source")]
     for row in METRICS.values():
         for figure in row.figures:
             arrow = "↑" if figure.better == "higher" else "↓"
             name = f"`{row.name}`" if row.measure else f"`fame_jax.metrics.{row.name}`"
-            lines.append(f"| {name} | {figure.title} | {arrow} | {figure.range} | {_passes(row)} | {row.source} |")
-    return "\n".join(lines)
+            rows.append((name, figure.title, arrow, figure.range, _passes(row), row.source))
+    return markdown(rows)
 
 
 def _passes(row: Metric) -> str:

@@ -31,8 +31,8 @@ Scores = Float[np.ndarray, " n"]
 Genuine = Bool[np.ndarray, " n"]
 """True for two faces of one person, False for impostors."""
 
-Criterion = Literal["equal_error_rate", "max_accuracy"]
-"""What a threshold is chosen for."""
+Criterion = Literal["equal_error_rate", "max_accuracy"] | float
+"""What a threshold is chosen for; a number is a false match rate."""
 
 
 class OperatingPoint(NamedTuple):
@@ -106,7 +106,9 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         scores: similarities of the clean pairs, `[n]`.
         genuine: `[n]`.
         criterion: `equal_error_rate` for the smallest difference of false match rate and false non-match rate, which
-            is the lowest genuine score where pairs are separated perfectly; `max_accuracy` for the fewest errors.
+            is the lowest genuine score where pairs are separated perfectly; `max_accuracy` for the fewest errors; a
+            number for the lowest threshold with no higher false match rate, which lies just above all scores where the
+            highest of them is an impostor's and already too many.
 
     Returns:
         Threshold and rates.
@@ -128,8 +130,15 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         best = np.argmin(np.abs(accepted * len(pairs) - rejected * len(impostors)))
     elif criterion == "max_accuracy":
         best = np.argmin(accepted + rejected)
+    elif isinstance(criterion, float) and 0 <= criterion < 1:
+        thresholds = np.append(np.nextafter(thresholds[:1], np.inf, dtype=thresholds.dtype), thresholds)
+        accepted, rejected = np.append(0, accepted), np.append(len(pairs), rejected)
+        best = np.flatnonzero(accepted / len(impostors) <= criterion)[-1]
     else:
-        raise OptionError(f"operating_point: criterion={criterion!r}; expected 'equal_error_rate' or 'max_accuracy'.")
+        raise OptionError(
+            f"operating_point: criterion={criterion!r}; expected 'equal_error_rate', 'max_accuracy' or a false match "
+            "rate from 0 to below 1, such as 0.001."
+        )
     return OperatingPoint(
         threshold=float(thresholds[best]),
         false_match_rate=float(accepted[best] / len(impostors)),

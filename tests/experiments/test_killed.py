@@ -30,7 +30,7 @@ def started(pictures, out, *, devices: int = 1, **options) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     given = json.dumps({"iterations": STEPS} | options)
     command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(out), "class", given]
@@ -70,7 +70,7 @@ def pictures(tmp_path_factory):
 def whole(pictures, tmp_path_factory):
     """The store of a run that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    run(tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", out, tiny.settings(STEPS))
+    run(tiny.network(), tiny.dataset(pictures), "fame", out, tiny.settings(STEPS), card=tiny.card())
     return tiny.contents(out)
 
 
@@ -178,7 +178,7 @@ def test_a_coordinator_that_is_no_address_is_named():
 def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
     with pytest.raises(RunError, match="process 0 has not laid out the run within 0 s"):
         run(
-            tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings(),
+            tiny.network(), tiny.dataset(pictures), "fame", tmp_path / "out", tiny.settings(), card=tiny.card(),
             processes=Processes(1, 2), patience=0,
         )  # fmt: skip
 
