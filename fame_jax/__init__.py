@@ -53,7 +53,19 @@ __all__ = [
     "similarity_free_norm",
 ]
 
-_LAZY = {"data", "explainers", "metrics", "models", "plots"}
+_LAZY = {
+    "architectures",
+    "batching",
+    "bridges",
+    "data",
+    "datasets",
+    "experiments",
+    "explainers",
+    "metrics",
+    "models",
+    "plots",
+    "report",
+}
 
 
 def __getattr__(name: str) -> Any:

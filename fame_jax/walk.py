@@ -117,7 +117,6 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
     Returns:
         An optax transformation; a zero gradient gives a step of exactly zero.
     """
-
     return optax.stateless_with_tree_map(lambda g, _: -jnp.asarray(step_size, g.dtype) * max_normalise(g))
 
 

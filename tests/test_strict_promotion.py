@@ -46,7 +46,9 @@ def traced(function, *args):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", [{}, PRESETS["official"]["classification"], {"stop_change": 0.1, "clip": (0, 1)}])
 def test_walks_and_maps(options, dtype):
-    result = traced(lambda x: explain(losses.class_logit, x, network(dtype), 3, iterations=2, **options), picture(dtype))
+    result = traced(
+        lambda x: explain(losses.class_logit, x, network(dtype), 3, iterations=2, **options), picture(dtype)
+    )
     assert (result.attribution.dtype, result.perturbed.dtype, result.last_loss.dtype) == (dtype,) * 3
     traced(lambda x: explain(losses.class_logit, x, network(dtype), 3, average=True, iterations=2), picture(dtype))
 
