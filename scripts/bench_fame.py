@@ -21,8 +21,8 @@ import torch_walk
 import tyro
 from matplotlib.figure import Figure
 
-from fame_jax import files, models
-from fame_jax.experiments import bench
+from fame_jax import bench, files, models
+from fame_jax.paper import numbers
 from fame_jax.words import markdown
 
 NETWORKS = "resnet50,resnet101,vgg19,convnext_tiny,mobilenet_v2,iresnet50"
@@ -60,7 +60,7 @@ def main(
     """
     names, precisions = network.split(","), precision.split(",")
     for name in names:
-        models.entry(name)
+        models.card(name)
     jax.config.update("jax_enable_x64", "float64" in precisions)
     for name in precisions:
         models.image_dtype(name)  # type: ignore[arg-type]
@@ -131,9 +131,7 @@ def measured(
         "ratio": {form: bench.ratio(per_step, "fame_jax", form) for form in per_step if form != "fame_jax"},
         "failed": failed,
         "linearity": bench.linearity(ours.run, (2, max(3, evaluations // 2), max(4, evaluations)), 1, clock),
-        "seconds_of_1000_images": {
-            count: 1000 / batch_size * step * (count + 1) for count in bench.PAPER_CLASS_SECONDS
-        },
+        "seconds_of_1000_images": {count: 1000 / batch_size * step * (count + 1) for count in numbers.TABLE_3_STEPS},
     }
 
 
@@ -160,7 +158,7 @@ def report(entry: dict[str, Any]) -> str:
         rows = [("steps", "1000 images, s", "the paper's, s", "ratio")]
         rows += [
             (f"{count}", f"{total[count]:.1f}", f"{paper}", f"{total[count] / paper:.4f}")
-            for count, paper in bench.PAPER_CLASS_SECONDS.items()
+            for count, paper in numbers.TABLE_3_STEPS.items()
         ]
         lines.append(markdown(rows))
     return "\n".join(lines)

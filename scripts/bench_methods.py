@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from fame_jax import explainers, files, models
+from fame_jax import bench, explainers, files, models
 from fame_jax.architectures.probes import Probed
-from fame_jax.experiments import bench
 from fame_jax.metrics.deletion import deletion
 from fame_jax.metrics.masks import deletion_mask
 from fame_jax.metrics.road import road_delete
+from fame_jax.paper import numbers
 from fame_jax.words import markdown
 
 CAMS = ("grad_cam", "grad_cam_ew", "hires_cam", "grad_cam_pp", "fullgrad")
@@ -79,7 +79,7 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     ours = {name.removesuffix(FOUR): found[name]["batched"] / count for name, count in PAIRS.items()}
     rows: list[tuple[str, ...]] = [("pairs", "700, s", "the paper's, s", "of Grad-CAM's", "the paper's")]
     for name, seconds in ours.items():
-        paper = bench.PAPER_PAIR_SECONDS
+        paper = numbers.TABLE_3_PAIRS
         relative, theirs = seconds / ours["grad_cam"], paper[name] / paper["grad_cam"]
         rows.append((name, f"{700 * seconds:.0f}", f"{paper[name]}", f"{relative:.1f}", f"{theirs:.1f}"))
     return rows
@@ -87,7 +87,7 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
 
 def of_classes(name: str, precision: Any, count: int) -> Any:
     network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
     images = jax.random.uniform(jax.random.key(0), (count, size, size, 3), dtype)
     labels, keys = jnp.arange(count), jax.random.split(jax.random.key(1), count)
     maps = jax.random.uniform(jax.random.key(2), (count, size, size), dtype)
@@ -122,7 +122,7 @@ def batch_and_loop(function: Callable[..., Any], network: Any, *arrays: Any) -> 
 
 def of_pairs(name: str, precision: Any, masks: int) -> Any:
     network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
     probe, gallery = jax.random.uniform(jax.random.key(0), (2, size, size, 3), dtype)
     embed = jax.jit(lambda n, x: n(x))
     pull = jax.jit(lambda n, x, i: jax.grad(lambda x: n(x)[i])(x))

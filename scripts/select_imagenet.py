@@ -25,7 +25,7 @@ UNREADABLE = -1
 
 def predictions(name: str, records: Sequence[ClassRecord], batch_size: int, resize: int) -> list[int]:
     """The top class of each photograph, and -1 for those that cannot be read."""
-    network, side = models.load(name), models.entry(name).size
+    network, side = models.load(name), models.card(name).size
     top = jax.jit(jax.vmap(lambda network, image: network(image).argmax(), in_axes=(None, 0)))
     found = np.full(len(records), UNREADABLE)
     with tqdm(total=len(records), desc=name, unit="photograph") as bar:

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from fame_jax import bench
 from fame_jax.architectures import convolution, layers
 from fame_jax.architectures.convolution import _plain
-from fame_jax.experiments import bench
 from fame_jax.models import build
 
 pytestmark = [

@@ -11,7 +11,7 @@ from fame_jax import Split, explain, image, losses, metrics, models
 from fame_jax.architectures.probes import Probed
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.explainers import EXPLAINERS
-from fame_jax.metrics.table import METRICS, Example
+from fame_jax.metrics.table import METRICS, Subject
 from fame_jax.presets import PRESETS
 from tests.explainers.conftest import ConvNet
 
@@ -46,9 +46,8 @@ def traced(function, *args):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", [{}, PRESETS["official"]["classification"], {"stop_change": 0.1, "clip": (0, 1)}])
 def test_walks_and_maps(options, dtype):
-    result = traced(
-        lambda x: explain(losses.class_logit, x, network(dtype), 3, iterations=2, **options), picture(dtype)
-    )
+    options = {"iterations": 2, **options}
+    result = traced(lambda x: explain(losses.class_logit, x, network(dtype), 3, **options), picture(dtype))
     assert (result.attribution.dtype, result.perturbed.dtype, result.last_loss.dtype) == (dtype,) * 3
     traced(lambda x: explain(losses.class_logit, x, network(dtype), 3, average=True, iterations=2), picture(dtype))
 
@@ -95,8 +94,8 @@ def test_explainers(name, dtype):
 def test_metrics(name):
     row = METRICS[name]
     masks = jnp.zeros((2, SIZE, SIZE), bool).at[:, :9, :9].set(True)
-    example = Example(picture(), picture()[..., 0], label=3, masks=masks, gallery=picture(seed=5))
-    traced(lambda e: row.measure(network(), e), example)
+    subject = Subject(picture(), picture()[..., 0], label=3, masks=masks, gallery=picture(seed=5))
+    traced(lambda e: row.measure(network(), e), subject)
     traced(lambda m: metrics.locality(m, jnp.array([0, 0]), (7, 7)), picture()[..., 0])
 
 

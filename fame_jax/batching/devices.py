@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-MOST_ON_CPU = 4
-"""Examples a device, on CPU, where memory is not what limits it: a choice, not a measured best."""
+MOST_ON_CPU = 1
+"""Examples a device, on CPU: one image keeps all cores busy, and its map then does not depend on how many there are."""
 
 MOST_ON_ACCELERATOR = 64
 """Examples a device at the most, on GPU and TPU: a choice, not a measured best."""
@@ -83,6 +83,12 @@ def shared_out(mesh: Mesh, tree: Any) -> Any:
 def shapes(mesh: Mesh, size: int, example: Any) -> Any:
     """Shapes of a batch of `size` examples, shared among the devices."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=_split(mesh)), example)
+
+
+def usual_batch(mesh: Mesh | None = None) -> int:
+    """The batch size over all devices where nothing else is known: a choice, not a measured best."""
+    mesh = local_mesh(mesh)
+    return (MOST_ON_CPU if mesh.devices.flat[0].platform == "cpu" else MOST_ON_ACCELERATOR) * mesh.size
 
 
 def number(examples: Iterable[Any], count: int | None) -> int | None:

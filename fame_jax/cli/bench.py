@@ -8,10 +8,9 @@ import jax
 import tyro
 from matplotlib.figure import Figure
 
-from fame_jax import files, models
+from fame_jax import bench, files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import at_least, progress_bar, switch_on
-from fame_jax.experiments import bench
 from fame_jax.words import markdown
 
 

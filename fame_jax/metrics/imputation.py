@@ -24,8 +24,8 @@ from fame_jax.metrics.multigrid import Planes, laplacian, solved
 RandomKey = Key[Array, ""] | UInt32[Array, "2"]
 
 
-class Status(enum.IntEnum):
-    """How an imputation ended."""
+class ImputationStatus(enum.IntEnum):
+    """How an imputation ended; the numbers are kept in scored rows."""
 
     OK = 0
     NOT_CONVERGED = 1
@@ -43,7 +43,7 @@ class Imputation(NamedTuple):
 
     Attributes:
         imputed: `[H, W, C]`; known pixels are the image's own, the others may leave its range by the noise.
-        status: a `Status` as an integer; `Status(int(status)).message` is it in words.
+        status: a `ImputationStatus` as an integer; `ImputationStatus(int(status)).message` is it in words.
         iterations: conjugate gradient steps, `int32`.
         relative_residual: `|b - A u| / |b|`, computed anew from the solution u before the noise. Both sides are taken
             with the mean known colour as the origin, so that it does not depend on the brightness of the image.
@@ -140,8 +140,8 @@ def _solution(
     relative_residual = jnp.linalg.norm(right_side - plane * laplacian(change)) / jnp.where(size > 0, size, 1)
     status = jnp.select(
         [~jnp.isfinite(relative_residual), nothing_known, ~converged],
-        [Status.NOT_FINITE, Status.NOTHING_KNOWN, Status.NOT_CONVERGED],
-        Status.OK,
+        [ImputationStatus.NOT_FINITE, ImputationStatus.NOTHING_KNOWN, ImputationStatus.NOT_CONVERGED],
+        ImputationStatus.OK,
     )
     return start + change, status.astype(jnp.int32), iterations, relative_residual
 

@@ -12,14 +12,11 @@ from flax import nnx
 from jaxtyping import ArrayLike
 
 from fame_jax import files
+from weight_conversion import CheckpointError
 
 FORMAT = 1
 _ABOUT = "network.json"
 _WEIGHTS = "weights"
-
-
-class CheckpointError(ValueError):
-    """A folder that holds no usable converted weights."""
 
 
 class About(TypedDict):
