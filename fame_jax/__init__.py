@@ -17,7 +17,8 @@ from fame_jax.losses import (
     similarity,
     similarity_free_norm,
 )
-from fame_jax.network import Network, Split
+from fame_jax.network import Network, NetworkError, Picked, Split
+from fame_jax.options import OptionError
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Perturbation, Status, lots, perturb
 
@@ -30,7 +31,10 @@ __all__ = [
     "PRESETS",
     "Explanation",
     "Network",
+    "NetworkError",
+    "OptionError",
     "Perturbation",
+    "Picked",
     "Split",
     "Status",
     "absolute_class_logit",

@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-from fame_jax.data.faces import FaceCrop, FaceError, align_eyes, load_face
-from fame_jax.data.images import ImageError, Pixels, load, read_image
+from fame_jax.data.alignment import FaceError
+from fame_jax.data.faces import FaceCrop, load_face
+from fame_jax.data.images import ImageError, Pixels, load
 from fame_jax.data.records import Picture, Record, Task, pictures_of
 from fame_jax.models import Card
 
@@ -25,7 +24,7 @@ class Geometry:
         resize: short side of a photograph before the central crop; not used for faces.
         aligned: the faces are aligned already: take them as they are, scaled if need be. Otherwise only pictures of
             112x112 are.
-        eyes: where annotated eyes are moved to, see `fame_jax.data.faces.EYES`. Faces without are looked for.
+        eyes: where annotated eyes are moved to, see `fame_jax.data.alignment.EYES`. Faces without are looked for.
     """
 
     task: Task
@@ -98,11 +97,7 @@ def image(picture: Picture, chosen: Geometry) -> Pixels:
     try:
         if chosen.task == "class":
             return load(picture.path, chosen.resize, chosen.size)
-        if picture.eyes is None or chosen.aligned:
-            return face(picture, chosen).image
-        whole = read_image(picture.path)
-        right, left = (np.asarray(eye, np.float64) for eye in picture.eyes)
-        return align_eyes(whole, right, left, chosen.eyes)
+        return face(picture, chosen).image
     except ImageError as error:
         raise PictureError(str(error)) from error
 
@@ -119,9 +114,8 @@ def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceC
         PictureError: for a picture that is missing or damaged, or without such a face.
         ImportError: if a face has to be found and OpenCV is not installed.
     """
+    aligned = True if chosen.aligned else "auto"
     try:
-        return load_face(picture.path, face=number, aligned=True if chosen.aligned else "auto")
+        return load_face(picture.path, number, aligned, eyes=picture.eyes, convention=chosen.eyes)
     except (ImageError, FaceError) as error:
-        # Those of `load_face` name the file already.
-        where = "" if str(error).startswith(str(picture.path)) else f"{picture.path}: "
-        raise PictureError(f"{where}{error}") from error
+        raise PictureError(str(error)) from error

@@ -94,7 +94,8 @@ print("same")
 
 def test_eight_devices_give_the_maps_of_one():
     code = ON_EIGHT.format(tests=str(ROOT / "tests"))
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

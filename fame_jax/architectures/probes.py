@@ -18,7 +18,7 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Output
-from fame_jax.network import Split
+from fame_jax.network import NetworkError, Split
 from fame_jax.words import did_you_mean
 
 Values = Float[Array, "..."]
@@ -146,7 +146,15 @@ class Probed:
             image: `[H, W, C]` in [0, 1].
             complete: see the class. What a layer has beyond its stated bias is set to zero below a hundred units of
                 rounding of its largest value: it is rounding, and a convolution without bias must not have any.
+
+        Raises:
+            NetworkError: for all biases of a network without any layer of Flax NNX.
         """
+        if complete and not _leaves(self.network):
+            raise NetworkError(
+                f"no layer was found in the network: Probed looks into Flax NNX modules, and this is a "
+                f"{type(self.network).__name__}."
+            )
         return self._complete_biases(image) if complete else self._stated_biases(image)
 
     def with_probes(self, image: Image, probes: list[Values], *, complete: bool = False) -> Output:

@@ -122,7 +122,12 @@ def run(arguments: list[str]) -> int:
 
 
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`."""
+    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`.
+
+    Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already.
+    """
+    if jax.config.jax_compilation_cache_dir:
+        return
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

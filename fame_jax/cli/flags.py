@@ -95,7 +95,7 @@ class MethodFlags:
         if unable := [row.name for row in rows if row not in able]:
             names = ", ".join(row.name for row in able)
             raise InputError(f"--method {unable[0]} does not explain {WHAT[task]}; expected any of {names}.")
-        return list(dict.fromkeys(rows))
+        return list({row.name: row for row in rows}.values())
 
     def check(self) -> None:
         """Refuses numbers that nothing can be done with."""

@@ -51,7 +51,9 @@ class Verify:
         self._check()
         rows = self.methods.rows("pair")
         loaded = self.network.load("pair")
-        threshold = stored_threshold(loaded.card.name, loaded.card.sha256) if self.threshold is None else Threshold(self.threshold, "as given")
+        threshold = Threshold(self.threshold or 0, "as given")
+        if self.threshold is None:
+            threshold = stored_threshold(loaded.card.name, loaded.card.sha256)
         engine = self.methods.engine(loaded.network, "pair", self.network.precision)
         options = self.methods.options(rows, "pair", loaded.card, threshold)
         methods = [engine.method(row, options[row.name], self.methods.preset) for row in rows]

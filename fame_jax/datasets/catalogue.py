@@ -11,11 +11,10 @@ from fame_jax.datasets.arface import read_arface
 from fame_jax.datasets.bob import read_bob
 from fame_jax.datasets.cfp import PROTOCOLS as CFP_PROTOCOLS
 from fame_jax.datasets.cfp import read_cfp
-from fame_jax.datasets.folder import PROTOCOLS as FOLDER_PROTOCOLS
-from fame_jax.datasets.folder import read_folder
 from fame_jax.datasets.imagenet import read_imagenet
 from fame_jax.datasets.pairs import read_pairs
-from fame_jax.datasets.photograph_list import read_list
+from fame_jax.datasets.photographs import PROTOCOLS as FOLDER_PROTOCOLS
+from fame_jax.datasets.photographs import read_folder, read_list
 from fame_jax.datasets.scface import read_scface
 from fame_jax.words import did_you_mean
 

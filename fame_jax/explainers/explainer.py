@@ -17,8 +17,9 @@ from fame_jax.core import Explanation, without_walk
 from fame_jax.explainers.fame import RUNS, PairExplanation
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.losses import class_logit, cosine, feature_activation
+from fame_jax.network import traceable, vector
 from fame_jax.presets import PRESETS
-from fame_jax.walk import Loss
+from fame_jax.walk import Loss, Status
 
 Task = Literal["class", "location", "pair"]
 """What is explained: a class of a photograph, a location of its feature map, or the similarity of two faces."""
@@ -63,6 +64,7 @@ class Explainer:
         inner: functions that take the options which the functions above only pass on.
         losses: of a method that walks, by task: from its options (which lose what only chooses the loss) to the loss.
         presets: the group of `fame_jax.presets` with the options, by task.
+        blank: the status of a blank map, or of two of one face: why there may be one.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Explainer:
     inner: tuple[Callable[..., Any], ...] = ()
     losses: Mapping[str, Callable[[dict[str, Any]], Loss]] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
+    blank: Status = Status.BLANK
 
     def explain(
         self, network: Any, image: Image, label: ArrayLike, *, key: PRNGKeyArray | None = None, **options: Any
@@ -86,7 +89,9 @@ class Explainer:
             MethodError: if the method does not explain classes, or needs a key and gets none.
         """
         found = self.function("class")(network, image, label, **self._key(key), **options)
-        return found if isinstance(found, Explanation) else without_walk(found, class_logit(image, network, label))
+        if isinstance(found, Explanation):
+            return found
+        return without_walk(found, class_logit(image, traceable(network), label), self.blank)
 
     def explain_location(
         self, network: Any, image: Image, location: Any, *, key: PRNGKeyArray | None = None, **options: Any
@@ -95,14 +100,14 @@ class Explainer:
         found = self.function("location")(network, image, location, **self._key(key), **options)
         if isinstance(found, Explanation):
             return found
-        return without_walk(found, feature_activation(image, network, location))
+        return without_walk(found, feature_activation(image, traceable(network), location), self.blank)
 
     def explain_pair(
         self, network: Any, probe: Image, gallery: Image, *, key: PRNGKeyArray | None = None, **options: Any
     ) -> PairExplanation:
         """Explains the similarity of two faces; see `explain`."""
         found = self.function("pair")(network, probe, gallery, **self._key(key), **options)
-        return found if isinstance(found, PairExplanation) else _completed(found, network, probe, gallery)
+        return found if isinstance(found, PairExplanation) else _completed(found, network, probe, gallery, self.blank)
 
     def results(
         self, task: Task, network: Any, images: tuple[Image, ...], target: Any, **options: Any
@@ -151,6 +156,8 @@ class Explainer:
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
 
+        Of a method without walks it takes one forward pass more, or two of a pair, to measure what is explained.
+
         Args:
             task: what is explained.
             embedding: dimensions of the embedding.
@@ -167,15 +174,21 @@ class Explainer:
         return {"key": key}
 
 
-def _completed(maps: PairMaps, network: Callable[[Image], Any], probe: Image, gallery: Image) -> PairExplanation:
+def _completed(
+    maps: PairMaps, network: Callable[[Image], Any], probe: Image, gallery: Image, blank: Status
+) -> PairExplanation:
     """The four maps of a method without walks as results: the loss of e+ is the similarity s, that of e- is 1 - s."""
-    score = cosine(network(probe), network(gallery))
+    network = traceable(network)
+    score = cosine(vector(network(probe)), vector(network(gallery)))
 
-    def one(found: Attribution | None, loss: ArrayLike) -> Explanation | None:
-        return None if found is None else without_walk(found, jnp.asarray(loss))
+    def of_face(similar: Attribution, dissimilar: Attribution | None) -> tuple[Explanation, Explanation | None]:
+        found = [part for part in (similar, dissimilar) if part is not None]
+        both = jnp.all(jnp.stack([jnp.all(part == 0) for part in found]))
+        why = jnp.where(both, blank, Status.BLANK)
+        against = None if dissimilar is None else without_walk(dissimilar, 1 - score, why)
+        return without_walk(similar, score, why), against
 
-    losses = (score, 1 - score, score, 1 - score)
-    return PairExplanation(score, *(one(found, loss) for found, loss in zip(maps, losses, strict=True)))
+    return PairExplanation(score, *of_face(*maps[:2]), *of_face(*maps[2:]))
 
 
 def of_your_own(function: Callable[..., Any]) -> Explainer:

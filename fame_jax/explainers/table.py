@@ -30,7 +30,7 @@ from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
 from fame_jax.losses import class_logit, feature_activation, similarity, similarity_free_norm
-from fame_jax.walk import Loss, perturb
+from fame_jax.walk import Loss, Status, perturb
 from fame_jax.words import did_you_mean
 
 
@@ -156,6 +156,7 @@ _ROWS = (
         source="Petsiuk et al., BMVC 2018",
         of_class=rise,
         costs={"class": lambda o: Cost(o["masks"], 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"key"}),
     ),
     Explainer(
@@ -165,6 +166,7 @@ _ROWS = (
         of_pair=corrrise,
         presets={"pair": "corrrise"},
         costs={"pair": lambda o: Cost(2 * o["masks"] + 2, 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"embedding", "key"}),
     ),
     Explainer(

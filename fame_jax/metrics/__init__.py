@@ -16,7 +16,7 @@ from fame_jax.metrics.deletion import (
     rise_insertion,
 )
 from fame_jax.metrics.evenness import Remark, remark, strongest_tenth
-from fame_jax.metrics.imputation import Imputation, impute
+from fame_jax.metrics.imputation import Imputation, ImputationStatus, impute
 from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_inside, iou
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
@@ -51,6 +51,7 @@ __all__ = [
     "Curves",
     "Estimate",
     "Imputation",
+    "ImputationStatus",
     "Locality",
     "OperatingPoint",
     "PairScores",

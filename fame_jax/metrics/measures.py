@@ -12,11 +12,12 @@ from jaxtyping import Array
 
 from fame_jax.image import IMAGENET_MEAN
 from fame_jax.metrics import road
-from fame_jax.metrics.deletion import Curve, Score, rise_deletion, rise_insertion
+from fame_jax.metrics.deletion import Curve, rise_deletion, rise_insertion
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
 from fame_jax.metrics.masks import TENTHS, Method
 from fame_jax.metrics.pointing_game import pointing_game
 from fame_jax.metrics.verification import pair_scores
+from fame_jax.scores import Score
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 """Of the FAME paper, Tab. 1."""
@@ -60,8 +61,8 @@ def energy(network: Any, example: Example) -> Values:
 
 
 def hit(network: Any, example: Example) -> Values:
-    """`hit`, 0 or 1, see `fame_jax.metrics.pointing_game`."""
-    return {"hit": pointing_game(example.map, jnp.any(example.masks, axis=0)).astype(float)}
+    """`hit`, 0 or 1 or NaN, see `fame_jax.metrics.pointing_game`."""
+    return {"hit": pointing_game(example.map, jnp.any(example.masks, axis=0))}
 
 
 def drop(
@@ -72,7 +73,7 @@ def drop(
     fractions: Sequence[float] = road.PERCENTS,
     fill: road.Fill = "linear",
     method: Method = "rank",
-    score: road.Score = "logit",
+    score: road.RoadScore = "logit",
     noise: float = 0.01,
     scale: float | Sequence[float] = 1.0,
     seed: int = 0,
@@ -102,7 +103,7 @@ def combined(
     fractions: Sequence[float] = road.DECILES,
     fill: road.Fill = "linear",
     method: Method = "rank",
-    score: road.Score = "logit",
+    score: road.RoadScore = "logit",
     noise: float = 0.01,
     seed: int = 0,
 ) -> Values:
@@ -120,7 +121,7 @@ def curve(
     fractions: Sequence[float] = TENTHS,
     canvas: float | Sequence[float] = 0.0,
     method: Method = "rank",
-    score: Score = "probability",
+    score: Score = "softmax",
 ) -> Values:
     """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`."""
     curve = measure(
@@ -136,14 +137,16 @@ def curve(
     return {"auc": curve.auc, "score": curve.scores}
 
 
-def causal_deletion(network: Any, example: Example, *, mean: Sequence[float] = IMAGENET_MEAN) -> Values:
+def causal_deletion(
+    network: Any, example: Example, *, mean: Sequence[float] = IMAGENET_MEAN, score: Score = "softmax"
+) -> Values:
     """`auc` of `fame_jax.metrics.rise_deletion`."""
-    return {"auc": rise_deletion(network, example.image, example.map, mean=jnp.asarray(mean)).auc}
+    return {"auc": rise_deletion(network, example.image, example.map, mean=jnp.asarray(mean), score=score).auc}
 
 
-def causal_insertion(network: Any, example: Example) -> Values:
+def causal_insertion(network: Any, example: Example, *, score: Score = "softmax") -> Values:
     """`auc` of `fame_jax.metrics.rise_insertion`."""
-    return {"auc": rise_insertion(network, example.image, example.map).auc}
+    return {"auc": rise_insertion(network, example.image, example.map, score=score).auc}
 
 
 def similarities(

@@ -67,11 +67,18 @@ def evaluate(
     values: dict[str, Value] = {**graph.constants, **parameters, **given}
     dtype = _dtype(parameters, given)
     for node in nodes if around else _merged(nodes, wanted):
-        inputs = [values[name] if name else None for name in node.inputs]
+        inputs = [_value(graph, values, name) if name else None for name in node.inputs]
         outputs = applied(node, inputs, dtype) if around is None else around(node, _Operation(node, dtype), inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         values.update(zip(node.outputs, outputs, strict=False))
-    return [values[name] for name in wanted]
+    return [_value(graph, values, name) for name in wanted]
+
+
+def _value(graph: Graph, values: Mapping[str, Value], name: str) -> Value:
+    if name not in values:
+        node = next(node for node in graph.nodes if name in node.outputs)
+        raise GraphError(f"{node}: its output {name!r} is not supported, only those before.")
+    return values[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,23 +136,34 @@ def applied(node: Node, inputs: Sequence[Value], dtype: Any) -> Value:
 def _applied(node: Node, inputs: Sequence[Value], dtype: Any) -> Value:
     row = OPERATORS[node.operator]
     present = [x for x in inputs if x is not None]
-    if all(isinstance(x, np.ndarray) for x in present) and (row.folds or not present):
-        return row.function(Call(node, np, dtype), *inputs)
-    if node.operator in ("Shape", "Size"):
-        return row.function(Call(node, np, dtype), as_written(inputs[0]))
-    call = Call(node, jnp, dtype)
-    if row.axes is Axes.CHANNELS_LAST:
-        first, *rest = inputs
-        return _wrapped(row.function(call, _channels_last(first), *map(as_written, rest)))
     static = SHAPE_INPUTS.get(node.operator, ())
+    folded = node.operator in ("Shape", "Size") or (row.folds and all(isinstance(x, np.ndarray) for x in present))
+    call = Call(node, np if folded else jnp, dtype)
+    if folded:
+        outputs = row.function(call, *map(as_written, inputs))
+    elif row.axes is Axes.CHANNELS_LAST:
+        first, *rest = inputs
+        outputs = _wrapped(row.function(call, _channels_last(first), *map(as_written, rest)))
+    elif row.axes is Axes.AS_WRITTEN:
+        arrays = (x if i in static else _floating(as_written(x), dtype) for i, x in enumerate(inputs))
+        outputs = row.function(call, *arrays)
+    else:
+        outputs = _in_one_order(row.function, call, inputs, static)
+    call.refuse_the_rest()
+    return outputs
+
+
+def _in_one_order(function: Callable[..., Any], call: Call, inputs: Sequence[Value], static: Collection[int]) -> Value:
+    """With channels last where an input of the highest rank has them; constants are turned to match."""
     arrays = [x for i, x in enumerate(inputs) if i not in static and x is not None]
     rank = max(_array(x).ndim for x in arrays)
     held = [x.array.ndim == rank for x in arrays if isinstance(x, ChannelsLast)]
-    last = row.axes is Axes.ANY and bool(held) and all(held) and call.get("keepdims", 1) != 0
-    rank = rank if row.axes is Axes.ANY else 0
-    ready = [x if i in static or x is None else _floating(_aligned(x, rank, last), dtype) for i, x in enumerate(inputs)]
-    outputs = row.function(dataclasses.replace(call, channels_last=last), *ready)
-    return _wrapped(outputs) if last and node.operator != "Transpose" else outputs
+    last = bool(held) and all(held) and call.get("keepdims", 1) != 0
+    ready = [
+        x if i in static or x is None else _floating(_aligned(x, rank, last), call.dtype) for i, x in enumerate(inputs)
+    ]
+    outputs = function(dataclasses.replace(call, channels_last=last), *ready)
+    return _wrapped(outputs) if last and call.node.operator != "Transpose" else outputs
 
 
 def as_written(x: Value) -> Any:
@@ -171,7 +189,7 @@ def _aligned(x: Value, rank: int, last: bool) -> Any:
     if last and isinstance(x, ChannelsLast):
         return x.array
     x = as_written(x)
-    x = x if x.ndim >= rank else x.reshape((1,) * (rank - x.ndim) + x.shape)
+    x = x.reshape((1,) * (rank - x.ndim) + x.shape)
     return (np if isinstance(x, np.ndarray) else jnp).moveaxis(x, 1, -1) if last else x
 
 

@@ -24,6 +24,7 @@ _WITHOUT_DOMAIN = ("", "ai.onnx")
 SHAPE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "ConstantOfShape": (0,),
     "CumSum": (1,),
+    "Dropout": (1, 2),
     "Expand": (1,),
     "OneHot": (1,),
     "Pad": (1, 2, 3),

@@ -25,7 +25,7 @@ class Candidate:
     Attributes:
         name: of the tensor, for `features`.
         shape: in the graph's order of axes.
-        channels: `first` or `last` where operators on maps tell, so that it can be a feature map; else None.
+        channels: `first` where operators on maps tell so, so that it can be a feature map; else None.
     """
 
     name: str
@@ -190,9 +190,9 @@ def _candidates(
 
 
 def map_channels(seen: tuple[tuple[int, ...], bool]) -> Literal["first"] | None:
-    """`first` for a tensor that is known to be `[N, C, H, W]` with more than one location."""
+    """`first` for a tensor that is known to be `[N, C, H, W]`."""
     shape, last = seen
-    return "first" if last and len(shape) == 4 and shape[2] * shape[3] > 1 else None
+    return "first" if last and len(shape) == 4 else None
 
 
 def _without_missing(graph: Graph) -> list[str]:

@@ -60,7 +60,7 @@ def read(
     traced = forms(graph, constants, image, image_size(image, size), names)
     outputs, rest = traced[: len(wanted)], traced[len(wanted) :]
     if features is None:
-        chosen = next((form for form in reversed(rest) if form.channels), None)
+        chosen = next((form for form in reversed(rest) if form.channels and max(form.shape[2:]) > 1), None)
         names = [*wanted, *([] if chosen is None else [chosen.name])]
     else:
         chosen = _told(rest[0], channels, grid)

@@ -15,9 +15,6 @@ from tests.reference import twins  # noqa: E402
 
 EGYPTIAN_CAT = 285
 
-# One process for all of them: they share walks of a minute in PyTorch.
-pytestmark = pytest.mark.xdist_group("mobilenet_v2")
-
 
 @pytest.fixture(scope="module")
 def cat():

@@ -30,7 +30,7 @@ def started(pictures, out, *, devices: int = 1, **options) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     given = json.dumps({"iterations": STEPS} | options)
     command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(out), "class", given]

@@ -25,13 +25,13 @@ PERFECT = jnp.zeros((SIDE, SIDE)).at[PATCH].set(1)
 RANDOM = jax.random.uniform(jax.random.key(1), (SIDE, SIDE))
 
 
-def clean(score="probability", image=IMAGE):
+def clean(score="softmax", image=IMAGE):
     logits = NETWORK(image)
-    return float((jax.nn.softmax(logits) if score == "probability" else logits)[LABEL])
+    return float((jax.nn.softmax(logits) if score == "softmax" else logits)[LABEL])
 
 
 @pytest.mark.parametrize("method", ["rank", "percentile"])
-@pytest.mark.parametrize("score", ["probability", "logit"])
+@pytest.mark.parametrize("score", ["softmax", "logit"])
 def test_deletion_begins_and_insertion_by_rank_ends_at_the_clean_score(method, score):
     removed = deletion(NETWORK, IMAGE, RANDOM, LABEL, method=method, score=score)
     assert float(removed.scores[0]) == pytest.approx(clean(score), rel=1e-6)

@@ -11,9 +11,6 @@ from tests.datasets import synthetic
 
 ITEMS = [*(f"table_{n}" for n in range(1, 4)), *(f"figure_{n}" for n in range(1, 13))]
 
-# They share compiled programs.
-pytestmark = pytest.mark.xdist_group("reproduce")
-
 
 @pytest.fixture
 def reproduce(fame):  # noqa: F811

@@ -10,7 +10,8 @@ import numpy as np
 from jax import lax
 
 from fame_jax.architectures import layers
-from fame_jax.onnx.operators.table import Axes, Call, Values, bounded, operator
+from fame_jax.onnx.errors import GraphError
+from fame_jax.onnx.operators.table import Axes, Call, Values, bounded, known, operator
 from fame_jax.onnx.tensors import dtype
 
 elementwise = functools.partial(operator, axes=Axes.ANY)
@@ -143,14 +144,24 @@ def _identity(call: Call, x: Values) -> Values:
 
 
 @elementwise("Dropout", folds=True)
-def _dropout(call: Call, x: Values, *unused: Values) -> Values:
+def _dropout(call: Call, x: Values, ratio: Values | None = None, training: Values | None = None) -> Values:
+    if training is not None and np.any(known(training, "mode")):
+        raise GraphError("it drops values at random; export the network in evaluation mode")
     return x
 
 
-@elementwise("Cast", "CastLike", folds=True)
-def _cast(call: Call, x: Values, like: Values | None = None) -> Values:
+@elementwise("Cast", folds=True)
+def _cast(call: Call, x: Values) -> Values:
+    return _as_type(call, x, dtype(call.get("to")))
+
+
+@operator("CastLike", folds=True)
+def _cast_like(call: Call, x: Values, like: Values) -> Values:
+    return _as_type(call, x, like.dtype)
+
+
+def _as_type(call: Call, x: Values, to: Any) -> Values:
     """Between kinds of floating-point numbers nothing is done: a network computes in one."""
-    to = dtype(call.get("to")) if like is None else like.dtype
     if call.np is np:
         return x.astype(to)
     if jnp.issubdtype(to, jnp.floating):

@@ -107,8 +107,8 @@ def _attention(
     call: Call, query: Values, key: Values, value: Values, mask: Values | None = None, *more: Values
 ) -> Values:
     """Scaled dot products, of heads `[N, heads, L, c]` or of `[N, L, heads c]`."""
-    if any(x is not None for x in more) or call.get("softcap", 0.0) or len(call.node.outputs) > 1:
-        raise GraphError("keys of the past, soft caps and further outputs are not supported")
+    if any(x is not None for x in more) or len(call.node.outputs) > 1:
+        raise GraphError("keys of the past and further outputs are not supported")
     flat = query.ndim == 3
     if flat:
         heads = call.get("q_num_heads"), call.get("kv_num_heads"), call.get("kv_num_heads")
@@ -117,12 +117,14 @@ def _attention(
     key, value = (jnp.repeat(x, groups, axis=1) if groups > 1 else x for x in (key, value))
     scale = call.get("scale") or 1 / math.sqrt(query.shape[-1])
     scores = jnp.einsum("nhqc,nhkc->nhqk", query, key) * scale
+    seen = jnp.ones(scores.shape, bool)
     if mask is not None:
         mask = jnp.broadcast_to(mask.reshape((1,) * (4 - mask.ndim) + mask.shape), scores.shape)
-        scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask
+        seen, scores = (mask, scores) if mask.dtype == bool else (seen, scores + mask)
     if call.get("is_causal", 0):
-        scores = jnp.where(np.tri(*scores.shape[-2:], dtype=bool)[None, None], scores, -jnp.inf)
-    out = jnp.einsum("nhqk,nhkc->nhqc", jax.nn.softmax(scores, axis=-1), value)
+        seen = seen & np.tri(*scores.shape[-2:], dtype=bool)[None, None]
+    shares = jnp.where(seen, jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1), 0)
+    out = jnp.einsum("nhqk,nhkc->nhqc", shares, value)
     return out.swapaxes(1, 2).reshape(out.shape[0], out.shape[2], -1) if flat else out
 
 

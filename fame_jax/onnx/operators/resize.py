@@ -120,7 +120,7 @@ def _weights(call: Call, places: np.ndarray, before: int, factor: float, mode: s
     distance = np.abs(neighbours - places[:, None]) * stretch
     weights = np.maximum(0, 1 - distance) if mode == "linear" else _cubic(distance, call.get("cubic_coeff_a", -0.75))
     outside = (neighbours < 0) | (neighbours >= before)
-    if call.get("exclude_outside", 0) or call.get("antialias", 0):
+    if call.get("exclude_outside", 0):
         weights = np.where(outside, 0, weights)
     weights = weights / weights.sum(1, keepdims=True)
     matrix = np.zeros((len(places), before))

@@ -11,6 +11,7 @@ import numpy as np
 from fame_jax.onnx.errors import GraphError
 from fame_jax.onnx.operators.elementwise import broadcast
 from fame_jax.onnx.operators.table import Axes, Call, ChannelsLast, Values, bounded, known, operator
+from fame_jax.onnx.tensors import dtype
 
 written = functools.partial(operator, folds=True)
 any_order = functools.partial(operator, axes=Axes.ANY, folds=True)
@@ -192,7 +193,8 @@ def _range(call: Call, *limits: Values) -> np.ndarray:
 
 @written("EyeLike")
 def _eye_like(call: Call, x: Values) -> np.ndarray:
-    return np.eye(*bounded(x.shape), k=call.get("k", 0), dtype=x.dtype)
+    kind = x.dtype if call.get("dtype") is None else dtype(call.get("dtype"))
+    return np.eye(*bounded(x.shape), k=call.get("k", 0), dtype=kind)
 
 
 @written("Trilu")

@@ -74,8 +74,10 @@ def _conv_transpose(call: Call, x: Values, kernel: Values, bias: Values | None =
     if wanted is None and mode.startswith("SAME"):
         wanted = [n * s for n, s in zip(x.shape[1:-1], strides, strict=True)]
     if wanted is not None:
-        over = [max(0, f - w) for f, w in zip(full, wanted[-rank:], strict=True)]
-        pads = tuple((o - o // 2, o // 2) if mode == "SAME_LOWER" else (o // 2, o - o // 2) for o in over)
+        over = [f - w for f, w in zip(full, wanted[-rank:], strict=True)]
+        extra = [e + max(0, -o) for e, o in zip(extra, over, strict=True)]
+        halves = [(max(0, o) // 2, max(0, o) - max(0, o) // 2) for o in over]
+        pads = tuple(half if mode == "SAME_UPPER" else half[::-1] for half in halves)
     bounded([x.shape[0], *full])
     # Groups of the input channels are next to each other; those of a convolution's output have to be.
     shape = (groups, kernel.shape[0] // groups, *kernel.shape[1:])
@@ -115,7 +117,7 @@ def _max_pool(call: Call, x: Values) -> Values:
 
 @spatial("AveragePool")
 def _average_pool(call: Call, x: Values) -> Values:
-    total, pads, strides, dilations = _slide(call, x, jnp.add, 0)
+    total, pads, strides, dilations = _slide(call, x, jnp.add, 0.0)
     counts = np.ones(())
     for i, taps in enumerate(call.get("kernel_shape")):
         before, after = pads[i]

@@ -9,9 +9,10 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
+from jax.tree_util import register_dataclass
 
 from fame_jax.onnx.errors import GraphError
 from fame_jax.onnx.graph import Node
@@ -19,6 +20,13 @@ from fame_jax.onnx.tensors import LARGEST
 
 Values = Any
 """A NumPy array where the pixels do not matter, else a JAX array."""
+
+
+# Of training, of further outputs that are refused where they are used, or said by the inputs as well.
+_WITHOUT_EFFECT = {
+    *("kernel_shape", "momentum", "spatial", "ratio", "seed", "saturate", "stash_type", "storage_order"),
+    *("extrapolation_value", "precision", "softmax_precision", "num_outputs"),
+}
 
 
 class Axes(enum.Enum):
@@ -29,14 +37,15 @@ class Axes(enum.Enum):
     CHANNELS_LAST = "the first input with channels last, the rest as written"
 
 
+@register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ChannelsLast:
     """`[N, H, W, C]`, of what the graph calls `[N, C, H, W]`; other ranks likewise."""
 
-    array: jax.Array
+    array: Any
 
     @property
-    def as_written(self) -> jax.Array:
+    def as_written(self) -> Any:
         """`[N, C, H, W]`."""
         return jnp.moveaxis(self.array, -1, 1)
 
@@ -50,16 +59,31 @@ class Call:
         np: NumPy if all inputs are, so that shapes are computed while tracing; else `jax.numpy`.
         dtype: of floating-point numbers in the network.
         channels_last: whether the arrays are, which the graph thinks are not.
+        asked: the attributes that the operator has asked for.
     """
 
     node: Node
     np: Any
     dtype: Any
     channels_last: bool = False
+    asked: set[str] = dataclasses.field(default_factory=set)
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """An attribute."""
+        """An attribute; one that is never asked for is refused, unless it says what is the case anyway."""
+        self.asked.add(attribute)
         return self.node.attributes.get(attribute, default)
+
+    def refuse_the_rest(self) -> None:
+        """Raises a `GraphError` for an attribute that would change the result and that the operator does not know."""
+        for name, value in self.node.attributes.items():
+            if name not in self.asked and name not in _WITHOUT_EFFECT and value != self._default(name):
+                raise GraphError(f"attribute {name}={value!r} is not supported")
+
+    def _default(self, attribute: str) -> Any:
+        schema = onnx.defs.get_schema(self.node.operator, self.version)
+        default = schema.attributes[attribute].default_value if attribute in schema.attributes else None
+        value = onnx.helper.get_attribute_value(default) if default is not None and default.name else None
+        return value.decode() if isinstance(value, bytes) else value
 
     @property
     def version(self) -> int:

@@ -1,13 +1,15 @@
-"""Any folder of photographs, whose names may say their classes."""
+"""Photographs of one's own: a folder, whose names may say their classes, or a list with labels and boxes."""
 
 import pathlib
 import re
 from collections.abc import Callable, Sequence
 
-from fame_jax.data.lists import LineError, existing_folder, path_inside
+from fame_jax.data.kinds import ENDINGS
+from fame_jax.data.lists import LineError, each_row, existing_folder, list_and_folder, path_inside, whole_number
 from fame_jax.data.records import ClassRecord, Dataset, DatasetError, Picture, Problem, dataset_of
-from fame_jax.datasets.endings import ENDINGS, photographs
+from fame_jax.datasets.boxes import boxes
 from fame_jax.datasets.imagenet import wordnet_ids
+from fame_jax.datasets.picture_files import picture_files, with_ending
 
 PROTOCOLS = ("auto", "names", "subfolders", "none")
 """Where labels come from."""
@@ -25,19 +27,21 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
         allow_outside: follow links to files outside the folder.
 
     Returns:
-        Records named by their paths from the root, with slashes; no boxes.
+        Records named by their paths from the root, with slashes; no boxes. Problems name what else lies there, see
+        `picture_files`.
 
     Raises:
         DatasetError: if there is no such folder, no photograph in it, or no such protocol.
     """
-    names = photographs(existing_folder(root))
+    problems: list[Problem] = []
+    names = picture_files(existing_folder(root), problems)
     if not names:
-        raise DatasetError(f"{root}: no photographs ({', '.join(ENDINGS)}) are in it.")
+        first = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+        raise DatasetError(f"{root}: no photographs ({', '.join(ENDINGS)}) are in it{first}.")
     if protocol not in (None, *PROTOCOLS):
         raise DatasetError(f"a folder has no protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}.")
     chosen = _told(names) if protocol in (None, "auto") else str(protocol)
     label = _labels(chosen, root)
-    problems: list[Problem] = []
     records = []
     for name in names:
         try:
@@ -47,6 +51,34 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
             problems.append(Problem(name, str(error)))
     told = "no labels" if chosen == "none" else f"labels from {chosen}"
     return dataset_of(f"folder {root.resolve().name} ({told})", "class", records, problems)
+
+
+def read_list(root: pathlib.Path, protocol: str | None = None, *, allow_outside: bool = False) -> Dataset:
+    """Photographs of a list, in its order.
+
+    Args:
+        root: the list itself, whose paths are relative to its folder; or the folder of the photographs.
+        protocol: where root is a folder: the list, by its name in root, with or without `.csv`, or by its path.
+        allow_outside: accept files outside the folder.
+
+    Returns:
+        Records named by `image`, or `IMAGE class LABEL` where the list has a label. An empty label stands for whatever
+        the network predicts; boxes are groups of `x_min y_min x_max y_max` in pixels, the maxima outside.
+
+    Raises:
+        DatasetError: if there is no such list.
+    """
+    path, folder = list_and_folder(root, protocol)
+    problems: list[Problem] = []
+
+    def parse(row: dict[str, str]) -> ClassRecord:
+        label = whole_number(row["label"], "label") if row["label"] else None
+        picture = Picture(with_ending(path_inside(folder, row["image"], allow_outside=allow_outside)))
+        name = row["image"] if label is None else f"{row['image']} class {label}"
+        return ClassRecord(name, picture, label, boxes(row["boxes"]))
+
+    records = each_row(path, ("image",), parse, problems, defaults=("label", "boxes"))
+    return dataset_of(f"list {path.stem}", "class", records, problems)
 
 
 def _told(names: Sequence[str]) -> str:
