@@ -24,7 +24,7 @@ from fame_jax.presets import PRESETS
 from fame_jax.walk import Perturbation, Status, lots, perturb
 
 if TYPE_CHECKING:
-    from fame_jax import batching, bridges, data, datasets, engine, explainers, metrics, models, onnx, plots
+    from fame_jax import batching, bridges, data, explainers, metrics, models, plots
     from fame_jax.engine import explain_many
     from fame_jax.explainers import EXPLAINERS, image_key
     from fame_jax.metrics.table import METRICS

@@ -130,10 +130,7 @@ def test_class_that_the_network_does_not_have_has_no_figure(name, label):
 def test_bad_maps_are_counted_and_named():
     maps = np.stack([MAP, MAP.at[3, 3].set(jnp.nan), jnp.zeros_like(MAP)])
     images, labels = np.stack([IMAGE] * 3), np.array([1, 1, 1])
-    with (
-        pytest.warns(UserWarning, match="1 of 3 maps are all zero"),
-        pytest.warns(UserWarning, match="1 of 3 maps have"),
-    ):
+    with pytest.warns(UserWarning, match="1 of 3 maps") as warned:
         curves = metrics.class_curves(NETWORK, images, maps, labels)
     assert (curves.blank, curves.not_finite, curves.constant) == (1, 1, 0)
     assert np.isfinite(curves.deletion.auc).tolist() == [True, False, True]
