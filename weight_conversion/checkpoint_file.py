@@ -1,10 +1,10 @@
 """A publisher's file of weights, whatever its format, and its hash."""
 
-import hashlib
 import os
 
 import numpy as np
 
+from fame_jax import files
 from weight_conversion import onnx_file, safetensors_file, torch_file
 from weight_conversion.errors import reading
 
@@ -32,5 +32,5 @@ def sha256(path: str | os.PathLike[str]) -> str:
     Raises:
         CheckpointError: if the file cannot be read.
     """
-    with reading(path, "a file of weights"), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with reading(path, "a file of weights"):
+        return files.sha256(path)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from fame_jax.architectures import abstract
 from fame_jax.architectures.layers import PReLU
 from fame_jax.architectures.standardized import Standardized
-from fame_jax.models.registry import abstract
 from weight_conversion.checkpoint_file import read_checkpoint
 from weight_conversion.errors import ConversionError
 from weight_conversion.layouts import CONVOLUTION, LINEAR, SAME, Layout, Shape
@@ -105,19 +105,24 @@ def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtyp
     return Conversion(nnx.merge(graph, nnx.from_flat_state(flat)), rows)
 
 
-def convert_file(name: str, path: str | os.PathLike[str], *, dtype: Any = "float32") -> Any:
-    """A network of the registry, in its `Standardized` wrapper, with the weights of its publisher's file.
+def convert_file(architecture: str, path: str | os.PathLike[str], *, dtype: Any = "float32") -> Conversion:
+    """A network of normalised images with the weights of a publisher's file.
+
+    Args:
+        architecture: its name in `fame_jax.architectures`.
+        path: of the file.
+        dtype: of the weights.
 
     Raises:
-        UnknownNetworkError: for a name that is not in the registry.
+        UnknownArchitectureError: for another name.
         CheckpointError: if the file cannot be read.
         ConversionError: if it holds other weights than the network's.
     """
-    network = abstract(name)
+    network = abstract(architecture)
     try:
-        return convert(network, read_checkpoint(path), NAMES[name], dtype=dtype).network
+        return convert(network, read_checkpoint(path), NAMES[architecture], dtype=dtype)
     except ConversionError as error:
-        raise ConversionError(f"{os.fspath(path)}: {name}: {error}") from error
+        raise ConversionError(f"{os.fspath(path)}: {architecture}: {error}") from error
 
 
 def _wanted(

@@ -23,12 +23,9 @@ class Convert:
 
     def __call__(self) -> int:
         """Converts, saves, and says where."""
-        # Imported here: weight_conversion stands above the networks and is needed by few commands.
-        from weight_conversion import install
-
-        models.entry(self.model)
+        models.card(self.model)
         if not self.checkpoint.is_file():
             raise InputError(f"{self.checkpoint}: no such file; expected the weights of {self.model}.")
-        folder = install(self.model, self.checkpoint, self.out)
+        folder = models.install(self.model, self.checkpoint, self.out)
         print(f"{self.model}: {self.checkpoint.name} converted to {folder}")
         return 0

@@ -1,4 +1,4 @@
-"""`fame download`: official weights, fetched, checked, converted and installed."""
+"""`fame download`: published weights, fetched, checked, converted and installed."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ from fame_jax.cli.console import progress_bar
 
 @dataclass(frozen=True)
 class Download:
-    """Fetch a network's official weights, check their hash, convert and install them under $FAME_HOME."""
+    """Fetch a network's published weights, check their hash, convert and install them under $FAME_HOME."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NETWORK")]
     """Network; fame models lists them."""
@@ -20,16 +20,15 @@ class Download:
 
     def __call__(self) -> int:
         """Downloads and installs, and says where."""
-        from weight_conversion import download, install
-
-        card = models.entry(self.model)
+        published = models.published(self.model)
         with progress_bar(0, "B", hide=not self.progress) as bar:
 
             def report(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            file = download(card, models.home() / "downloads", report)
-        folder = install(card.name, file)
-        print(f"{card.name}: {card.file} ({card.licence}, {card.source}) installed in {folder}")
+            file = models.download(published, models.home() / "downloads", report)
+        card = published.card
+        folder = models.install(card.name, file)
+        print(f"{card.name}: {published.file} ({card.licence}, {card.source}) installed in {folder}")
         return 0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fame_jax import models
 from fame_jax.models.load import BUNDLED
+from fame_jax.words import columns
 
 
 @dataclass(frozen=True)
@@ -13,26 +14,25 @@ class Models:
     def __call__(self) -> int:
         """Prints the table."""
         rows = [("network", "task", "parameters", "input", "resize", "layer", "official file", "licence", "installed")]
-        rows += [_row(entry) for entry in models.REGISTRY.values()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        rows += [_row(published) for published in models.REGISTRY.values()]
+        print(columns(rows))
         print("\nfame download NETWORK fetches official weights, fame convert NETWORK FILE takes yours;")
         print(f"both are kept in {models.home()}.")
         return 0
 
 
-def _row(entry: models.Entry) -> tuple[str, ...]:
-    folder = models.installed(entry.name)
+def _row(published: models.Published) -> tuple[str, ...]:
+    card = published.card
+    folder = models.installed(card.name)
     state = "no" if folder is None else "bundled" if folder.parent == BUNDLED else "yes"
     return (
-        entry.name,
-        entry.task,
-        f"{entry.parameters:,}",
-        f"{entry.size}",
-        f"{entry.resize}",
-        entry.layer,
-        entry.file or "none",
-        entry.licence,
+        card.name,
+        card.task,
+        f"{card.parameters:,}",
+        f"{card.size}",
+        f"{card.resize}",
+        card.layer,
+        published.file or "none",
+        card.licence,
         state,
     )

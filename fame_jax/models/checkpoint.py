@@ -1,6 +1,5 @@
 """Converted weights on disk: an Orbax checkpoint and a small file that says what it is."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -12,13 +11,12 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from jaxtyping import ArrayLike
 
+from fame_jax import files
+from weight_conversion import CheckpointError
+
 FORMAT = 1
 _ABOUT = "network.json"
 _WEIGHTS = "weights"
-
-
-class CheckpointError(ValueError):
-    """A folder that holds no usable converted weights."""
 
 
 class About(TypedDict):
@@ -157,9 +155,4 @@ def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _hashes(folder: pathlib.Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its name in it."""
-    hashes = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {path.relative_to(folder).as_posix(): files.sha256(path) for path in folder.rglob("*") if path.is_file()}

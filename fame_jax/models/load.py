@@ -1,6 +1,5 @@
 """From a name, and perhaps a path, to a network with weights."""
 
-import importlib
 import os
 import pathlib
 from typing import Any
@@ -8,8 +7,11 @@ from typing import Any
 import jax
 
 from fame_jax.architectures.precision import Precision, image_dtype, with_precision
+from fame_jax.architectures.standardized import Standardized
 from fame_jax.models import checkpoint
-from fame_jax.models.registry import abstract, entry
+from fame_jax.models.card import Card
+from fame_jax.models.registry import abstract, card, published
+from weight_conversion import CheckpointError, convert_file, sha256
 
 BUNDLED = pathlib.Path(__file__).resolve().parents[1] / "bundled"
 
@@ -51,21 +53,21 @@ def load(name: str, path: str | os.PathLike[str] | None = None, *, precision: Pr
     """
     image_dtype(precision)
     folder = _whereabouts(name, path)
-    network = _restored(name, folder) if folder.is_dir() else _converted(name, folder)
+    network = _restored(name, folder) if folder.is_dir() else converted(card(name), folder)
     return with_precision(network, precision)
 
 
 def weights_hash(name: str, path: str | os.PathLike[str] | None = None) -> str:
     """SHA-256 of the publisher's file that the weights come from; see `load` for the arguments and errors."""
     folder = _whereabouts(name, path)
-    return checkpoint.about(folder)["sha256"] if folder.is_dir() else _conversion().sha256(folder)
+    return checkpoint.about(folder)["sha256"] if folder.is_dir() else sha256(folder)
 
 
 def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path:
-    card = entry(name)
+    official = published(name)
     folder = installed(name) if path is None else pathlib.Path(path)
     if folder is None:
-        how = f"`fame download {name}`" if card.address else f"`fame convert {name} {card.file or 'FILE'}`"
+        how = f"`fame download {name}`" if official.address else f"`fame convert {name} {official.file or 'FILE'}`"
         raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
     if not folder.exists():
         raise WeightsNotFoundError(f"{folder}: no such file or folder; expected the weights of {name}.")
@@ -77,19 +79,21 @@ def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path
 def _restored(name: str, folder: pathlib.Path) -> Any:
     about = checkpoint.about(folder)
     if about["network"] != name:
-        raise checkpoint.CheckpointError(f"{folder}: holds the weights of {about['network']}, expected {name}.")
+        raise CheckpointError(f"{folder}: holds the weights of {about['network']}, expected {name}.")
     values = checkpoint.restore(folder)
     try:
         network = checkpoint.with_weights(abstract(name), values)
-    except checkpoint.CheckpointError as error:
-        raise checkpoint.CheckpointError(f"{folder}: {error}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     return jax.tree.map(jax.numpy.asarray, network)
 
 
-def _converted(name: str, file: pathlib.Path) -> Any:
-    return _conversion().convert_file(name, file)
+def converted(card: Card, path: str | os.PathLike[str]) -> Standardized:
+    """A network that takes RGB in [0, 1] by its card, with the weights of its publisher's file.
 
-
-def _conversion() -> Any:
-    """`weight_conversion` stands above `models`; only a publisher's own file needs it, so it is imported when met."""
-    return importlib.import_module("weight_conversion")
+    Raises:
+        CheckpointError: if the file cannot be read.
+        ConversionError: if it holds other weights than the network's.
+    """
+    network = convert_file(card.architecture, path).network
+    return Standardized(network, card.mean, card.std, reverse_channels=card.reverse_channels)

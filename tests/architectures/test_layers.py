@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from fame_jax.architectures import layers
+from fame_jax.architectures import convolution, layers
 
 
 def plain(x, kernel, stride, pad, groups):
@@ -25,7 +25,7 @@ def plain(x, kernel, stride, pad, groups):
 
 
 def fast(x, kernel, stride, pad, groups):
-    return layers.convolution(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), feature_group_count=groups)
+    return convolution.convolution(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), feature_group_count=groups)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
@@ -99,7 +99,7 @@ def test_second_derivatives_go_through_the_fast_convolution(groups):
 
 def test_dilated_convolution_is_refused():
     with pytest.raises(ValueError, match="rhs_dilation=\\(2, 2\\)"):
-        layers.convolution(
+        convolution.convolution(
             jnp.ones((1, 4, 4, 1)), jnp.ones((1, 1, 1, 1)), (1, 1), ((0, 0), (0, 0)), rhs_dilation=(2, 2)
         )
 
@@ -122,8 +122,8 @@ def test_max_pool_equals_torch_in_value_and_gradient(size, stride, padding):
 @pytest.mark.parametrize("form", ["_product_of_patches", "_pairs_of_columns"])
 def test_shapes_of_the_fast_convolution_are_among_those_tested(form, monkeypatch):
     calls = []
-    original = getattr(layers, form)
-    monkeypatch.setattr(layers, form, lambda *args: calls.append(args) or original(*args))
+    original = getattr(convolution, form)
+    monkeypatch.setattr(convolution, form, lambda *args: calls.append(args) or original(*args))
     for size, stride, pad, rows in SHAPES:
         one = functools.partial(fast, stride=stride, pad=pad, groups=1)
         jax.eval_shape(one, jnp.ones((2, rows, rows + 1, 6)), jnp.ones((size, size, 6, 5)))

@@ -78,7 +78,7 @@ def test_bundled_weights_are_the_publishers_bits(shared_data):
     from weight_conversion import convert_file
 
     converted = convert_file("mobilenet_v2", shared_data / "weights" / "mobilenet_v2-b0353104.pth")
-    for a, b in zip(jax.tree.leaves(load("mobilenet_v2")), jax.tree.leaves(converted), strict=True):
+    for a, b in zip(jax.tree.leaves(load("mobilenet_v2")), jax.tree.leaves(converted.network), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fame_jax.losses import class_logit
-from fame_jax.models import entry, installed, load
+from fame_jax.models import card, installed, load
 from fame_jax.models.checkpoint import about
 from fame_jax.walk import perturb
 from weight_conversion import read_checkpoint
@@ -73,10 +73,10 @@ def test_one_person_is_similar_and_another_is_not(faces):
 
 
 def test_the_graphs_photometry_is_that_of_the_registry():
-    card = entry("sface")
+    sface = card("sface")
     levels = np.arange(256)
     expected = (levels - 127.5) * 0.0078125
-    np.testing.assert_allclose((levels / 255 - card.mean[0]) / card.std[0], expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose((levels / 255 - sface.mean[0]) / sface.std[0], expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.slow
