@@ -54,8 +54,8 @@ class Split:
         self.features = features
         self.head = head
 
-    def __call__(self, image: Image) -> Output:
-        """Logits or embedding `[o]` of one image."""
+    def __call__(self, image: Image) -> Any:
+        """Logits or embedding `[o]` of one image; what is no vector is refused where it is used."""
         return self.head(self.features(image))
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -120,8 +120,9 @@ def traceable(network: Any) -> Any:
     Raises:
         NetworkError: for a network in training mode, as far as that shows.
     """
-    refuse_training(network)
-    return _without_code(network)
+    wrapped = _without_code(network)
+    refuse_training((network, wrapped))
+    return wrapped
 
 
 def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -156,7 +157,7 @@ def _not_training(node: Any) -> bool:
             f"the network is in training mode: a {type(node).__name__} has {active[0]}=False, so that its maps would "
             "depend on chance or on the batch. Call network.eval() first (Equinox: equinox.nn.inference_mode(network))."
         )
-    for function in (node, *settings.values()):
+    for function in (node.features, node.head) if isinstance(node, Split) else (node,):
         if isinstance(function, types.MethodType):
             refuse_training(function.__self__)
     return False

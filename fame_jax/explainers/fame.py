@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from fame_jax._types import Embedding, Image, Location, Output, Scalar
 from fame_jax.core import Explanation, explain
 from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
-from fame_jax.network import Network, feature_map, vector
+from fame_jax.network import Network, feature_map, traceable, vector
 from fame_jax.options import OptionError
 
 
@@ -111,6 +111,7 @@ RUNS = ("probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimi
 
 def pair_runs(network: Callable[[Image], Embedding], probe: Image, gallery: Image) -> list[PairRun]:
     """What the four walks of a pair start from; each embedding is computed once and held."""
+    network = traceable(network)
     of_probe, of_gallery = jax.vmap(lambda face: vector(network(face)))(jnp.stack([probe, gallery]))
     signs = jnp.asarray([1, -1], probe.dtype)
     return [PairRun(image, other, s) for image, other in ((probe, of_gallery), (gallery, of_probe)) for s in signs]

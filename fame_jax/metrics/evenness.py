@@ -57,7 +57,7 @@ def strongest_tenth(attribution: AnyMap) -> Scalar:
         OptionError: for a smaller map.
     """
     if min(attribution.shape) < CELLS:
-        raise OptionError(f"strongest_tenth: a map of {attribution.shape}; expected {CELLS} by {CELLS} pixels or more.")
+        raise OptionError(f"strongest_tenth: a map of {attribution.shape}; expected at least {CELLS} by {CELLS}.")
     down, across = (_averages(side) for side in attribution.shape)
     cells = jnp.sort((down @ attribution @ across.T).reshape(-1))
     return measured(jnp.sum(cells[-CELLS:]) / jnp.sum(cells), attribution)

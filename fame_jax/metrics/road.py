@@ -41,12 +41,12 @@ DECILES = tuple(tenth / 10 for tenth in range(1, 10))
 class Road(NamedTuple):
     """The result of `road_delete` and `road_insert`, for one image; arrays of one more axis under `vmap`.
 
+    Scores and drops are NaN for a map with a pixel that is no finite number, and for a class outside the outputs.
+
     Attributes:
         fractions: shares of the pixels removed or shown, `[k]`.
         scores: score of the class at every share, `[k]`.
-        drops: score of the clean image minus `scores`, `[k]`; positive where removal hurts. NaN where all of these are
-            the same, up to rounding, so that there is nothing to measure (but for `accuracy`), and for a map not
-            finite.
+        drops: score of the clean image minus `scores`, `[k]`; positive where removal hurts.
         status: `ImputationStatus` of every imputation, `[k]`; `not finite` for such a map.
         relative_residual: of every imputation, `[k]`.
     """
@@ -274,10 +274,8 @@ def _road(
 
     scores = jax.lax.map(value, filled.imputed, batch_size=min(batch_size, len(removed)))
     scores, clean = jnp.where(known, scores, jnp.nan), value(image)
-    flat = constant(jnp.append(scores, clean)) & (score != "accuracy")
     status = jnp.where(known, filled.status, ImputationStatus.NOT_FINITE)
-    drops = jnp.where(flat, jnp.nan, clean - scores)
-    return Road(fractions.astype(scores.dtype), scores, drops, status, filled.relative_residual)
+    return Road(fractions.astype(scores.dtype), scores, clean - scores, status, filled.relative_residual)
 
 
 def _score(outputs: Any, label: ArrayLike, score: RoadScore) -> Scalar:
