@@ -81,7 +81,8 @@ class OnnxNetwork:
         plan: all else.
     """
 
-    parameters: dict[str, jax.Array]
+    # JAX rebuilds pytrees around things that are no arrays, so nothing more is declared.
+    parameters: dict[str, Any]
     plan: Plan = dataclasses.field(metadata={"static": True})
 
     def features(self, image: Image) -> Values:
@@ -194,7 +195,7 @@ class OnnxNetwork:
 @register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Features:
-    network: OnnxNetwork
+    network: Any
 
     def __call__(self, image: Image) -> Values:
         return self.network.features(image)
@@ -203,8 +204,8 @@ class _Features:
 @register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Rest:
-    network: OnnxNetwork
-    image: Image
+    network: Any
+    image: Any
 
     def __call__(self, features: Values) -> Any:
         network = self.network
