@@ -17,7 +17,7 @@ from fame_jax.losses import (
     similarity,
     similarity_free_norm,
 )
-from fame_jax.network import Network, Split
+from fame_jax.network import Network, Split, pick_output
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Perturbation, Status, lots, perturb
 
@@ -48,6 +48,7 @@ __all__ = [
     "metrics",
     "models",
     "perturb",
+    "pick_output",
     "plots",
     "similarity",
     "similarity_free_norm",

@@ -65,6 +65,52 @@ class Split:
         return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)))
 
 
+@jax.tree_util.register_pytree_node_class
+class _Picked:
+    """A network with one of its outputs picked: the network is traced, what is picked is code."""
+
+    def __init__(self, network: Any, which: Any):
+        self.network, self.which = network, which
+
+    def _pick(self, outputs: Any) -> Any:
+        return self.which(outputs) if callable(self.which) else outputs[self.which]
+
+    def __call__(self, image: Image) -> Output:
+        return self._pick(self.network(image))
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        return (self.network,), self.which
+
+    @classmethod
+    def tree_unflatten(cls, which: Any, children: tuple[Any]) -> "_Picked":
+        return cls(children[0], which)
+
+
+@jax.tree_util.register_pytree_node_class
+class _PickedSplit(_Picked):
+    def features(self, image: Image) -> FeatureMap:
+        return self.network.features(image)
+
+    def head(self, features: FeatureMap) -> Output:
+        return self._pick(self.network.head(features))
+
+
+def pick_output(network: Any, which: Any) -> Any:
+    """A network that returns one output `[o]` of another, which returns several or keeps axes that are not wanted.
+
+    Args:
+        network: any callable of one image `[H, W, C]`; with `features` and `head`, the result has them too.
+        which: a key of a dictionary; an index of a tuple or of the leading axes of an array (0 for `[1, n]`); or a
+            function of the outputs, `lambda maps: maps.mean((0, 1))` for `[h, w, n]`. A function is code: define it
+            once.
+
+    Example:
+        >>> logits = pick_output(network, "logits")
+    """
+    whole = all(callable(getattr(network, name, None)) for name in ("features", "head"))
+    return (_PickedSplit if whole else _Picked)(traceable(network), which)
+
+
 def traceable(network: Any) -> Any:
     """What `jit` takes as an argument: a pytree as it is; anything else as a pytree without leaves around its code.
 
