@@ -88,6 +88,9 @@ class _Picked:
 
 @jax.tree_util.register_pytree_node_class
 class _PickedSplit(_Picked):
+    def __call__(self, image: Image) -> Output:
+        return self.head(self.features(image))
+
     def features(self, image: Image) -> FeatureMap:
         return self.network.features(image)
 

@@ -89,7 +89,7 @@ def _pick(returned: Any) -> str:
     example = "lambda outputs: ..."
     if isinstance(returned, dict) and returned:
         example = repr(next(iter(returned)))
-    elif isinstance(returned, tuple | list) or getattr(returned, "shape", (0,))[0] == 1:
+    elif isinstance(returned, tuple | list) or getattr(returned, "shape", ())[:1] == (1,):
         example = "0"
     elif getattr(returned, "ndim", 0) == 3:
         example = "lambda maps: maps.mean((0, 1))"

@@ -58,7 +58,7 @@ def loaded(value: Any, card: Card | None = None, precision: Precision = "float32
         OwnNetworkError: if it is no network that JAX can trace, or is in training mode.
     """
     value = _made(value)
-    if isinstance(value, tuple) and len(value) == 2:
+    if isinstance(value, tuple) and len(value) == 2 and not hasattr(value, "apply"):
         pair = sorted(value, key=lambda one: not isinstance(one, Card))
         if not isinstance(pair[0], Card):
             raise OwnNetworkError("a pair without a card; expected (network, fame_jax.models.Card(...)).")
