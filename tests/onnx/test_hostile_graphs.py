@@ -119,7 +119,9 @@ def test_a_claimed_size_allocates_nothing(nodes, constants, why):
 
 
 def test_cycles_unknown_tensors_and_names_used_twice_name_the_node():
-    refused(model([node("Add", "x b", "a"), node("Relu", "a", "b")], outputs=["b"]), r"cycle: node 'Add a'|node 'Relu b'")
+    refused(
+        model([node("Add", "x b", "a"), node("Relu", "a", "b")], outputs=["b"]), r"cycle: node 'Add a'|node 'Relu b'"
+    )
     refused(model([node("Add", "x nowhere")]), "node 'Add y'.*'nowhere'")
     refused(model([node("Relu", "x"), node("Tanh", "x")]), "node 'Tanh y'.*second tensor")
     refused(model([node("Relu", "x", "a")]), "no node makes a tensor 'y'")
