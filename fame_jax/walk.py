@@ -120,7 +120,11 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
     Returns:
         An optax transformation; a zero gradient gives a step of exactly zero.
     """
-    return optax.stateless_with_tree_map(lambda g, _: -jnp.asarray(step_size, g.dtype) * max_normalise(g))
+
+    def step(gradient: Any, _: Any) -> jax.Array:
+        return -jnp.asarray(step_size, gradient.dtype) * max_normalise(gradient)
+
+    return optax.stateless_with_tree_map(step)
 
 
 def perturb(

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "fame_jax.metrics": ("image", "network", "options", "scores"),
     "fame_jax.architectures": ("network", "presets"),
     "fame_jax.models": ("architectures", "image", "network", "presets", "weight_conversion"),
-    "fame_jax.onnx": ("architectures", "image", "network"),
+    "fame_jax.onnx": ("architectures", "image", "network", "words"),
     "fame_jax.data": (),
     "fame_jax.datasets": ("data",),
     "fame_jax.experiments": (
@@ -95,6 +95,8 @@ PLACES = {
     "matplotlib": ("fame_jax.plots", "fame_jax.paper", "fame_jax.cli"),
     "cv2": ("fame_jax.data.faces",),
     "onnx": ("fame_jax.onnx", "weight_conversion"),
+    "huggingface_hub": ("fame_jax.models.hub",),
+    "safetensors": ("fame_jax.models.checkpoint",),
     "tensorstore": ("fame_jax.experiments",),
     "tensorflow_datasets": ("fame_jax.datasets",),
     "grain": ("fame_jax.datasets",),

@@ -114,8 +114,10 @@ class Explainer:
     ) -> tuple[Explanation | None, ...]:
         """The results for all maps of a task, in the order of `MAPS`; None for a map that the method does not have."""
         if task == "pair":
-            return tuple(self.explain_pair(network, *images, **options))[1:]
-        return ((self.explain if task == "class" else self.explain_location)(network, *images, target, **options),)
+            probe, gallery = images
+            pair = self.explain_pair(network, probe, gallery, **options)
+            return tuple(getattr(pair, name) for name in RUNS)
+        return ((self.explain if task == "class" else self.explain_location)(network, images[0], target, **options),)
 
     def function(self, task: Task) -> Callable[..., Any]:
         """What the method does for a task.

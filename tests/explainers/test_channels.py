@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 from fame_jax import Split, class_logit, explain
 from fame_jax.explainers import EXPLAINERS, gradient
 from fame_jax.image import gaussian_blur
-from fame_jax.metrics.table import METRICS, Example
+from fame_jax.metrics.table import METRICS, Subject
 
 CHANNELS = (1, 2, 4, 12)
 SHORT = {"masks": 20, "iterations": 3, "samples": 4, "steps": 4}
@@ -53,7 +53,7 @@ def test_every_method_and_metric_takes_it(channels):
         if row.of_pair is not None:
             options = {name: value for name, value in SHORT.items() if name in row.options("pair")}
             jax.eval_shape(lambda x, y, row=row, o=options: row.explain_pair(network, x, y, key=key, **o), image, other)
-    example = Example(image, image[..., 0], label=3, masks=jnp.ones((1, 64, 64), bool), gallery=other)
+    example = Subject(image, image[..., 0], label=3, masks=jnp.ones((1, 64, 64), bool), gallery=other)
     for row in METRICS.values():
         if row.measure is not None and row.name != "rise_deletion":
             jax.eval_shape(lambda example, row=row: row.measure(network, example), example)

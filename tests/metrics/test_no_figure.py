@@ -132,6 +132,7 @@ def test_bad_maps_are_counted_and_named():
     images, labels = np.stack([IMAGE] * 3), np.array([1, 1, 1])
     with pytest.warns(UserWarning, match="1 of 3 maps") as warned:
         curves = metrics.class_curves(NETWORK, images, maps, labels)
+    assert [str(warning.message)[:20] for warning in warned] == ["1 of 3 maps are all ", "1 of 3 maps have pix"]
     assert (curves.blank, curves.not_finite, curves.constant) == (1, 1, 0)
     assert np.isfinite(curves.deletion.auc).tolist() == [True, False, True]
 
