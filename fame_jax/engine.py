@@ -161,12 +161,15 @@ class Method:
         engine: the network at work.
         row: the explainer.
         options: it is called with.
-        passes: steps of walks, or forward passes as the table has them, for one question; `progress` counts these.
     """
 
     def __init__(self, engine: Engine, row: Explainer, options: dict[str, Any]):
         self.engine, self.row, self.options = engine, row, options
-        self.passes = passes_of(row, engine.task, options)
+
+    @property
+    def passes(self) -> int:
+        """Steps of walks, or forward passes as the table has them, for one question; `progress` counts these."""
+        return passes_of(self.row, self.engine.task, self.options)
 
     @property
     def walks(self) -> bool:
