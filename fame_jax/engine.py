@@ -42,10 +42,13 @@ class Question(NamedTuple):
     Attributes:
         images: one `[H, W, C]` in [0, 1], on the host; probe and gallery for a pair.
         target: index of a class, None for the top one; row and column of a location; None for a pair.
+        filled: for each image, `[H, W]` where it is no part of a photograph, or None. Nothing there can be a reason, so
+            maps are zero there.
     """
 
     images: tuple[np.ndarray, ...]
     target: Any = None
+    filled: tuple[np.ndarray | None, ...] = (None, None)
 
 
 class Seen(NamedTuple):
@@ -56,12 +59,14 @@ class Seen(NamedTuple):
         target: never None for a class.
         outputs: logits or embedding of each image; none for a location.
         digest: of the pixels, which the random key is made of.
+        filled: see `Question`.
     """
 
     images: tuple[np.ndarray, ...]
     target: Any
     outputs: tuple[np.ndarray, ...]
     digest: np.uint32
+    filled: tuple[np.ndarray | None, ...]
 
     @property
     def predicted(self) -> int:
@@ -146,7 +151,7 @@ class Engine:
             target = np.int32(np.argmax(outputs[0]) if target is None else target)
         elif self.task == "location":
             target = np.asarray(target, np.int32)
-        return Seen(images, target, outputs, pixel_digest(*question.images))
+        return Seen(images, target, outputs, pixel_digest(*question.images), question.filled)
 
 
 class Method:
@@ -193,7 +198,8 @@ class Method:
             seen: of `Engine.look`.
             progress: called with the number of passes since the last call.
         """
-        return self._walked(seen, progress) if self.walks else self._mapped(seen, progress)
+        found = self._walked(seen, progress) if self.walks else self._mapped(seen, progress)
+        return (_without_filling(*both) for both in zip(seen, found, strict=True))
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
         engine, options = self.engine, {k: v for k, v in self.options.items() if k != "average"}
@@ -323,6 +329,19 @@ def explain_many(
     questions = (Question((np.asarray(image),), target) for image, target in zip(images, targets, strict=False))
     found = explained(engine, [engine.method(method, options, preset)], questions)
     return (results[0][0] for _, results in found)  # type: ignore[misc]
+
+
+def _without_filling(seen: Seen, results: Results) -> Results:
+    """The results with maps that are zero where an image is filled up, and 1 at the largest elsewhere."""
+
+    def one(place: int, result: Explanation | None) -> Explanation | None:
+        filled = seen.filled[place * len(seen.images) // len(results)]
+        if result is None or filled is None:
+            return result
+        kept = np.where(filled, 0, result.attribution)
+        return result._replace(attribution=kept / (kept.max() or 1))
+
+    return tuple(one(place, result) for place, result in enumerate(results))
 
 
 def _output(image: Any, network: Any) -> Any:

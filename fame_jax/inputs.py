@@ -1,7 +1,10 @@
 """From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
 
 from fame_jax.data.alignment import FaceError
 from fame_jax.data.faces import FaceCrop, load_face
@@ -82,24 +85,41 @@ def geometry_as_json(chosen: Geometry) -> dict[str, Any]:
     return asdict(chosen)
 
 
+class Input(NamedTuple):
+    """A picture as the network sees it.
+
+    Attributes:
+        image: `[size, size, 3]`, RGB in [0, 1].
+        filled: `[size, size]`, where an aligned face was filled up because the photograph ends there; None if nowhere.
+    """
+
+    image: Pixels
+    filled: Bool[np.ndarray, "size size"] | None = None
+
+
 def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
-    """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery.
+    """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery; see `read` for errors."""
+    return tuple(read(picture, chosen).image for picture in pictures_of(record))
+
+
+def read(picture: Picture, chosen: Geometry) -> Input:
+    """One picture as the network sees it.
 
     Raises:
         PictureError: for a picture that is missing or damaged, or without a face.
         ImportError: if a face has to be found and OpenCV is not installed.
     """
-    return tuple(image(picture, chosen) for picture in pictures_of(record))
-
-
-def image(picture: Picture, chosen: Geometry) -> Pixels:
-    """One picture as the network sees it, `[size, size, 3]`; see `images` for errors."""
+    if chosen.task == "pair":
+        return crop_as_input(face(picture, chosen))
     try:
-        if chosen.task == "class":
-            return load(picture.path, chosen.resize, chosen.size)
-        return face(picture, chosen).image
+        return Input(load(picture.path, chosen.resize, chosen.size))
     except ImageError as error:
         raise PictureError(str(error)) from error
+
+
+def crop_as_input(crop: FaceCrop) -> Input:
+    """An aligned face; see `face`."""
+    return Input(crop.image, crop.filled if crop.filled.any() else None)
 
 
 def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceCrop:

@@ -76,14 +76,15 @@ class Picked:
 
     Args:
         network: anything with `__call__`; `features` and `head` are passed on where it has them.
-        pick: its outputs to one vector `[o]`; code, hence static.
+        pick: a key of a dictionary, an index of a tuple or of the leading axis of an array (0 for `[1, n]`), or a
+            function of the outputs to one vector `[o]`, which is code, hence static.
 
     Example:
-        >>> network = Picked(detector, lambda outputs: outputs["logits"])
+        >>> network = Picked(detector, "logits")
         >>> network = Picked(segmenter, lambda outputs: outputs.mean((0, 1)))
     """
 
-    def __init__(self, network: Any, pick: Callable[[Any], Output]):
+    def __init__(self, network: Any, pick: Any):
         self.network = traceable(network)
         self.pick = pick
 
@@ -93,18 +94,21 @@ class Picked:
 
     def head(self, features: FeatureMap) -> Output:
         """What is picked of the network's own."""
-        return self.pick(self.network.head(features))
+        return self._picked(self.network.head(features))
 
     def __call__(self, image: Image) -> Output:
         """What is picked of the network's outputs."""
-        return self.pick(self.network(image))
+        return self._picked(self.network(image))
 
-    def tree_flatten(self) -> tuple[tuple[Any], Callable[[Any], Output]]:
+    def _picked(self, outputs: Any) -> Output:
+        return self.pick(outputs) if callable(self.pick) else outputs[self.pick]
+
+    def tree_flatten(self) -> tuple[tuple[Any], Any]:
         """The network is traced, `pick` is part of the structure."""
         return (self.network,), self.pick
 
     @classmethod
-    def tree_unflatten(cls, pick: Callable[[Any], Output], children: tuple[Any]) -> "Picked":
+    def tree_unflatten(cls, pick: Any, children: tuple[Any]) -> "Picked":
         """The inverse of `tree_flatten`."""
         new = cls.__new__(cls)
         (new.network,), new.pick = children, pick

@@ -8,6 +8,7 @@ The other figures of finished maps are fame run's and fame score's.
 import pathlib
 from typing import Annotated
 
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -16,6 +17,7 @@ from fame_jax.cli.console import progress_bar
 from fame_jax.data.images import save_png
 from fame_jax.data.records import ClassRecord, Dataset, Picture
 from fame_jax.datasets.catalogue import read
+from fame_jax.engine import passes_of
 from fame_jax.experiments.run import run
 from fame_jax.experiments.settings import Settings
 from fame_jax.explainers.table import explainer
@@ -49,9 +51,10 @@ def main(
     for method in methods:
         options = {"iterations": iterations} if "iterations" in explainer(method).options("class") else {}
         settings = Settings(options=options, resize=network.card.size, seed=seed)
-        with progress_bar(0, f"pass ({method})", hide=False) as bar:
+        passes = len(quarters.records) * passes_of(explainer(method), "class", options)
+        with progress_bar(passes, f"pass ({method})", hide=False) as bar:
             maps = run(network, quarters, method, out / model / method, settings, progress=bar.update)
-        found = [float(metrics.grid_pointing_game(maps.map(i), i % 4)) for i in range(len(maps.records))]
+        found = [float(metrics.grid_pointing_game(jnp.asarray(maps.map(i)), i % 4)) for i in range(len(maps.records))]
         shares[method] = np.reshape(found, (-1, 4)).mean(axis=1)
     first = shares[methods[0]]
     rows = [("method", "grid pointing ↑", f"minus {methods[0]}'s")]
@@ -73,7 +76,8 @@ def composed(source: pathlib.Path, card: models.Card, count: int, seed: int, out
     quarters = []
     for number, members in enumerate(metrics.grid_members(labels, seed)[:count]):
         path = out / f"{seed}-{number}.png"
-        save_png(path, np.asarray(metrics.composed_grid(np.stack([images(records[m], how)[0] for m in members]))))
+        four = jnp.stack([images(records[m], how)[0] for m in members])
+        save_png(path, np.asarray(metrics.composed_grid(four)))
         quarters += [ClassRecord(f"{path.stem}-{i}", Picture(path), int(labels[m])) for i, m in enumerate(members)]
     return Dataset(f"grids of {found.name}", "class", tuple(quarters))
 

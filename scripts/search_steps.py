@@ -18,11 +18,13 @@ from fame_jax import metrics, models
 from fame_jax.cli.console import InputError, progress_bar
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
+from fame_jax.engine import passes_of
 from fame_jax.experiments.run import run
 from fame_jax.experiments.score import score
 from fame_jax.experiments.settings import Settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import comparison, summary
+from fame_jax.explainers.table import explainer
 from fame_jax.words import did_you_mean, markdown
 
 REFERENCE = next(iter(VARIANTS))
@@ -72,7 +74,8 @@ def explained(data: Dataset, model: str, precision: Any, name: str, out: pathlib
     """The run of a variant."""
     (method, options), network = VARIANTS[name], models.find(model, precision=precision)
     settings, folder = Settings(options=options, precision=precision), out / f"{model}-{precision}" / name
-    with progress_bar(0, f"pass ({name})", hide=False) as bar:
+    passes = len(data.records) * passes_of(explainer(method), "class", options)
+    with progress_bar(passes, f"pass ({name})", hide=False) as bar:
         return run(network, data, method, folder, settings, progress=bar.update)
 
 

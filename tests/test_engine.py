@@ -13,7 +13,7 @@ from fame_jax.bridges import numpy_explainer
 from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine, Question, explain_many, explained
 from fame_jax.experiments.store import Run
-from fame_jax.explainers import EXPLAINERS, image_key
+from fame_jax.explainers import EXPLAINERS, MAPS, image_key
 from fame_jax.walk import Status
 from tests.cli.conftest import arrays, fame
 
@@ -117,6 +117,20 @@ def test_an_image_is_read_once_for_all_methods():
     methods = [engine.method(name) for name in ("gradient", "random")]
     list(explained(engine, methods, questions()))
     assert read == list(range(6))
+
+
+def test_what_was_filled_up_is_no_reason():
+    face, other = pictures(2)
+    filled = np.zeros((SIDE, SIDE), bool)
+    filled[:, :5] = True
+    engine = Engine(network, "pair")
+    method = engine.method("random")
+    ((_, (plain,)),) = explained(engine, [method], [Question((face, other))])
+    ((_, (masked,)),) = explained(engine, [method], [Question((face, other), None, (filled, None))])
+    for name, before, after in zip(MAPS["pair"], plain, masked, strict=True):
+        kept = np.where(filled, 0, before.attribution) if name.startswith("probe") else before.attribution
+        expected = kept / kept.max() if name.startswith("probe") else kept
+        np.testing.assert_allclose(after.attribution, expected, rtol=1e-6)
 
 
 def test_a_key_is_of_seed_and_pixels():

@@ -11,7 +11,7 @@ from fame_jax import Split, explain, image, losses, metrics, models
 from fame_jax.architectures.probes import Probed
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.explainers import EXPLAINERS
-from fame_jax.metrics.table import METRICS, Example
+from fame_jax.metrics.table import METRICS, Subject
 from fame_jax.presets import PRESETS
 from tests.explainers.conftest import ConvNet
 
@@ -94,8 +94,8 @@ def test_explainers(name, dtype):
 def test_metrics(name):
     row = METRICS[name]
     masks = jnp.zeros((2, SIZE, SIZE), bool).at[:, :9, :9].set(True)
-    example = Example(picture(), picture()[..., 0], label=3, masks=masks, gallery=picture(seed=5))
-    traced(lambda e: row.measure(network(), e), example)
+    subject = Subject(picture(), picture()[..., 0], label=3, masks=masks, gallery=picture(seed=5))
+    traced(lambda e: row.measure(network(), e), subject)
     traced(lambda m: metrics.locality(m, jnp.array([0, 0]), (7, 7)), picture()[..., 0])
 
 

@@ -17,7 +17,6 @@ from fame_jax.architectures import architecture, with_precision
 from fame_jax.words import columns
 from weight_conversion.checkpoint_file import read_checkpoint
 from weight_conversion.convert import Row, convert_file
-from weight_conversion.names import NAMES
 
 Twin = Callable[[Any], tuple[Any, Any]]
 """A torch network: normalised images `[B, C, H, W]` to feature map `[B, C, h, w]` (or None) and output."""
@@ -133,8 +132,7 @@ def _twin(name: str, path: str | os.PathLike[str], precision: str) -> tuple[Twin
     if architecture(name).argument == "classes":
         twin, version = _torchvision(name, state)
         return twin, f"torchvision {version}, torch {torch.__version__}"
-    prefix = NAMES[name].prefix
-    state = {key.removeprefix(prefix): value for key, value in state.items()}
+    state = {key.removeprefix("model."): value for key, value in state.items()}
     twin = _sface(state) if name == "sface" else _iresnet(state)
     return twin, f"the publisher's layers in torch {torch.__version__}"
 

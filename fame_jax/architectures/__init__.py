@@ -1,7 +1,7 @@
 """Ported architectures, as Flax modules of one image, and the layers they are made of. They know nothing of files."""
 
 from fame_jax.architectures.fold import Folding, fold_batch_norm
-from fame_jax.architectures.precision import Precision, PrecisionError, image_dtype, with_precision
+from fame_jax.architectures.precision import Precision, PrecisionError, image_dtype, precision_of, with_precision
 from fame_jax.architectures.standardized import Standardized
 from fame_jax.architectures.table import (
     ARCHITECTURES,
@@ -25,5 +25,6 @@ __all__ = [
     "build",
     "fold_batch_norm",
     "image_dtype",
+    "precision_of",
     "with_precision",
 ]

@@ -1,5 +1,6 @@
 """Where a batch lives: its devices, its placement on them, and how large it may be."""
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable
@@ -44,7 +45,29 @@ def on_each(mesh: Mesh, function: Callable[..., Any], split: tuple[bool, ...], *
     """
     share = PartitionSpec(mesh.axis_names)
     specs = tuple(share if yes else PartitionSpec() for yes in split)
+    # Not checked for what varies among devices: a loop of somebody's own that starts from zeros would be refused.
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=share, check_vma=False)(*args)
+
+
+def under_its_mesh(program: Any) -> Callable[..., Any]:
+    """A compiled function of a mesh and more, whatever mesh the caller has set for programs of their own.
+
+    Args:
+        program: made by `jax.jit`; its first argument is the mesh.
+    """
+
+    @functools.wraps(program)
+    def call(mesh: Mesh, *args: Any) -> Any:
+        with jax.set_mesh(mesh):
+            return program(mesh, *args)
+
+    return call
+
+
+def compiled(program: Any, mesh: Mesh, *args: Any) -> jax.stages.Compiled:
+    """The program of `under_its_mesh` for arguments of these shapes; a call with such finds it compiled."""
+    with jax.set_mesh(mesh):
+        return program.__wrapped__.lower(mesh, *args).compile()
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:

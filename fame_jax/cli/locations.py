@@ -17,7 +17,7 @@ from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
 from fame_jax.engine import Method, Question, explained
-from fame_jax.inputs import geometry, image
+from fame_jax.inputs import geometry, read
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.walk import Status
 
@@ -55,7 +55,7 @@ class Locations:
         (method,) = self.methods.methods(engine, card)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
-        pixels = image(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned))
+        pixels = read(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned)).image
         grid = jax.eval_shape(network.features, jax.ShapeDtypeStruct(pixels.shape, engine.dtype)).shape[:2]
         rows = _rows(self.rows, grid[0])
         start = time.perf_counter()

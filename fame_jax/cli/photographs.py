@@ -14,7 +14,7 @@ from fame_jax.cli.console import say, say_error
 from fame_jax.core import Explanation
 from fame_jax.data.records import Picture
 from fame_jax.engine import Engine, Method, Question, Seen, explained
-from fame_jax.inputs import Geometry, PictureError, image
+from fame_jax.inputs import Geometry, PictureError, read
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.sanity import similarity
 from fame_jax.scores import scores_of
@@ -71,7 +71,7 @@ class Photographs:
     def _questions(self, paths: tuple[pathlib.Path, ...]) -> Iterator[Question]:
         for path, stem in zip(paths, output.distinct_stems(paths), strict=True):
             try:
-                question = Question((image(Picture(path), self.geometry),), self.target)
+                question = Question((read(Picture(path), self.geometry).image,), self.target)
                 if reason := self.engine.refusal(question):
                     raise PictureError(f"{path}: {reason}")
             except PictureError as error:

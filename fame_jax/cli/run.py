@@ -12,9 +12,8 @@ from fame_jax.cli.console import InputError, at_least, progress_bar, say, say_er
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
-from fame_jax.experiments import processes
 from fame_jax.experiments.identity import network_identity
-from fame_jax.experiments.processes import Processes
+from fame_jax.experiments.processes import Processes, this_process
 from fame_jax.experiments.run import finish, prepared
 from fame_jax.experiments.settings import Settings, check_network
 from fame_jax.experiments.store import DONE, FAILED, PENDING
@@ -64,12 +63,11 @@ class Run:
     """Only the first so many records."""
     repair: bool = False
     """Also explain again what failed, what is damaged on disk, and pictures that have changed since."""
-    coordinator: str | None = None
-    """HOST:PORT of process 0, at which several processes meet. Omitted: they are found on Slurm and TPU pods."""
     process_id: int | None = None
     """Which of several processes this is, from 0."""
     processes: int | None = None
-    """Number of processes that share the records; all have the same other arguments and see the same --out."""
+    """Number of processes that share the records; all have the same other arguments and see the same --out. Omitted:
+    those of a Slurm step or TPU pod."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -79,7 +77,7 @@ class Run:
         for name in ("block_size", "limit", "processes"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, **{name: value})
-        us = processes.meet(self.coordinator, self.process_id, self.processes, say=say_error)
+        us = this_process(self.process_id, self.processes)
         dataset = self._dataset()
         rows = self.methods.rows(dataset.task)
         folders = {row.name: self.out if len(rows) == 1 else self.out / row.name for row in rows}

@@ -38,7 +38,7 @@ class Threshold(NamedTuple):
 
 
 def _cosine(value: Any) -> float:
-    if not -1 <= value <= 1:
+    if not -1.0001 <= value <= 1.0001:  # Rounding, or just above all scores.
         raise ValueError(f"{value} is no cosine")
     return float(value)
 

@@ -18,7 +18,7 @@ from fame_jax.data.faces import FaceCrop, sample_face, sunglasses
 from fame_jax.data.records import Picture
 from fame_jax.engine import Question
 from fame_jax.explainers.explainer import MAPS
-from fame_jax.inputs import face, geometry
+from fame_jax.inputs import crop_as_input, face, geometry
 from fame_jax.metrics.evenness import remark
 from fame_jax.walk import Status
 
@@ -59,7 +59,9 @@ class Verify:
         methods = [engine.method(row, options[row.name], self.methods.preset) for row in rows]
         folder = output.output_folder(self.out)
         crops, stem = self._crops(loaded.card)
-        (seen,) = engine.look([Question(tuple(crop.image for crop in crops))])
+        inputs = [crop_as_input(crop) for crop in crops]
+        question = Question(tuple(one.image for one in inputs), None, tuple(one.filled for one in inputs))
+        (seen,) = engine.look([question])
         decision = threshold.decision(seen.similarity)
         say(f"similarity {seen.similarity:.3f}, {threshold.words}: {decision}")
         about = {

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import struct
 import sys
 import threading
@@ -112,7 +113,8 @@ def _pixels(data: bytes) -> UInt8[np.ndarray, "height width 3"] | Pixels:
     elif found == "PNG":
         data = _without_metadata(data)
     try:
-        picture = _opened(data, found)
+        if not data.startswith(b"MM\0+"):  # Of BigTIFF, Pillow knows one order of bytes.
+            picture = _opened(data, found)
     except (SyntaxError, IndexError, TypeError, struct.error):
         if found != "TIFF":
             raise
@@ -124,9 +126,12 @@ def _pixels(data: bytes) -> UInt8[np.ndarray, "height width 3"] | Pixels:
 
 def _opened(data: bytes, found: str) -> ImageFile.ImageFile:
     """The plugins themselves, since `Image.open` warns of large pictures, and filters of warnings are the process's."""
-    picture = _PLUGINS[found](io.BytesIO(data))
+    with _unlogged("PIL.TiffImagePlugin"):
+        picture = _PLUGINS[found](io.BytesIO(data))
     check_size(*picture.size)
     if found == "TIFF":
+        if max((tile.extents[3] for tile in picture.tile if tile.extents), default=0) < picture.height:
+            raise ImageError("it is cut short: strips of pixels are missing")
         # Otherwise it would look at the size once more, and warn.
         picture.im = Image.new(picture.mode, picture.size).im
     return picture
@@ -193,6 +198,10 @@ def _tiff(data: bytes) -> Pixels:
         photometric = tifffile.PHOTOMETRIC
         if page.photometric not in (photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB):
             raise ImageError(f"it is a TIFF of a kind that is not read (photometric {page.photometric})")
+        if page.samplesperpixel > 4:
+            raise ImageError(f"it has {page.samplesperpixel} samples a pixel")
+        if math.prod(page.chunked) > len(page.dataoffsets):
+            raise ImageError("it is cut short: strips of pixels are missing")
         samples = page.asarray(maxworkers=1)
         if samples.dtype.kind not in "uf":
             raise ImageError(f"its pixels are {samples.dtype.name}: neither unsigned integers nor floating-point")

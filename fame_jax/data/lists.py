@@ -192,6 +192,8 @@ def _lines(path: pathlib.Path) -> Iterator[bytes]:
             content = file.read(MAX_BYTES + 1) if path.stat().st_size <= MAX_BYTES else None
         if content is None or len(content) > MAX_BYTES:
             raise DatasetError(f"{path}: above the limit of {MAX_BYTES >> 20} MiB for a list.")
+    except DatasetError:
+        raise
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such list.") from None
     except (OSError, ValueError) as error:

@@ -23,7 +23,7 @@ _MOST = 1 << 16  # Tags of a directory.
 class _Layout(NamedTuple):
     """How a directory is written: in classic TIFF or in BigTIFF, with one order of bytes or the other."""
 
-    count: struct.Struct
+    number: struct.Struct
     entry: struct.Struct
     offset: struct.Struct
     start: int
@@ -56,7 +56,7 @@ def pixels_only(data: bytes) -> bytes:
     layout, tags = _layout(data), sorted(_tags(data, _SINGLE | _SEVERAL))
     pad = b"\0" * (len(data) % 2)
     place = len(data) + len(pad)
-    end = place + layout.count.size + len(tags) * layout.entry.size + layout.offset.size
+    end = place + layout.number.size + len(tags) * layout.entry.size + layout.offset.size
     entries, values = [], b""
     for tag in tags:
         if tag.value is None:
@@ -68,7 +68,7 @@ def pixels_only(data: bytes) -> bytes:
             values += value + b"\0" * (len(value) % 2)
         entries.append(layout.entry.pack(tag.number, tag.type, len(value) // size, field))
     head, rest = data[: layout.start], data[layout.start + layout.offset.size :]
-    directory = [layout.count.pack(len(entries)), *entries, b"\0" * layout.offset.size]
+    directory = [layout.number.pack(len(entries)), *entries, b"\0" * layout.offset.size]
     return b"".join([head, layout.offset.pack(place), rest, pad, *directory, values])
 
 
@@ -77,8 +77,10 @@ def _layout(data: bytes) -> _Layout:
     if order is None:
         raise struct.error("no TIFF")
     big = struct.unpack_from(order + "H", data, 2) == (43,)
-    formats = ("Q", "HHQ8s", "Q") if big else ("H", "HHL4s", "L")
-    return _Layout(*(struct.Struct(order + written) for written in formats), 8 if big else 4)
+    number, entry, offset = (
+        struct.Struct(order + one) for one in (("Q", "HHQ8s", "Q") if big else ("H", "HHL4s", "L"))
+    )
+    return _Layout(number, entry, offset, 8 if big else 4)
 
 
 def _tags(data: bytes, wanted: set[int]) -> Iterator[_Tag]:

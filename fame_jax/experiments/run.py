@@ -21,7 +21,6 @@ import jax
 import numpy as np
 
 from fame_jax.architectures import image_dtype
-from fame_jax.data.images import Pixels
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture, Record, pictures_of
 from fame_jax.engine import Engine, Method, Question, Seen, passes_of
 from fame_jax.experiments import settings as of_run
@@ -34,7 +33,7 @@ from fame_jax.experiments.settings import DEFAULTS, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import explainer
-from fame_jax.inputs import PictureError, geometry_of, image
+from fame_jax.inputs import Input, PictureError, geometry_of, read
 from fame_jax.models import Card, Loaded
 
 _READERS = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
@@ -221,7 +220,7 @@ def _explain(job: Job, method: Method, block: int, found: list["Found"], progres
     arrays["sha256"][:] = [one.sha256 for one in found]
     reasons = {row: one.reason for row, one in enumerate(found) if one.images is None}
     rows = [row for row in range(len(found)) if row not in reasons]
-    questions = [Question(found[row].images or (), found[row].label) for row in rows]
+    questions = [_question(found[row]) for row in rows]
     for row, question in zip(rows, questions, strict=True):
         if reason := method.engine.refusal(question):
             reasons[row] = reason
@@ -233,6 +232,11 @@ def _explain(job: Job, method: Method, block: int, found: list["Found"], progres
             _fill(arrays, row, job.store.task, one, results)
     arrays["state"][:] = [FAILED if row in reasons else DONE for row in range(len(found))]
     job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
+
+
+def _question(found: "Found") -> Question:
+    inputs = found.images or ()
+    return Question(tuple(one.image for one in inputs), found.label, tuple(one.filled for one in inputs))
 
 
 def _fill(arrays: dict[str, np.ndarray], row: int, task: str, seen: Seen, results: tuple[Any, ...]) -> None:
@@ -264,7 +268,7 @@ def _enough_memory(batch_size: int) -> Iterator[None]:
 class Found(NamedTuple):
     """What became of a record's pictures: their images, or the reason why there are none."""
 
-    images: tuple[Pixels, ...] | None
+    images: tuple[Input, ...] | None
     sha256: np.ndarray
     reason: str = ""
     label: int | None = None
@@ -272,7 +276,7 @@ class Found(NamedTuple):
 
 def _ahead(store: Run, blocks: Iterable[int]) -> Generator[tuple[int, list[Found]]]:
     """The pictures of block after block, those of the next being read meanwhile."""
-    one = functools.partial(image, chosen=geometry_of(store.manifest))
+    one = functools.partial(read, chosen=geometry_of(store.manifest))
     if store.task == "pair":
         one = functools.lru_cache(maxsize=_FACES_KEPT)(one)
     with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
@@ -293,7 +297,7 @@ def _arrived(block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
     return block, [future.result() for future in found]
 
 
-def _found(record: Record, one: Callable[[Picture], Pixels]) -> Found:
+def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
     given = pictures_of(record)
     hashes = np.zeros(32 * len(given), np.uint8)
     try:

@@ -19,9 +19,10 @@ from fame_jax.data.records import ClassRecord, PairRecord, Record
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run, RunError
+from fame_jax.explainers.explainer import pixel_digest
 from fame_jax.inputs import PictureError, geometry_of, images
 from fame_jax.metrics.iou import box_masks, cropped_boxes
-from fame_jax.metrics.table import Example, Metric, metric
+from fame_jax.metrics.table import Metric, Subject, metric
 from fame_jax.presets import PRESETS
 
 # Where an option is used on the host, before the metric's own function.
@@ -30,7 +31,7 @@ _OF_BOXES = {"convention": "aspect_preserving"}
 
 def score(
     run: Run,
-    name: str,
+    name: str | Metric | Callable[..., Any],
     *,
     network: Any = None,
     preset: str = "paper",
@@ -42,7 +43,8 @@ def score(
 
     Args:
         run: finished or partial; only complete blocks are measured.
-        name: of a metric in `fame_jax.metrics.table.METRICS`.
+        name: of a metric in `fame_jax.metrics.table.METRICS`, or one of your own: a function
+            `(network, subject, **options)` to a number, see `fame_jax.metrics.table.of_your_own`.
         network: that of the run; None to load it by the name in the manifest, if the metric needs it.
         preset: `paper` or `official`, the source of options that are not given.
         batch_size: records at a time; None for 4 on a CPU, 64 for each accelerator, no more than in a block of the run.
@@ -58,7 +60,7 @@ def score(
         UnknownMetricError: for a name that is not in the table.
         WeightsNotFoundError: if the network is needed and not installed.
     """
-    row = metric(name)
+    row = metric(name, run.task)
     chosen = settings(run, row, preset, options)
     rows = Rows(run, row, preset, chosen)
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
@@ -74,7 +76,7 @@ def score(
 
 
 def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a metric: those given, then the preset's, then the defaults.
+    """All options of a metric: those given, then the preset's, then what the network's card said, then the defaults.
 
     Raises:
         ScoreError: see `score`.
@@ -85,6 +87,7 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
     if unknown := [name for name in options if name not in known]:
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
+    known |= {"score": run.manifest.get("score", "softmax")} if known.get("score") == "softmax" else {}
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]
@@ -151,8 +154,8 @@ def _measured(
     options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
     read = _Reading(run, row, blocks, chosen, size)
 
-    def measure(example: Example, network: Any) -> Any:
-        return row.measure(network, example, **options)  # type: ignore[misc]
+    def measure(subject: Subject, network: Any) -> Any:
+        return row.measure(network, subject, **options)  # type: ignore[misc]
 
     remaining = list(blocks)
     for place, values in map_many(measure, read.examples(), network, batch_size=size):
@@ -174,32 +177,32 @@ class _Reading:
         self._places: list[tuple[int, bool] | None] = []
         self.rows: dict[int, Row] = {}
 
-    def examples(self) -> Iterator[tuple[Example, tuple[()]]]:
+    def examples(self) -> Iterator[tuple[Subject, tuple[()]]]:
         """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
         for block in self._blocks:
             last, count = None, 0
             for index in self._run.indices(block):
-                if (example := self._example(index)) is not None:
-                    self._places.append((index, not example.map.any()))
-                    last, count = example, count + 1
-                    yield example, ()
+                if (subject := self._example(index)) is not None:
+                    self._places.append((index, not subject.attribution.any()))
+                    last, count = subject, count + 1
+                    yield subject, ()
             for _ in range(-count % self._size):
                 self._places.append(None)
                 yield last, ()  # type: ignore[misc]
 
     def finish(self, place: int, values: Mapping[str, Any]) -> None:
-        """Takes the figures of one example."""
+        """Takes the figures of one subject."""
         if (whose := self._places[place]) is not None:
             (index, blank), record = whose, self._run.records[whose[0]]
             found = {name: np.asarray(value) for name, value in values.items()}
             self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
 
-    def _example(self, index: int) -> Example | None:
+    def _example(self, index: int) -> Subject | None:
         record = self._run.records[index]
         try:
             if self._states[index] == FAILED:
                 raise _LeftOut(self._failures.get(index, "could not be explained"))
-            return _example(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
+            return _subject(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
         except (_LeftOut, PictureError, ImageError, RunError) as error:
             self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
             return None
@@ -209,7 +212,7 @@ class _LeftOut(Exception):
     """Why a record cannot be measured."""
 
 
-def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Example:
+def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Subject:
     """What the metric needs of one record, on the host.
 
     Raises:
@@ -217,19 +220,18 @@ def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
         PictureError, ImageError: for a picture that is not what it was.
         RunError: for a map that cannot be read.
     """
-    record, map = run.records[index], run.map(index)
-    if not np.isfinite(map).all():
+    record, attribution = run.records[index], run.map(index)
+    if not np.isfinite(attribution).all():
         raise _LeftOut("the map is not finite")
     if "label" in row.needs and label < 0:
         raise _LeftOut("the class is unknown")
-    masks = _masks(run, record, map.shape[0], boxes, chosen) if "boxes" in row.needs else None
+    masks = _masks(run, record, attribution.shape[0], boxes, chosen) if "boxes" in row.needs else None
     if "genuine" in row.needs and isinstance(record, PairRecord) and record.genuine is None:
         raise _LeftOut("nobody said whether the pair is genuine")
-    image = gallery = None
-    if "network" in row.needs:
-        image, *others = images(record, geometry_of(run.manifest))
-        gallery = others[0] if others else None
-    return Example(image, map, np.asarray(label, np.int32), np.asarray(index, np.int32), masks, gallery)
+    # A pair has two images, a photograph one; most metrics of boxes look at none.
+    image, gallery = (*images(record, geometry_of(run.manifest)), None)[:2] if "network" in row.needs else (None, None)
+    digest = pixel_digest(*(one for one in (image, gallery) if one is not None))
+    return Subject(image, attribution, np.asarray(label, np.int32), digest, masks, gallery)
 
 
 def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:

@@ -97,7 +97,8 @@ def estimate(values: Values, *, level: float = 0.95, resamples: int = 10_000, se
         method="percentile",
         rng=seed,
     )
-    return Estimate(mean, *map(float, resampled.confidence_interval), kept.size, dropped)
+    low, high = map(float, resampled.confidence_interval)
+    return Estimate(mean, low, high, kept.size, dropped)
 
 
 def compare(

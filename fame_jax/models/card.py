@@ -115,12 +115,20 @@ def _is_text(value: Any) -> bool:
 
 
 _TEXT = (_is_text, "text")
+
+
+def _choice(kind: Any) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+
+
 _COUNT = (lambda value: type(value) is int, "a whole number")
 _NUMBERS = (_all(_is_number), "a list of finite numbers, one for each channel")
 
 # By field: whether a value of JSON is of its type, and what is expected.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{each.name: _TEXT for each in fields(Card)},
+    "task": _choice(Task),
+    "score": _choice(Score),
     "size": _COUNT,
     "resize": _COUNT,
     "parameters": _COUNT,
@@ -132,8 +140,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 # By field: whether a card's value is in its range, and what is expected.
 _RANGES: dict[str, tuple[Callable[[Card], bool], str]] = {
-    "task": (lambda card: card.task in get_args(Task), f"one of {', '.join(get_args(Task))}"),
-    "score": (lambda card: card.score in get_args(Score), f"one of {', '.join(get_args(Score))}"),
+    "task": (lambda card: _choice(Task)[0](card.task), _choice(Task)[1]),
+    "score": (lambda card: _choice(Score)[0](card.score), _choice(Score)[1]),
     "size": (lambda card: 0 < card.size <= LARGEST, f"1 to {LARGEST} pixels"),
     "resize": (
         lambda card: card.size <= card.resize <= LARGEST and (card.task != "face" or card.resize == card.size),

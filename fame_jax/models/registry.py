@@ -1,6 +1,6 @@
 """The published networks by name: a card each, and where its official file is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -139,6 +139,11 @@ def published(name: str) -> Published:
 def card(name: str) -> Card:
     """The card of a published network; see `published` for errors."""
     return published(name).card
+
+
+def card_of_format_1(name: str, sha256: str, licence: str) -> Card:
+    """The card of a network that was converted before folders held cards."""
+    return replace(card(name), sha256=sha256, licence=licence)
 
 
 def build(name: str | Card, *, outputs: int | None = None, seed: int = 0, dtype: Any = "float32") -> Standardized:

@@ -55,7 +55,7 @@ def test_embeddings_are_onnx_runtimes(file, faces, expected):
 
 def test_bundled_weights_are_the_published_ones_in_half_precision(file, faces, expected):
     stored = about(installed("sface"))
-    assert (stored["source"], stored["dtype"]) == (FILE, "float16")
+    assert (stored.file, stored.dtype) == (FILE, "float16")
     published, bundled = load("sface", file), load("sface")
     for exact, rounded in zip(jax.tree.leaves(published), jax.tree.leaves(bundled), strict=True):
         np.testing.assert_array_equal(np.asarray(exact).astype(np.float16), rounded)

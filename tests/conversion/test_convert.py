@@ -74,7 +74,6 @@ SMALL = Names(
     ),
     leaves=((r"\.layer_scale$", "scale", CHANNELS), (r"^flat\.kernel$", "weight", flattened(SIDE, SIDE))),
     ignored=(*Names().ignored, (r"^head\.", "not used")),
-    prefix="model.",
 )
 
 

@@ -13,7 +13,7 @@ from fame_jax.experiments.lock import locked
 from fame_jax.experiments.run import finish, prepared, run
 from fame_jax.experiments.store import FAILED, Run, RunError
 from fame_jax.explainers import EXPLAINERS, class_map, image_key, pair_maps
-from fame_jax.inputs import PictureError, geometry_of, image, images
+from fame_jax.inputs import PictureError, geometry_of, images, read
 from fame_jax.walk import Status
 from tests.experiments import tiny
 
@@ -106,9 +106,9 @@ def test_a_picture_that_a_decoder_trips_over_does_not_end_the_job(folder, tmp_pa
     def tripping(picture, chosen):
         if picture.path.stem == "0001":
             raise ZeroDivisionError("in a decoder")
-        return image(picture, chosen)
+        return read(picture, chosen)
 
-    monkeypatch.setattr(module, "image", tripping)
+    monkeypatch.setattr(module, "read", tripping)
     reason = explained(folder, tmp_path / "out").failures()[1]
     assert reason.endswith("0001.png: ZeroDivisionError: in a decoder")
 

@@ -17,7 +17,7 @@ from PIL import Image
 from fame_jax import models
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture
 from fame_jax.experiments.identity import identity
-from fame_jax.experiments.processes import Processes, meet
+from fame_jax.experiments.processes import Processes, this_process
 from fame_jax.experiments.run import finish, prepared, run
 from fame_jax.experiments.settings import Settings
 
@@ -74,8 +74,7 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 def main(folder: str, out: str, task: str, method: str = "fame", precision: str = "float32", **given) -> None:
     """A run in a process of its own; the first line it prints says that it is about to compute."""
-    coordinator, index, count = (given.pop(name, None) for name in ("coordinator", "index", "count"))
-    processes = meet(coordinator, index, count, patience=given.pop("patience", 100))
+    processes = this_process(given.pop("index", None), given.pop("count", None))
     jax.config.update("jax_enable_x64", precision == "float64")
     chosen = settings(precision=precision, **given)
     used = network(task, models.image_dtype(precision))

@@ -13,7 +13,7 @@ from fame_jax import metrics
 from fame_jax.metrics import locality, strongest_tenth
 from fame_jax.metrics.imputation import ImputationStatus
 from fame_jax.metrics.masks import ranks
-from fame_jax.metrics.table import METRICS, Example
+from fame_jax.metrics.table import METRICS, Subject
 
 SIDE, CLASSES, KEY = 48, 4, jax.random.key(0)
 IMAGE, OTHER = jax.random.uniform(jax.random.key(1), (2, SIDE, SIDE, 3))
@@ -29,8 +29,8 @@ def row(name):
 
     def figures(attribution, label):
         masks = jnp.stack([MASK, CROSSING])
-        example = Example(IMAGE, attribution, label=label, masks=masks, gallery=OTHER)
-        values = METRICS[name].measure(NETWORK, example)
+        subject = Subject(IMAGE, attribution, label=label, masks=masks, gallery=OTHER)
+        values = METRICS[name].measure(NETWORK, subject)
         return [value for key, value in values.items() if key not in ("clean", "status", "residual")]
 
     return figures
