@@ -139,4 +139,6 @@ def _is_of_a_library(thing: Any) -> bool:
 
 
 def _name(thing: Any) -> str:
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+    """Of somebody's own without the module, which is another where a file is run or has moved."""
+    module = f"{thing.__module__}." if _is_of_a_library(thing) and hasattr(thing, "__module__") else ""
+    return module + getattr(thing, "__qualname__", type(thing).__qualname__)
