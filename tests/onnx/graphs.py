@@ -103,5 +103,3 @@ def initialisers(made):
 def content(made):
     """The bytes of a model's file."""
     return made.SerializeToString()
-
-

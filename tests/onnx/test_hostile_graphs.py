@@ -1,5 +1,6 @@
 """Whatever an ONNX file holds, reading it ends in a network or in one line: no hang, no traceback, bounded memory."""
 
+import itertools
 import resource
 
 import jax
@@ -119,7 +120,9 @@ def test_a_claimed_size_allocates_nothing(nodes, constants, why):
 
 
 def test_cycles_unknown_tensors_and_names_used_twice_name_the_node():
-    refused(model([node("Add", "x b", "a"), node("Relu", "a", "b")], outputs=["b"]), r"cycle: node 'Add a'|node 'Relu b'")
+    refused(
+        model([node("Add", "x b", "a"), node("Relu", "a", "b")], outputs=["b"]), r"cycle: node 'Add a'|node 'Relu b'"
+    )
     refused(model([node("Add", "x nowhere")]), "node 'Add y'.*'nowhere'")
     refused(model([node("Relu", "x"), node("Tanh", "x")]), "node 'Tanh y'.*second tensor")
     refused(model([node("Relu", "x", "a")]), "no node makes a tensor 'y'")
@@ -127,7 +130,7 @@ def test_cycles_unknown_tensors_and_names_used_twice_name_the_node():
 
 def test_a_deep_graph_is_read_without_recursion():
     names = ["x", *(f"t{i}" for i in range(3000))]
-    made = model([node("Relu", a, b) for a, b in zip(names, names[1:], strict=False)], outputs=[names[-1]])
+    made = model([node("Relu", a, b) for a, b in itertools.pairwise(names)], outputs=[names[-1]])
     assert jax.eval_shape(
         reader.read(made, photometry="unit", size=(2, 2)), jax.ShapeDtypeStruct((2, 2, 3), jnp.float32)
     ).shape == (2, 2, 3)
