@@ -27,6 +27,18 @@ def yunet_file(shared_data):
     return shared_data / "weights" / "face_detection_yunet_2023mar.onnx"
 
 
+def in_double(network, image):
+    """What both approximate."""
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda x: x.astype(jnp.float64), network)
+        return jax.jit(lambda network, image: network(image))(double, jnp.asarray(image, jnp.float64))
+
+
+def as_near(ours, runtimes, exact):
+    """Ours is as near to double precision as ONNX Runtime's; a sigmoid's small values are as far off as its logits."""
+    return relative(ours, exact) <= max(1e-5, 1.5 * relative(runtimes, exact))
+
+
 def test_sface_is_onnx_runtimes_and_the_hand_made_port(sface_file, sface):
     face = pixels(112)
     expected = runtime(str(sface_file), data=planes(255 * face))[0][0]
@@ -38,7 +50,7 @@ def test_sface_is_onnx_runtimes_and_the_hand_made_port(sface_file, sface):
         return network.head(features), features
 
     embedding, features = outputs(sface, face)
-    # ONNX Runtime's own distance from double precision is 5e-6.
+    # In single precision the hand-made port is as far from the exact values, and ONNX Runtime 1e-6.
     assert relative(embedding, expected) <= 2e-5
     for ours, theirs in zip((embedding, features), outputs(by_hand, face), strict=True):
         assert relative(ours, theirs) <= 2e-5
@@ -73,10 +85,11 @@ def test_yunet_is_onnx_runtimes_at_its_own_and_at_another_size(yunet_file):
         "bbox_16": (48, 4),
         "kps_16": (48, 10),
     }
+    exact = in_double(network, picture)
     names = [form.name for form in network.plan.outputs]
     expected = dict(zip(names, runtime(_free_size(content), input=planes(255 * picture[..., ::-1])), strict=True))
     for name, value in found.items():
-        assert relative(value, expected[name][0]) <= 3e-5
+        assert as_near(value, expected[name][0], exact[name])
 
 
 def _free_size(content):
