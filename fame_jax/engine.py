@@ -101,7 +101,8 @@ class Engine:
         batch_size: int | None = None,
         seed: int = 0,
     ):
-        self.network, self.task, self.seed = network, task, seed
+        self.network, self.seed = network, seed
+        self.task: Task = task
         self.dtype, self.batch_size = jnp.dtype(dtype), batch_size
 
     def method(
