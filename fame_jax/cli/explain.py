@@ -46,9 +46,8 @@ class Explain:
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)
         methods = self.methods.methods(engine, loaded.card)
-        names = [
-            output.label(loaded.card, index) for index in range(engine.outputs(loaded.card.size, loaded.card.size))
-        ]
+        outputs = engine.outputs(loaded.card.size, loaded.card.size)
+        names = [output.label(loaded.card, index) for index in range(outputs)]
         target = None if self.target is None else resolve_class(self.target, names)
         for method in methods:
             method.check(loaded.card.size, loaded.card.size, 3)
