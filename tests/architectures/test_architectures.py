@@ -177,7 +177,7 @@ def test_feature_maps_have_the_published_shape(name):
         "iresnet18": (7, 7, 512),
         "sface": (7, 7, 1024),
     }
-    size = REGISTRY[name].size
+    size = REGISTRY[name].card.size
     image = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
     found = jax.eval_shape(lambda network, image: network.features(image), abstract(name), image)
     assert found.shape == expected[name]
