@@ -63,7 +63,10 @@ def shortened(arguments: list[str]) -> list[str]:
     if arguments[0] not in COMMANDS:
         return arguments
     module, command, _ = COMMANDS[arguments[0]]
-    known = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), command))}
+    fields = dataclasses.fields(getattr(importlib.import_module(module), command))
+    known = {field.name for field in fields} | (
+        {"iterations"} if "methods" in {field.name for field in fields} else set()
+    )
     expanded = [found for word in arguments for found in (sorted(glob.glob(word)) if "*" in word else [word])]
     for option, value in QUICK.items():
         if option in known and f"--{option}" not in expanded:

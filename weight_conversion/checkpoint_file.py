@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from fame_jax import files
 from weight_conversion import onnx_file, safetensors_file, torch_file
 from weight_conversion.errors import reading
 
@@ -54,5 +55,5 @@ def sha256(path: str | os.PathLike[str]) -> str:
         folder, names = safetensors_file.shards(path)
         lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
         return hashlib.sha256(lines.encode()).hexdigest()
-    with reading(path, "a file of weights"), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with reading(path, "a file of weights"):
+        return files.sha256(path)

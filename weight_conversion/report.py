@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fame_jax.architectures import architecture, with_precision
+from fame_jax.words import columns
 from weight_conversion.checkpoint_file import read_checkpoint
 from weight_conversion.convert import Row, convert_file
 
@@ -41,8 +42,7 @@ def table(rows: Iterable[Row]) -> str:
     """A line for each weight: our path, the checkpoint's key, its shape there, SHA-256 of its bytes."""
     cells = [("layer", "source", "shape", "sha256")]
     cells += [(row.layer, row.source, "x".join(map(str, row.shape)), row.sha256) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return columns(cells)
 
 
 def parity_lines(name: str, path: str | os.PathLike[str]) -> str:

@@ -1,6 +1,5 @@
 """The architectures by name: how to build each with any number of outputs, and where these are."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
+from fame_jax.words import did_you_mean
 
 
 class UnknownArchitectureError(ValueError):
@@ -72,9 +72,7 @@ def architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    near = difflib.get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(ARCHITECTURES)}."
-    raise UnknownArchitectureError(f"unknown architecture {name!r}. {hint}")
+    raise UnknownArchitectureError(f"unknown architecture {name!r}; {did_you_mean(name, ARCHITECTURES)}")
 
 
 def build(name: str, *, outputs: int | None = None, seed: int = 0, dtype: Any = jnp.float32) -> Any:

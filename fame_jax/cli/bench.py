@@ -8,10 +8,10 @@ import jax
 import tyro
 from matplotlib.figure import Figure
 
-from fame_jax import files, models
+from fame_jax import bench, files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import at_least, progress_bar, switch_on
-from fame_jax.experiments import bench
+from fame_jax.words import markdown
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Bench:
                 found.append(self._speed(network, size))
                 bar.update()
         print(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
-        print(bench.table(self._rows(found)))
+        print(markdown(self._rows(found)))
         if self.json is not None:
             files.write_json(self.json, self._record(found))
         if self.plot is not None:

@@ -8,6 +8,7 @@ import tyro
 
 from fame_jax import models
 from fame_jax.models.load import BUNDLED
+from fame_jax.words import columns
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Models:
             if name not in models.REGISTRY:
                 about = models.about(models.installed(name) or name)
                 rows.append(_row(about.card, about.file))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(columns(rows))
         print("\nfame download NETWORK fetches official weights, fame convert NETWORK FILE takes yours;")
         print(f"both are kept in {models.home()}. fame models NETWORK prints a card.")
         return 0

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from fame_jax.presets import IMAGENET_STD
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
+from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
 
 Task = Literal["class", "face", "detect"]
 Score = Literal["softmax", "sigmoid", "logit"]

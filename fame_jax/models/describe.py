@@ -93,7 +93,7 @@ def _pick(returned: Any) -> str:
         example = "0"
     elif getattr(returned, "ndim", 0) == 3:
         example = "lambda maps: maps.mean((0, 1))"
-    return f"Take one by fame_jax.pick_output(network, {example})."
+    return f"Take one by fame_jax.Picked(network, {example})."
 
 
 def _shown(value: Any) -> str:

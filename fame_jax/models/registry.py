@@ -1,6 +1,5 @@
 """The published networks by name: a card each, and where its official file is."""
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from flax import nnx
 from fame_jax import architectures
 from fame_jax.architectures import ARCHITECTURES, Standardized, sface
 from fame_jax.models.card import Card, imagenet_labels
+from fame_jax.words import did_you_mean
 
 TORCHVISION = "https://download.pytorch.org/models/"
 
@@ -133,9 +133,7 @@ def published(name: str) -> Published:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(REGISTRY)}."
-    raise UnknownNetworkError(f"unknown network {name!r}. {hint} `fame models` lists them all.")
+    raise UnknownNetworkError(f"unknown network {name!r}; {did_you_mean(name, REGISTRY)} `fame models` lists them all.")
 
 
 def card(name: str) -> Card:

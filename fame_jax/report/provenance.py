@@ -88,7 +88,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
     if command.startswith("fame "):
         return command
     paths = dict.fromkeys(entry["path"] for entry in manifest.get("inputs", ()) if entry.get("path"))
-    words = ["fame", command, *paths, "--model", manifest["network"]]
+    words = ["fame", command, *paths, "--model", manifest.get("source") or manifest["network"]]
     if command != "locations":
         words += ["--method", ",".join(manifest["methods"])]
     for name, value in given.items():
@@ -102,6 +102,8 @@ def _option(name: str, value: Any) -> list[str]:
         return []
     if value is True:
         return [flag]
+    if name == "option":
+        return [f"{flag}={one}" for one in value]
     return [flag, *map(str, value)] if isinstance(value, list) else [f"{flag}={value}"]
 
 

@@ -76,7 +76,7 @@ def test_pairs_of_faces(fame, tmp_path):
         (["--block-size", "0"], "--block-size 0"),
         (["--limit", "0"], "--limit 0"),
         (["--processes", "2"], "--process-id"),
-        (["--coordinator", "localhost:1"], "--processes"),
+        (["--process-id", "1"], "--processes"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(fame, photographs, tmp_path, arguments, words):

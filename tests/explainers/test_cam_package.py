@@ -18,8 +18,7 @@ from weight_conversion import NAMES
 
 torch = pytest.importorskip("torch")
 
-from tests.models.test_architectures import Twin, small_convnext, small_iresnet, small_vgg  # noqa: E402
-
+from tests.architectures.test_architectures import Twin, small_convnext, small_iresnet, small_vgg  # noqa: E402
 from tests.reference import twins  # noqa: E402
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fame_jax import models, pick_output
+from fame_jax import Picked, models
 from fame_jax.models import Card, OutputError
 
 CARD = Card("mine", "class", 8, 8)
@@ -28,10 +28,10 @@ def logits(image):
     ],
 )
 def test_outputs_of_another_kind_are_named_and_can_be_picked(network, returned, which):
-    with pytest.raises(OutputError, match=rf"mine returns {returned}.*fame_jax\.pick_output\(network, ") as caught:
+    with pytest.raises(OutputError, match=rf"mine returns {returned}.*fame_jax\.Picked\(network, ") as caught:
         models.describe(network, CARD)
     assert "\n" not in str(caught.value)
-    picked = pick_output(network, which)
+    picked = Picked(network, which)
     assert models.describe(picked, CARD) == (3, None)
     expected = which(network(IMAGE)) if callable(which) else network(IMAGE)[which]
     np.testing.assert_array_equal(jax.jit(lambda n, x: n(x))(picked, IMAGE), expected)
@@ -48,7 +48,7 @@ def test_picking_keeps_features_and_head():
         def __call__(self, image):
             return self.head(self.features(image))
 
-    network = pick_output(Network(), "a")
+    network = Picked(Network(), "a")
     assert models.describe(network, CARD) == (3, (4, 4, 3))
     np.testing.assert_array_equal(network.head(network.features(IMAGE)), network(IMAGE))
 
