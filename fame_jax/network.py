@@ -88,13 +88,12 @@ class Picked:
         self.network = traceable(network)
         self.pick = pick
 
-    def features(self, image: Image) -> FeatureMap:
-        """The network's own."""
-        return self.network.features(image)
-
-    def head(self, features: FeatureMap) -> Output:
-        """What is picked of the network's own."""
-        return self._picked(self.network.head(features))
+    def __getattr__(self, name: str) -> Any:
+        """`features` and `head`, if the network has them."""
+        if name not in ("features", "head") or "network" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        part = getattr(self.network, name)
+        return part if name == "features" else lambda features: self._picked(part(features))
 
     def __call__(self, image: Image) -> Output:
         """What is picked of the network's outputs."""

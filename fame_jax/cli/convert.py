@@ -36,8 +36,10 @@ class Convert:
     """Mean of red, green and blue in [0, 1], which was subtracted in training."""
     std: tuple[float, float, float] | None = None
     """Standard deviation of red, green and blue."""
-    bgr: bool | None = None
-    """The weights take blue, green, red."""
+    bgr: bool = False
+    """The weights take blue, green, red; without --bgr and --rgb, what the published ones take."""
+    rgb: bool = False
+    """The weights take red, green, blue."""
     score: Literal["softmax", "sigmoid", "logit"] | None = None
     """What an output means: one of classes that exclude each other, yes or no by itself, or no probability."""
     key: str | None = None
@@ -54,6 +56,8 @@ class Convert:
         if not self.checkpoint.exists():
             raise InputError(f"{self.checkpoint}: no such file; expected the weights of {self.model}.")
         architectures.architecture(self.model)
+        if self.bgr and self.rgb:
+            raise InputError("--bgr --rgb: expected one of them.")
         card = self._card()
         folder = models.install(
             card or self.model, self.checkpoint, self.out, key=self.key, sha256=self.sha256 or "", form=self.format
@@ -73,14 +77,14 @@ class Convert:
             "resize": self.resize,
             "mean": self.mean,
             "std": self.std,
-            "reverse_channels": self.bgr,
+            "reverse_channels": self.bgr if self.bgr or self.rgb else None,
             "score": self.score,
         }
         changes = {name: value for name, value in changes.items() if value is not None}
         if not changes:
             return None
         if self.name is None:
-            given = ", ".join(f"--{'bgr' if name == 'reverse_channels' else name}" for name in changes)
+            given = ", ".join("--bgr or --rgb" if name == "reverse_channels" else f"--{name}" for name in changes)
             raise InputError(f"{given}: a network other than the published one needs a --name of its own.")
         if self.name in models.REGISTRY or not re.fullmatch(r"[\w.+-]+", self.name) or self.name.startswith("."):
             raise InputError(f"--name {self.name}: expected letters, digits and '_-.+', no published network's name.")

@@ -87,6 +87,8 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
         array = np.asarray(thing)
         digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return []
+    if hasattr(type(thing), "identity_parts"):
+        return thing.identity_parts()
     if isinstance(thing, dict):
         return [part for key in sorted(thing, key=repr) for part in (key, thing[key])]
     if isinstance(thing, set | frozenset):
@@ -125,6 +127,8 @@ def _of_object(thing: Any) -> list[Any]:
         raise _Unknown(f"a {_name(type(thing))} tells nothing of itself")
     fields = {name: getattr(thing, name) for name in slots if hasattr(thing, name)} | getattr(thing, "__dict__", {})
     kept = {name: value for name, value in fields.items() if not name.startswith(_OF_LIBRARIES)}
+    if any(kind.__module__.startswith("flax.linen") for kind in type(thing).__mro__):
+        kept.pop("_id", None)  # Linen counts its modules.
     return [type(thing), kept]
 
 

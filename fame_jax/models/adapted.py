@@ -1,6 +1,5 @@
 """A callable of any library as a network: a pytree whose arrays are traced, computing in a precision."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +25,15 @@ class Keras:
         outputs, _ = self.model.stateless_call(self.trained, self.others, image[None], training=False)
         return jax.tree.map(lambda output: output[0], outputs)
 
+    def identity_parts(self) -> list[Any]:
+        """What tells this model from another: its layers' code and configuration, and its variables."""
+        try:
+            config = self.model.to_json()
+        except NotImplementedError:
+            config = self.model
+        kinds = [type(layer) for layer in (self.model, *self.model._flatten_layers())]
+        return [config, kinds, self.trained, self.others]
+
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
         """Variables are children, the model is code."""
         return (self.trained, self.others), self.model
@@ -43,16 +51,9 @@ class Adapted:
     Equinox keeps functions and switches among the leaves of a module; a plain function is a leaf itself.
     """
 
-    def __init__(self, arrays: list[Any], code: tuple[Any, tuple[Any, ...]], precision: Precision):
-        self.arrays, self.code = arrays, code
+    def __init__(self, network: Any, precision: Precision):
+        self.network = network
         self.precision: Precision = precision
-
-    @property
-    def inner(self) -> Any:
-        """The callable that was adapted, in its precision."""
-        tree, static = self.code
-        leaves = [code if array is None else array for array, code in zip(self.arrays, static, strict=True)]
-        return jax.tree.unflatten(tree, leaves)
 
     def _outputs(self, function: Any, value: jax.Array) -> Any:
         _, dtype, products = precision_of(self.precision)
@@ -62,16 +63,21 @@ class Adapted:
 
     def __call__(self, image: jax.Array) -> Any:
         """The callable's outputs, in the image's dtype."""
-        return self._outputs(self.inner, image)
+        return self._outputs(self.network, image)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
         """Arrays are children, all else is code."""
-        return (self.arrays,), (self.code, self.precision)
+        leaves, tree = jax.tree.flatten(self.network)
+        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
+        code = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
+        return (arrays,), (tree, code, self.precision)
 
     @classmethod
-    def tree_unflatten(cls, static: Any, children: tuple[Any, ...]) -> Any:
+    def tree_unflatten(cls, static: Any, children: tuple[list[Any]]) -> "Adapted":
         """The inverse of `tree_flatten`."""
-        return cls(children[0], *static)
+        tree, code, precision = static
+        leaves = [one if other is None else other for one, other in zip(code, children[0], strict=True)]
+        return cls(jax.tree.unflatten(tree, leaves), precision)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -80,26 +86,28 @@ class AdaptedSplit(Adapted):
 
     def features(self, image: jax.Array) -> Any:
         """The feature map, in the image's dtype."""
-        return self._outputs(self.inner.features, image)
+        return self._outputs(self.network.features, image)
 
     def head(self, features: jax.Array) -> Any:
         """The outputs from the feature map."""
-        return self._outputs(self.inner.head, features)
+        return self._outputs(self.network.head, features)
 
 
 def adapted(network: Any, precision: Precision) -> Adapted:
     """A callable as a network in a precision; its floating point arrays are cast."""
     _, dtype, _ = precision_of(precision)
-    leaves, tree = jax.tree.flatten(network)
-    is_array = [isinstance(leaf, jax.Array) or hasattr(leaf, "__array__") for leaf in leaves]
-    cast = partial(jnp.asarray, dtype=dtype)
-    arrays = [
-        None if not traced else cast(leaf) if _is_floating(leaf) else jnp.asarray(leaf)
-        for leaf, traced in zip(leaves, is_array, strict=True)
-    ]
-    static = tuple(None if traced else leaf for leaf, traced in zip(leaves, is_array, strict=True))
+
+    def cast(leaf: Any) -> Any:
+        if not _is_array(leaf):
+            return leaf
+        return jnp.asarray(leaf, dtype) if _is_floating(leaf) else jnp.asarray(leaf)
+
     whole = all(callable(getattr(network, name, None)) for name in ("features", "head"))
-    return (AdaptedSplit if whole else Adapted)(arrays, (tree, static), precision)
+    return (AdaptedSplit if whole else Adapted)(jax.tree.map(cast, network), precision)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def _is_floating(value: Any) -> bool:

@@ -71,11 +71,12 @@ def download(
         )
     base = os.environ.get(BASE_ADDRESS) or official.address
     if base is None:
-        raise DownloadError(
+        hub = f" The hub has its own: `fame download hf:{official.hub}`." if official.hub else ""
+        by_hand = (
             f"{name}: {official.card.source} publishes {file_name} without a stable address. "
-            f"Fetch it by hand and run `fame convert {name} FILE`"
-            + (f", or run `fame download hf:{official.hub}`." if official.hub else ".")
+            f"Fetch it by hand and run `fame convert {name} FILE`."
         )
+        raise DownloadError(by_hand + hub)
     expected = expected_hash(name, official.sha256, sha256, unverified)
     file = folder / file_name
     if file.is_file() and expected and files.sha256(file).startswith(expected):

@@ -1,6 +1,5 @@
 """The one door to a network: by name, folder, file, `module:attribute` or as a Python object."""
 
-import difflib
 import os
 import pathlib
 from typing import Any
@@ -19,6 +18,7 @@ from fame_jax.models.load import (
     restored,
 )
 from fame_jax.models.registry import REGISTRY, UnknownNetworkError
+from fame_jax.words import did_you_mean
 from weight_conversion import CheckpointError, sha256
 
 Path = str | os.PathLike[str]
@@ -47,7 +47,8 @@ def find(
     Raises:
         UnknownNetworkError: for a name that is nothing of all this, with the nearest names.
         WeightsNotFoundError: if there are no weights; it says how to get them.
-        OwnNetworkError: for code that makes no network, or a network that JAX cannot trace or is in training mode.
+        OwnNetworkError: for code that makes no network, or a network that JAX cannot trace.
+        NetworkError: for a network in training mode.
         ValueError: `CheckpointError` or `ConversionError`, naming the file, for weights that are not this network's.
         PrecisionError: for an unknown precision, or float64 in 32-bit JAX.
     """
@@ -124,7 +125,5 @@ def _official(path: pathlib.Path, precision: Precision) -> Loaded:
 
 
 def _unknown(name: str) -> str:
-    known = list(dict.fromkeys([*installed_names(), *REGISTRY]))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
-    return f"unknown network {name!r}. {hint} `fame models` lists them all."
+    known = dict.fromkeys([*installed_names(), *REGISTRY])
+    return f"unknown network {name!r}; {did_you_mean(name, known)} `fame models` lists them all."

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-import jax
 from flax import nnx
 
 from fame_jax.architectures import Precision, with_precision
 from fame_jax.models.adapted import Keras, adapted
 from fame_jax.models.card import Card
 from fame_jax.models.load import Loaded
+from fame_jax.network import refuse_training
 
 
 class OwnNetworkError(ValueError):
@@ -55,7 +55,8 @@ def loaded(value: Any, card: Card | None = None, precision: Precision = "float32
         precision: to compute in.
 
     Raises:
-        OwnNetworkError: if it is no network that JAX can trace, or is in training mode.
+        OwnNetworkError: if it is no network that JAX can trace.
+        NetworkError: if it is in training mode.
     """
     value = _made(value)
     if isinstance(value, tuple) and len(value) == 2 and not hasattr(value, "apply"):
@@ -78,6 +79,7 @@ def check(network: Any) -> None:
 
     Raises:
         OwnNetworkError: naming the type, and what to do.
+        NetworkError: for a network in training mode.
     """
     kind = type(network)
     if any(base.__module__.split(".")[0] == "torch" for base in kind.__mro__):
@@ -88,24 +90,7 @@ def check(network: Any) -> None:
         )
     if not callable(network):
         raise OwnNetworkError(f"a {kind.__name__} is no network; expected a callable of one image.")
-    if in_training(network):
-        raise OwnNetworkError(
-            f"{kind.__name__} is in training mode, so that its outputs depend on chance or on the batch; call "
-            "network.eval() first (Equinox: equinox.nn.inference_mode(network))."
-        )
-
-
-def in_training(network: Any) -> bool:
-    """Whether dropout or batch statistics of an NNX or Equinox network are those of training."""
-    if isinstance(network, nnx.Module):
-        modes = [(getattr(m, "deterministic", None), getattr(m, "rate", 1)) for _, m in nnx.iter_modules(network)]
-        statistics = [getattr(module, "use_running_average", None) for _, module in nnx.iter_modules(network)]
-        return any(mode is False and rate != 0 for mode, rate in modes) or False in statistics
-
-    def trains(node: Any) -> bool:
-        return getattr(node, "inference", None) is False
-
-    return any(map(trains, jax.tree.leaves(network, is_leaf=trains)))
+    refuse_training(network)
 
 
 def _made(value: Any) -> Any:
