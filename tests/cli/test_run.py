@@ -113,7 +113,7 @@ def test_an_interruption_keeps_what_is_finished(fame, photographs, tmp_path, mon
         ("fame", "iterations=1e99", "fame cannot work with iterations=1e+99"),
         ("fame", "grey_of=xyz", "fame cannot work with"),
         ("fame", "clip=5", "fame cannot work with"),
-        ("rise", "masks=abc", "rise cannot work with masks=abc"),
+        ("rise", "masks=abc", "masks=abc: expected a whole number, 1 or more"),
         ("fame", "scale=NaN", "NaN is no finite number"),
     ],
 )
