@@ -100,7 +100,7 @@ class Picked:
         """What is picked of the network's outputs."""
         return self._picked(self.network(image))
 
-    def _picked(self, outputs: Any) -> Output:
+    def _picked(self, outputs: Any) -> Any:
         return self.pick(outputs) if callable(self.pick) else outputs[self.pick]
 
     def tree_flatten(self) -> tuple[tuple[Any], Any]:

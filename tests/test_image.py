@@ -29,7 +29,7 @@ def test_grey_is_the_mean_where_there_is_no_red_green_and_blue(channels):
 
 
 def test_weights_of_another_number_of_channels_are_refused():
-    with pytest.raises(ValueError, match=r"grey: weights \(1, 2, 3\) for 4 channels; expected one number a channel"):
+    with pytest.raises(ValueError, match=r"grey_weights=\(1, 2, 3\): expected 4 numbers, one a channel"):
         grey(jnp.ones((2, 2, 4)), (1, 2, 3))
 
 

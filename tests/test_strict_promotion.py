@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 from jax.tree_util import Partial
 
-from fame_jax import Split, explain, image, losses, metrics, models
+from fame_jax import Split, explain, image, losses, metrics
+from fame_jax.architectures import table
 from fame_jax.architectures.probes import Probed
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.explainers import EXPLAINERS
@@ -99,9 +100,9 @@ def test_metrics(name):
     traced(lambda m: metrics.locality(m, jnp.array([0, 0]), (7, 7)), picture()[..., 0])
 
 
-@pytest.mark.parametrize("name", models.REGISTRY)
+@pytest.mark.parametrize("name", table.ARCHITECTURES)
 def test_architectures(name):
-    net, size = models.registry.abstract(name), models.entry(name).size
+    net, size = table.abstract(name), table.ARCHITECTURES[name].size
     pixels = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
     assert traced(jax.grad(lambda x, net: jnp.sum(net(x))), pixels, net).shape == pixels.shape
 
