@@ -99,7 +99,7 @@ def of_classes(name: str, precision: Any, count: int) -> Any:
         target = probed(network) if "probes" in row.needs else network
         yield method, batch_and_loop(row.explain, target, images, labels)
     yield "road_delete", batch_and_loop(lambda *of: road_delete(*of).drops, network, images, maps, labels, keys)
-    score = jax.jit(lambda n, x, map, y, share: jax.nn.softmax(n(x * deletion_mask(map, share)[..., None]))[y])
+    score = jax.jit(lambda n, x, found, y, share: jax.nn.softmax(n(x * deletion_mask(found, share)[..., None]))[y])
     shares, triples = [i / 10 for i in range(11)], list(zip(images, maps, labels, strict=True))
     curves, _ = batch_and_loop(lambda *of: deletion(*of).scores, network, images, maps, labels)
     yield "deletion", (curves, lambda: [score(network, *triple, share) for triple in triples for share in shares])

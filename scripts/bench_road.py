@@ -72,10 +72,10 @@ def main(images: int = 8, size: int = 224, repeats: int = 5, seed: int = 0) -> N
         f" median of {repeats}"
     )
     print(f"{'mask':12}{'removed':>8}{'build':>9}{'spsolve':>9}{'impute':>9}{'ratio':>8}{'steps':>7}{'difference':>12}")
-    for name, map in maps.items():
+    for name, attribution in maps.items():
         paper = np.zeros(2)
         for fraction in (0.1, 0.3, 0.5, 0.9):
-            missing = ~jax.vmap(deletion_mask, (0, None))(map, fraction)
+            missing = ~jax.vmap(deletion_mask, (0, None))(attribution, fraction)
             host = list(zip(np.asarray(batch, np.float64), np.asarray(missing), strict=True))
             building, systems = seconds(lambda: [system(whole, *one) for one in host])  # noqa: B023
             jax.block_until_ready(solve(batch, missing, keys))

@@ -54,7 +54,7 @@ def decode_image(data: bytes, name: str = "image") -> Pixels:
 def resize_and_crop(image: Pixels, resize: int, crop: int) -> Crop:
     """Scales the short side to `resize` and cuts the central `crop` by `crop` pixels out, as torchvision does.
 
-    The rule is that of torchvision's `Resize` and `CenterCrop` (method.md 5.2): the long side becomes
+    The rule is that of torchvision's `Resize` and `CenterCrop`: the long side becomes
     `int(resize * long / short)`, bilinear with antialiasing, and the corner of the crop is rounded half to even.
     Where all values are grey levels k/255, that is, for every 8-bit file, the result equals torchvision's on a PIL
     image bit for bit; other images are resized in floating point.

@@ -82,7 +82,7 @@ def sweep(
     grid = figure.subplots(len(images), columns, squeeze=False)
     for line, (row, image, of_image) in enumerate(zip(grid, images, maps, strict=True)):
         show(row[0], image, "" if line else "photograph")
-        for axes, map, value in zip(row[1:], np.asarray(of_image), values, strict=True):
+        for axes, attribution, value in zip(row[1:], np.asarray(of_image), values, strict=True):
             title = "" if line else f"{name} {value}".strip()
-            show(axes, overlay(image, map, colours=colours), title)
+            show(axes, overlay(image, attribution, colours=colours), title)
     return figure

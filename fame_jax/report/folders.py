@@ -77,8 +77,8 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
 
 def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
     arrays = _arrays(folder, entry["result"], "image", "attribution")
-    map = arrays["attribution"]
-    told = _layer("attribution", map, entry)
+    attribution = arrays["attribution"]
+    told = _layer("attribution", attribution, entry)
     sanity = _number((entry.get("randomised_network") or {}).get("spearman"))
     method = _text(entry["method"])
     column = Column(method, method_title(method), _text(entry["target_name"]), {"attribution": told}, sanity=sanity)
@@ -141,12 +141,12 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
+def _layer(role: str, attribution: np.ndarray | None, walk: Mapping[str, Any]):
     """A map and what the manifest tells of it."""
     return layer(
         role,
-        None if map is None else encoded_map(map),
-        map,
+        None if attribution is None else encoded_map(attribution),
+        attribution,
         _text(walk.get("status", Status.NO_MAP.message)),
         first_loss=_number(walk.get("first_loss")),
         last_loss=_number(walk.get("last_loss")),
@@ -160,9 +160,9 @@ def _locations(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str])
     grid_rows, grid_columns = map(_number, manifest["feature_map"])
     image, maps, rows, statuses = (arrays[name] for name in names)
     layers = {
-        (int(row), column): layer("attribution", encoded_map(map), map, str(statuses[i, column]))
+        (int(row), column): layer("attribution", encoded_map(attribution), attribution, str(statuses[i, column]))
         for i, row in enumerate(rows)
-        for column, map in enumerate(maps[i])
+        for column, attribution in enumerate(maps[i])
     }
     name = pathlib.PurePath(manifest["inputs"][0]["path"]).name
     sheet = Sheet(

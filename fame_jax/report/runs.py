@@ -91,12 +91,12 @@ def _layer(opened: _Opened, index: int, position: int) -> Layer:
     status = int(opened.columns["status"][index, position])
     if status == Status.NO_MAP:
         return layer(role, None, None, Status.NO_MAP.message)
-    map = opened.run.map(index, role)
+    attribution = opened.run.map(index, role)
     first, last = (float(opened.columns[name][index, position]) for name in ("first_loss", "last_loss"))
     return layer(
         role,
-        encoded_map(map),
-        map,
+        encoded_map(attribution),
+        attribution,
         Status(status).message,
         first_loss=first,
         last_loss=last,

@@ -23,11 +23,12 @@ def method_title(method: str) -> str:
     return EXPLAINERS[method].title if method in EXPLAINERS else method
 
 
-def place(map: np.ndarray) -> str:
+def place(attribution: np.ndarray) -> str:
     """Which ninth of the picture has the highest average: "upper left", "centre", ...; empty for a flat map."""
-    if not np.isfinite(map).all() or np.ptp(map) == 0:
+    if not np.isfinite(attribution).all() or np.ptp(attribution) == 0:
         return ""
-    ninths = [[part.mean() for part in np.array_split(band, 3, axis=1)] for band in np.array_split(map, 3, axis=0)]
+    bands = np.array_split(attribution, 3, axis=0)
+    ninths = [[part.mean() for part in np.array_split(band, 3, axis=1)] for band in bands]
     row, column = divmod(int(np.argmax(ninths)), 3)
     return "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
 
@@ -35,7 +36,7 @@ def place(map: np.ndarray) -> str:
 def layer(
     role: str,
     picture: bytes | None,
-    map: np.ndarray | None,
+    attribution: np.ndarray | None,
     status: str,
     *,
     first_loss: float | None = None,
@@ -43,12 +44,12 @@ def layer(
     steps: int = 0,
 ) -> Layer:
     """A map with what is to be said of it; losses that are not finite become None."""
-    said = None if map is None else remark(map)
+    said = None if attribution is None else remark(attribution)
     return Layer(
         role=role,
         picture=picture,
         status=status,
-        place="" if map is None else place(map),
+        place="" if attribution is None else place(attribution),
         remark=said.words if said else "",
         remark_kind=said.kind if said else "",
         first_loss=_finite(first_loss),
