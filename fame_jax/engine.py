@@ -101,7 +101,8 @@ class Engine:
         batch_size: int | None = None,
         seed: int = 0,
     ):
-        self.network, self.task, self.seed = network, task, seed
+        self.network, self.seed = network, seed
+        self.task: Task = task
         self.dtype, self.batch_size = jnp.dtype(dtype), batch_size
 
     def method(
@@ -161,12 +162,15 @@ class Method:
         engine: the network at work.
         row: the explainer.
         options: it is called with.
-        passes: steps of walks, or forward passes as the table has them, for one question; `progress` counts these.
     """
 
     def __init__(self, engine: Engine, row: Explainer, options: dict[str, Any]):
         self.engine, self.row, self.options = engine, row, options
-        self.passes = passes_of(row, engine.task, options)
+
+    @property
+    def passes(self) -> int:
+        """Steps of walks, or forward passes as the table has them, for one question; `progress` counts these."""
+        return passes_of(self.row, self.engine.task, self.options)
 
     @property
     def walks(self) -> bool:

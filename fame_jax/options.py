@@ -23,9 +23,9 @@ def _positive(value: np.ndarray) -> Any:
 
 
 _EXPECTED: dict[str, tuple[Fits, str]] = {
-    **dict.fromkeys(("window", "kernel_size", "masks", "patches", "size", "samples", "steps"), _whole(1)),
+    **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps"), _whole(1)),
     **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
-    "iterations": _whole(0),
+    **dict.fromkeys(("iterations", "patches"), _whole(0)),
     "step_size": (_positive, "a finite number above 0"),
     "sigma": (_positive, "a finite number of pixels above 0"),
     "scale": (_positive, "finite numbers above 0"),

@@ -10,7 +10,7 @@ import tyro
 from fame_jax import bench, class_logit, explain, models
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
-from fame_jax.inputs import geometry, image
+from fame_jax.inputs import geometry, read
 from fame_jax.metrics import pearson
 from fame_jax.words import markdown
 
@@ -37,7 +37,7 @@ def main(
     for precision in ("float64", "float32", "tf32", "bfloat16"):
         loaded = models.find(model, weights, precision=precision)
         network = loaded.network
-        pixels = jnp.asarray(image(Picture(photograph), geometry(loaded.card)), models.image_dtype(precision))
+        pixels = jnp.asarray(read(Picture(photograph), geometry(loaded.card)).image, models.image_dtype(precision))
         label = int(jnp.argmax(network(pixels))) if label is None else label
         program(network, pixels, label, 1)
         found = []

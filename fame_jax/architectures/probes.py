@@ -148,9 +148,9 @@ class Probed:
                 rounding of its largest value: it is rounding, and a convolution without bias must not have any.
 
         Raises:
-            NetworkError: for all biases of a network without any layer of Flax NNX.
+            NetworkError: for a network that is no module of Flax NNX, or all biases of one without layers.
         """
-        if complete and not _leaves(self.network):
+        if not isinstance(self.network, nnx.Module) or (complete and not _leaves(self.network)):
             raise NetworkError(
                 f"no layer was found in the network: Probed looks into Flax NNX modules, and this is a "
                 f"{type(self.network).__name__}."

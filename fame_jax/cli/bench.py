@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from fame_jax import bench, files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import at_least, progress_bar, switch_on
+from fame_jax.cli.console import at_least, progress_bar
 from fame_jax.words import markdown
 
 
@@ -45,7 +45,8 @@ class Bench:
         at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
         for size in self.batch_sizes:
             at_least(1, batch_sizes=size)
-        switch_on(self.precision)
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
         models.image_dtype(self.precision)
         for path in (self.json, self.plot):
             if path is not None:

@@ -2,13 +2,13 @@
 
 import pathlib
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from fame_jax import files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import progress_bar, say
+from fame_jax.cli.console import InputError, progress_bar, say
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.data.classes import resolve_class
@@ -46,13 +46,12 @@ class Explain:
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)
         methods = self.methods.methods(engine, loaded.card)
-        names = [
-            output.label(loaded.card, index) for index in range(engine.outputs(loaded.card.size, loaded.card.size))
-        ]
+        outputs = engine.outputs(loaded.card.size, loaded.card.size)
+        names = [output.label(loaded.card, index) for index in range(outputs)]
         target = None if self.target is None else resolve_class(self.target, names)
         for method in methods:
             method.check(loaded.card.size, loaded.card.size, 3)
-        random = models.randomised(loaded, seed=self.methods.seed) if self.sanity else None
+        random = self._random(loaded.card, outputs) if self.sanity else None
         job = Photographs(
             loaded.card,
             engine,
@@ -71,6 +70,13 @@ class Explain:
             output.write_manifest(self.out, self._manifest(job, [row.name for row in rows], loaded.card))
         say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
         return 2 if job.failed else 0
+
+    def _random(self, card: models.Card, outputs: int) -> Any:
+        """The network with random weights."""
+        if not card.architecture:
+            raise InputError("--sanity: a network of your own has no random weights here; see fame_jax.metrics.sanity.")
+        random = models.build(card, outputs=outputs, seed=self.methods.seed)
+        return models.with_precision(random, self.network.precision)
 
     def _manifest(self, job: Photographs, methods: list[str], card: models.Card) -> dict[str, object]:
         """What was run, on what, with what, and how each photograph went."""

@@ -51,10 +51,9 @@ class NetworkFlags:
             jax.config.update("jax_enable_x64", True)
         name = self.model or USUAL[task or "class"]
         loaded = find(name, self.weights, precision=self.precision)
-        if task == "class" and loaded.card.task != "class":
-            raise InputError(f"--model {name} is a {loaded.card.task} network: use fame verify.")
-        if task == "pair" and loaded.card.task != "face":
-            raise InputError(f"--model {name} is a classifier: use fame explain.")
+        if task is not None and loaded.card.task != {"class": "class", "pair": "face"}.get(task, loaded.card.task):
+            kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
+            raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")
         return loaded
 
 
@@ -62,7 +61,7 @@ class NetworkFlags:
 class MethodFlags:
     """Which methods, with which options."""
 
-    method: str = "fame"
+    method: Annotated[str, tyro.conf.arg(aliases=["--methods"])] = "fame"
     """An explainer, several with commas between them, or "all"."""
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""

@@ -102,7 +102,8 @@ class Photographs:
         other: Explanation | None,
     ) -> None:
         """Writes one result and says so."""
-        title, noted, status = method.row.title, remark(result.attribution), Status(int(result.status)).message
+        title, status = method.row.title, Status(int(result.status)).message
+        noted = remark(np.asarray(result.attribution))
         shown, name = np.asarray(seen.images[0], np.float32), f"{photograph.stem}.{method.row.name}"
         walked = f", {int(result.steps)} steps" if method.walks else ""
         target, predicted = output.label(self.card, int(seen.target)), output.label(self.card, seen.predicted)

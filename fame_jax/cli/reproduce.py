@@ -204,10 +204,8 @@ class ScoredTable(_Item):
 
     def make(self, folder: pathlib.Path) -> None:
         """Runs, scores and prints."""
-        metrics, table = {
-            1: (("iou", "road_delete"), tables.table_1),
-            2: (("verification",), tables.table_2),
-        }[self.number]
+        of_table = {1: (("iou", "road_delete"), tables.table_1), 2: (("verification",), tables.table_2)}
+        metrics, table = of_table[self.number]
         runs = [Run(path) for path in self._runs(folder / "runs")]
         for preset in self.presets:
             for of in runs:
@@ -219,16 +217,17 @@ class ScoredTable(_Item):
     def _runs(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Folders of finished runs: those given, and those of the data sets."""
         given = [pathlib.Path(text) for text in self.inputs if "=" not in text or pathlib.Path(text).is_dir()]
-        sets = [_parts(text) for text in self.inputs if pathlib.Path(text) not in given]
+        sets = [text.partition("=") for text in self.inputs if pathlib.Path(text) not in given]
         for network in self.available() if sets else ():
-            for name, protocol, root in sets:
-                place = folder / network / f"{name}-{protocol or 'default'}"
+            for name, _, root in sets:
+                dataset, _, protocol = name.partition(":")
+                place = folder / network / f"{dataset}-{protocol or 'default'}"
                 folders = [place / method for method in self.methods]
                 RunCommand(
-                    name,
-                    root,
+                    dataset,
+                    pathlib.Path(root),
                     place if len(folders) > 1 else folders[0],
-                    protocol,
+                    protocol or None,
                     network=NetworkFlags(network),
                     methods=MethodFlags(",".join(self.methods), iterations=self.iterations),
                     pixels=replace(_PIXELS, aligned=self.aligned),
@@ -280,14 +279,6 @@ class Seconds(_Item):
 
 def _task(network: str) -> Literal["class", "pair"]:
     return "class" if models.card(network).task == "class" else "pair"
-
-
-def _parts(text: str) -> tuple[str, str | None, pathlib.Path]:
-    name, equals, folder = text.partition("=")
-    dataset, _, protocol = name.partition(":")
-    if not equals:
-        raise InputError(f"{text}: expected DATASET=FOLDER or DATASET:PROTOCOL=FOLDER, such as cfp:FP-01=CFP.")
-    return dataset, protocol or None, pathlib.Path(folder)
 
 
 def _write_tables(folder: pathlib.Path, name: str, *made: tables.Table) -> None:

@@ -86,6 +86,9 @@ class Run:
         loaded = self.network.load(dataset.task)
         check_network(loaded.card, dataset)
         options = self.methods.options(rows, dataset.task, loaded.card)
+        engine = self.methods.engine(loaded.network, dataset.task, self.network.precision)
+        for method in self.methods.methods(engine, loaded.card):
+            method.check(loaded.card.size, loaded.card.size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
             jobs = []

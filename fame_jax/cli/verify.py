@@ -152,7 +152,7 @@ def _told(name: str, result: Explanation | None) -> dict[str, Any]:
     if result is None:
         say(f"{words}: {status}")
         return {"status": status}
-    noted = remark(result.attribution)
+    noted = remark(np.asarray(result.attribution))
     first, last, steps = float(result.first_loss), float(result.last_loss), int(result.steps)
     say(f"{words}: {noted.beside(status)}" + (f", {steps} steps, loss {first:.3f} -> {last:.3f}" if steps else ""))
     return {

@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fame_jax.architectures import Precision
@@ -81,7 +82,7 @@ def _add(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
 def _parts(thing: Any, digest: Any) -> list[Any]:
     """What a thing consists of; what is its own enters the digest at once."""
     if isinstance(thing, jax.Array | np.ndarray | np.generic):
-        if isinstance(thing, jax.Array) and jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key):
+        if isinstance(thing, jax.Array) and jnp.issubdtype(thing.dtype, jax.dtypes.prng_key):
             thing = jax.random.key_data(thing)
         array = np.asarray(thing)
         digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())

@@ -36,7 +36,7 @@ from fame_jax.explainers.table import explainer
 from fame_jax.inputs import Input, PictureError, geometry_of, read
 from fame_jax.models import Card, Loaded
 
-_READERS = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+_READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
 
 _FACES_KEPT = 512

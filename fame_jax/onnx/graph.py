@@ -132,8 +132,10 @@ def parse(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[Gra
     model, name, folder = _model(source)
     try:
         return _parsed(model, name, folder)
-    except GraphError as error:
-        raise GraphError(f"{name}: {error}") from error
+    except Exception as error:
+        # A damaged file can trip the reader anywhere, so every exception counts.
+        found = str(error) if isinstance(error, GraphError) else f"damaged: {type(error).__name__}: {error}"
+        raise GraphError(f"{name}: {' '.join(found.split())[:500]}") from error
 
 
 def _model(source: Any) -> tuple[onnx.ModelProto, str, pathlib.Path | None]:
@@ -159,7 +161,7 @@ def _parsed(model: onnx.ModelProto, source: str, folder: pathlib.Path | None) ->
         raise GraphError(f"{len(graph.node)} nodes; expected 1 to {_MOST_NODES}.")
     if graph.sparse_initializer:
         raise GraphError("sparse tensors are not read; store them densely.")
-    constants = {tensor.name: tensors.array(tensor, folder) for tensor in graph.initializer}
+    constants = {text(tensor.name): tensors.array(tensor, folder) for tensor in graph.initializer}
     nodes = []
     for i, proto in enumerate(graph.node):
         node = _node(proto, i, opset, folder)
@@ -177,7 +179,7 @@ def _parsed(model: onnx.ModelProto, source: str, folder: pathlib.Path | None) ->
         if value.ndim and np.issubdtype(_as_float(value), np.floating) and key not in shapes
     }
     static = {key: value for key, value in constants.items() if key not in parameters}
-    producer = f"{model.producer_name} {model.producer_version}".strip()
+    producer = f"{text(model.producer_name)} {text(model.producer_version)}".strip()
     digest = _digest(graph, static, opset)
     return Graph(source, ordered, static, inputs, outputs, opset, producer, digest), parameters
 
@@ -196,13 +198,20 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _node(proto: onnx.NodeProto, place: int, opset: int, folder: pathlib.Path | None) -> Node:
-    operator = proto.op_type if proto.domain in _WITHOUT_DOMAIN else f"{proto.domain}.{proto.op_type}"
-    name = proto.name or f"number {place}"
+    domain, kind, name = text(proto.domain), text(proto.op_type), text(proto.name) or f"number {place}"
+    operator = kind if domain in _WITHOUT_DOMAIN else f"{domain}.{kind}"
     try:
-        attributes = {attribute.name: _attribute(attribute, folder) for attribute in proto.attribute}
+        attributes = {text(attribute.name): _attribute(attribute, folder) for attribute in proto.attribute}
     except Exception as error:
         raise GraphError(f"node {name!r} ({operator}): {error}") from error
-    return Node(operator, name, tuple(proto.input), tuple(proto.output), attributes, opset)
+    return Node(operator, name, tuple(map(text, proto.input)), tuple(map(text, proto.output)), attributes, opset)
+
+
+def text(value: str | bytes) -> str:
+    """A name; the parser hands out those that are no text as bytes."""
+    if isinstance(value, bytes):
+        raise GraphError(f"the name {value[:50]!r} is not UTF-8.")
+    return value
 
 
 def _attribute(attribute: onnx.AttributeProto, folder: pathlib.Path | None) -> Any:
@@ -230,8 +239,8 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
         raise GraphError(f"{value.name!r} is no tensor.")
     shape = None
     if kind.HasField("shape"):
-        shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim)
-    return Tensor(value.name, shape, str(tensors.dtype(kind.elem_type)))
+        shape = tuple(d.dim_value if d.HasField("dim_value") else text(d.dim_param) or "?" for d in kind.shape.dim)
+    return Tensor(text(value.name), shape, str(tensors.dtype(kind.elem_type)))
 
 
 def _ordered(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ from tests.cli.conftest import manifest
 
 def test_photographs_are_explained_and_shown_beside_a_bad_one(fame, photographs, tmp_path, monkeypatch):
     # To initialise a network takes ten seconds, and random maps do not depend on it anyway.
-    monkeypatch.setattr(models, "build", lambda name, seed: models.load(name))
+    monkeypatch.setattr(models, "build", lambda card, outputs, seed: models.load(card.name))
     out = tmp_path / "pages" / "mine.html"
     ended = fame(
         "report", photographs / "photo.png", photographs / "cut short.png", "--methods", "random",

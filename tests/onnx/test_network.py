@@ -120,8 +120,9 @@ def test_double_precision_is_another_dtype_of_the_parameters(made, network):
 
 
 def test_photometry_is_applied_and_has_to_be_told(made, image):
-    photometry = reader.Photometry((1.0, 2.0, 3.0), (2.0, 4.0, 5.0), 255.0, reverse_channels=True)
-    told = reader.read(made, photometry=photometry)
+    told = reader.read(
+        made, photometry=reader.Photometry((1.0, 2.0, 3.0), (2.0, 4.0, 5.0), 255.0, reverse_channels=True)
+    )
     plain = reader.read(made, photometry="unit")
     changed = ((255 * image - jnp.array([1, 2, 3.0])[None, None]) / jnp.array([2, 4, 5.0])[None, None])[..., ::-1]
     assert relative(told(image), plain(changed)) <= 1e-6
@@ -173,8 +174,10 @@ def test_layers_can_be_randomised_by_the_names_of_their_parameters(network, imag
 
 
 def test_tokens_are_put_on_a_map_if_asked():
-    weights = np.random.default_rng(0).standard_normal((6, 3, 4, 4)).astype(np.float32)
-    constants = {"w": weights, "s": np.array([1, 6, -1])}
+    constants = {
+        "w": np.random.default_rng(0).standard_normal((6, 3, 4, 4)).astype(np.float32),
+        "s": np.array([1, 6, -1]),
+    }
     nodes = [
         node("Conv", "x w", "patches", strides=[4, 4]),
         node("Reshape", "patches s", "rows"),

@@ -129,7 +129,7 @@ def _pow(call: Call, x: Values, exponent: Values) -> Values:
             return lax.integer_pow(x, int(power))
         if power == 0.5:
             return jnp.sqrt(x)
-    x, exponent = broadcast(call, x, exponent)
+    x, exponent = broadcast(call, call.np.asarray(x), exponent)
     return call.np.power(x, exponent.astype(x.dtype)).astype(x.dtype)
 
 
