@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fame_jax import models
+from fame_jax.models.labels import LabelsError, read_labels
 from tests.reference import iresnet_torch
 from tests.reference.twins import randomise
 
@@ -130,8 +131,8 @@ def test_a_published_name_takes_weights_of_another_head(torchvision, tmp_path):
 )
 def test_a_file_that_is_no_list_of_labels_is_refused(content, tmp_path):
     (tmp_path / "labels.json").write_text(content)
-    with pytest.raises(models.labels.LabelsError, match=r"labels\.json: .*; expected"):
-        models.labels.read_labels(tmp_path / "labels.json")
+    with pytest.raises(LabelsError, match=r"labels\.json: .*; expected"):
+        read_labels(tmp_path / "labels.json")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_file_that_is_no_list_of_labels_is_refused(content, tmp_path):
 )
 def test_labels_are_read_from_every_form(name, content, tmp_path):
     (tmp_path / name).write_text(content)
-    assert models.labels.read_labels(tmp_path / name) == ("a b", "c")
+    assert read_labels(tmp_path / name) == ("a b", "c")
 
 
 def test_a_card_and_a_file_in_python_are_what_the_command_installs(torchvision, tmp_path, monkeypatch):
