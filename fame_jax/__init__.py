@@ -1,6 +1,7 @@
 """FAME in JAX: which pixels of an image would have to change for the network to change its mind?
 
 `import fame_jax` needs jax, jaxtyping and optax only; networks, metrics, plots and data are imported when first used.
+What `__all__` lists is meant to stay; everything else is provisional until 1.0.
 """
 
 import importlib
@@ -17,32 +18,45 @@ from fame_jax.losses import (
     similarity,
     similarity_free_norm,
 )
-from fame_jax.network import Network, Split
+from fame_jax.network import Network, NetworkError, Picked, Split
+from fame_jax.options import OptionError
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Perturbation, Status, lots, perturb
 
 if TYPE_CHECKING:
-    from fame_jax import data, explainers, metrics, models, plots
+    from fame_jax import batching, bridges, data, explainers, metrics, models, plots
+    from fame_jax.engine import explain_many
+    from fame_jax.explainers import EXPLAINERS, image_key
+    from fame_jax.metrics.table import METRICS
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXPLAINERS",
+    "METRICS",
     "PRESETS",
     "Explanation",
     "Network",
+    "NetworkError",
+    "OptionError",
     "Perturbation",
+    "Picked",
     "Split",
     "Status",
     "absolute_class_logit",
     "attribution",
+    "batching",
+    "bridges",
     "class_logit",
     "cosine",
     "data",
     "dissimilarity",
     "explain",
+    "explain_many",
     "explainers",
     "feature_activation",
     "image",
+    "image_key",
     "losses",
     "lots",
     "metrics",
@@ -53,11 +67,16 @@ __all__ = [
     "similarity_free_norm",
 ]
 
-_LAZY = {"data", "explainers", "metrics", "models", "plots"}
+_ROOMS = {"batching", "bridges", "data", "datasets", "engine", "explainers", "metrics", "models", "onnx", "plots"}
+
+# Names that live in a room, and which.
+_IN = {"EXPLAINERS": "explainers", "METRICS": "metrics.table", "explain_many": "engine", "image_key": "explainers"}
 
 
 def __getattr__(name: str) -> Any:
-    """Subpackages with requirements of their own are imported on first use."""
-    if name in _LAZY:
+    """Rooms with requirements of their own are imported on first use."""
+    if name in _ROOMS:
         return importlib.import_module(f"fame_jax.{name}")
+    if name in _IN:
+        return getattr(importlib.import_module(f"fame_jax.{_IN[name]}"), name)
     raise AttributeError(f"module 'fame_jax' has no attribute {name!r}")

@@ -4,19 +4,18 @@ Those libraries hold images in batches, mostly with channels first; here one ima
 A bridge turns the one into the other and nothing else: same map, same logits.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int
+from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
 from fame_jax._types import Image, Output
-from fame_jax.explainers.table import explainer
-from fame_jax.network import traceable
+from fame_jax.batching import map_many
+from fame_jax.batching.devices import usual_batch
+from fame_jax.engine import Engine, Question, explained
+from fame_jax.explainers.explainer import Explainer
 
 Channels = Literal["first", "last"]
 
@@ -26,27 +25,31 @@ Maps = Float32[np.ndarray, "images height width"]
 Outputs = Float32[np.ndarray, "images outputs"]
 """Logits or embeddings."""
 
+_MOST = 8
+"""Images at once where nobody has said how many: what is missing is filled up, and one program serves any number."""
+
 
 def numpy_explainer(
     network: Any,
-    method: str = "fame",
+    method: str | Explainer | Callable[..., Any] = "fame",
     *,
     channels: Channels = "first",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Callable[[ArrayLike, ArrayLike], Maps]:
-    """A method of `EXPLAINERS` for a network, as a function of NumPy arrays.
+    """A method for a network, as a function of NumPy arrays.
 
-    It compiles once for each image size. The map of an image does not depend on the others of its batch.
+    It compiles once for each image size, whatever the number of images. The map of an image does not depend on the
+    others, nor on its place among them.
 
     Args:
         network: image `[H, W, 3]` in [0, 1] to logits; normalisation belongs to it. Methods that need `features` and
-            `head`, or probes, need them here too: `EXPLAINERS[method].needs`.
-        method: one that explains classes.
+            `head` need them here too: `EXPLAINERS[method].needs`.
+        method: one that explains classes, of `EXPLAINERS` or your own.
         channels: `first` for images `[N, 3, H, W]`, `last` for `[N, H, W, 3]`.
-        batch_size: images on the device at once.
-        seed: of the methods that draw random numbers; image n draws with `fold_in(key(seed), n)`.
+        batch_size: images on the device at once; None for 1 on a CPU, 8 elsewhere.
+        seed: of the methods that draw random numbers; an image draws with `fame_jax.explainers.image_key(seed, image)`.
         **options: those of the method, by name: `EXPLAINERS[method].options("class")`.
 
     Returns:
@@ -54,46 +57,42 @@ def numpy_explainer(
         `[N]`; maps `[N, H, W]` in [0, 1], `float32`.
 
     Raises:
-        UnknownMethodError: for a name that is not in the table.
-        ValueError: for a method that does not explain classes, or an option that it does not have. The function
-            returned raises it for images of another layout or type, and for a number of labels other than of images.
+        MethodError: for a name that is not in the table, a method that does not explain classes, or an option that it
+            does not have.
+        ValueError: the function returned, for images of another layout or type, a number of labels other than of
+            images, or a label that the network has no output for.
 
     Example:
         >>> explain = numpy_explainer(network, "grad_cam")
         >>> maps = explain(images, labels)
     """
-    row = explainer(method)
-    if unknown := set(options) - set(row.options("class")):
-        raise ValueError(
-            f"numpy_explainer: {method} has no option {min(unknown)!r}; expected any of "
-            f"{', '.join(sorted(row.options('class'))) or 'none'}."
-        )
-
-    @jax.jit
-    def maps(network: Any, images: Array, labels: Array, keys: Array) -> Array:
-        return jax.vmap(lambda *one: row.explain(network, *one[:2], key=one[2], **options))(images, labels, keys)
-
-    program = functools.partial(maps, traceable(network))
+    engine = Engine(network, batch_size=batch_size or min(_MOST, usual_batch()), seed=seed)
+    ready = engine.method(method, options)
 
     def explain(images: ArrayLike, labels: ArrayLike) -> Maps:
-        ready = _channels_last(images, channels)
-        if np.shape(labels) != (len(ready),):
-            raise ValueError(f"labels: shape {np.shape(labels)}; expected one class index an image, ({len(ready)},).")
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(ready)))
-        return _in_batches(program, batch_size, ready, np.asarray(labels, np.int32), keys)
+        pixels, targets = _channels_last(images, channels), np.asarray(labels)
+        if targets.shape != (len(pixels),) or targets.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels: {targets.dtype} {targets.shape}; expected one class index an image, ({len(pixels)},)."
+            )
+        questions = [Question((image,), int(label)) for image, label in zip(pixels, targets, strict=True)]
+        if reasons := [reason for question in questions if (reason := engine.refusal(question))]:
+            raise ValueError(f"labels: {reasons[0]}.")
+        found = [results[0].attribution for _, (results,) in explained(engine, [ready], questions) if results[0]]
+        return np.stack(found).astype(np.float32)
 
     return explain
 
 
 def numpy_network(
-    network: Callable[[Image], Output], *, channels: Channels = "first", batch_size: int = 64
+    network: Callable[[Image], Output], *, channels: Channels = "first", batch_size: int | None = None
 ) -> Callable[[ArrayLike], Outputs]:
     """A network as a function of NumPy arrays: the prediction function that a metric asks for.
 
     Args:
         network: image `[H, W, 3]` in [0, 1] to logits or an embedding.
         channels: `first` for images `[N, 3, H, W]`, `last` for `[N, H, W, 3]`.
-        batch_size: images on the device at once.
+        batch_size: images on the device at once; None for 1 on a CPU, 64 elsewhere.
 
     Returns:
         `f(images) -> outputs`: images as for `numpy_explainer`; logits (not probabilities) or embeddings `[N, o]`,
@@ -102,12 +101,18 @@ def numpy_network(
     Raises:
         ValueError: the function returned, for images of another layout or type.
     """
-    program = functools.partial(jax.jit(lambda network, images: jax.vmap(network)(images)), traceable(network))
+    size = batch_size or usual_batch()
 
     def predict(images: ArrayLike) -> Outputs:
-        return _in_batches(program, batch_size, _channels_last(images, channels))
+        examples = [(image, ()) for image in _channels_last(images, channels)]
+        found = [output for _, output in map_many(_output, examples, network, batch_size=size)]
+        return np.stack(found).astype(np.float32)
 
     return predict
+
+
+def _output(image: Any, network: Any) -> Any:
+    return network(image)
 
 
 def _channels_last(images: ArrayLike, channels: Channels) -> Float32[np.ndarray, "images height width channels"]:
@@ -118,21 +123,9 @@ def _channels_last(images: ArrayLike, channels: Channels) -> Float32[np.ndarray,
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"images: {images.dtype}; expected floating-point RGB in [0, 1] or uint8.")
     axis = 1 if channels == "first" else -1
-    if images.ndim != 4 or images.shape[axis] not in (1, 3) or not len(images):
+    # Images have fewer channels than rows or columns: what has more is laid out otherwise.
+    if images.ndim != 4 or not len(images) or images.shape[axis] > min(images.shape[1:]):
         layout = "[N, 3, H, W]" if channels == "first" else "[N, H, W, 3]"
         raise ValueError(f"images: shape {images.shape}; expected {layout} (channels={channels!r}) with N above 0.")
     ready = np.moveaxis(images, axis, -1).astype(np.float32)
     return ready / np.float32(255) if images.dtype == np.uint8 else ready
-
-
-def _in_batches(program: Callable[..., Array], size: int, *arrays: Any) -> Float32[np.ndarray, "images ..."]:
-    """A program of batches over any number of examples; the last batch is filled up, so that one shape is compiled."""
-    count = len(arrays[0])
-    found = [np.asarray(program(*(array[chosen] for array in arrays))) for chosen in _chosen(count, min(size, count))]
-    return np.concatenate(found)[:count].astype(np.float32)
-
-
-def _chosen(count: int, size: int) -> Iterator[Int[np.ndarray, " size"]]:
-    """Indices of equal-sized batches; the last example fills the final one."""
-    for start in range(0, count, size):
-        yield np.minimum(np.arange(start, start + size), count - 1)

@@ -15,21 +15,30 @@ from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
 from fame_jax.image import LUMA, gaussian_blur, grey, max_normalise, minmax_normalise
-from fame_jax.walk import Loss, path_average, perturb
+from fame_jax.options import OptionError, check_options
+from fame_jax.walk import Loss, Perturbation, Status, path_average, perturb
 
 
 class Explanation(NamedTuple):
-    """The result of `explain`: the map `[H, W]` in [0, 1], then the fields of `Perturbation`."""
+    """The result of every method, for one image; arrays of one more axis under `vmap`.
+
+    Attributes:
+        attribution: the map `[H, W]` in [0, 1]; NaN where nothing could be measured.
+        perturbed: the image that a walk has come to, `[H, W, C]`; None for a method that takes no steps.
+        steps: number of steps taken; 0 for a method that takes none.
+        first_loss: what is explained (a logit, an activation, a similarity), at the image.
+        last_loss: the same at `perturbed`; without a walk that is `first_loss`.
+        status: a `Status` as an integer; `Status(int(status)).message` is the reason in words.
+    """
 
     attribution: Attribution
-    perturbed: Image
+    perturbed: Image | None
     steps: Scalar
     first_loss: Scalar
     last_loss: Scalar
     status: Scalar
 
 
-@functools.partial(jax.jit, static_argnames=("grey_of", "grey_weights", "kernel_size", "normalise"))
 def attribution(
     image: Image,
     perturbed: Image,
@@ -47,8 +56,8 @@ def attribution(
         perturbed: `[H, W, C]`.
         grey_of: `change` takes the absolute change of every channel first (the paper); `images` turns both images grey
             first, so that opposite changes of channels cancel (the authors' published code).
-        grey_weights: weights of the channels, or `mean` or `max` over them. The published code's are reversed on faces,
-            whose tensors are BGR.
+        grey_weights: weights of the channels, see `fame_jax.image.grey`, or `mean` or `max` over them. The published
+            code's are reversed on faces, whose tensors are BGR.
         kernel_size: taps of the blur; None for no blur.
         sigma: standard deviation of the blur in pixels; None for the kernel's own, 7.7 for 49.
         normalise: `max` divides by the largest value; `minmax` also moves the smallest to 0.
@@ -57,15 +66,29 @@ def attribution(
         `[H, W]` in [0, 1]; all zeros where nothing has changed.
 
     Raises:
-        ValueError: for a map smaller than half the kernel, or an option that does not exist.
+        OptionError: for a map smaller than half the kernel, or an option that does not exist or cannot be meant.
     """
+    check_options(kernel_size=kernel_size, sigma=sigma)
+    return _attribution(image, perturbed, grey_of, grey_weights, kernel_size, sigma, normalise)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 6))
+def _attribution(
+    image: Image,
+    perturbed: Image,
+    grey_of: str,
+    grey_weights: tuple[float, ...] | str,
+    kernel_size: int | None,
+    sigma: ArrayLike | None,
+    normalise: str,
+) -> Attribution:
     change = perturbed - image
     if grey_of == "images":
         change = jnp.abs(_grey(change, grey_weights))
     elif grey_of == "change":
         change = _grey(jnp.abs(change), grey_weights)
     else:
-        raise ValueError(f"attribution: grey_of={grey_of!r}; expected 'change' or 'images'.")
+        raise OptionError(f"attribution: grey_of={grey_of!r}; expected 'change' or 'images'.")
     if kernel_size is not None:
         change = gaussian_blur(change, kernel_size, sigma)
     if normalise == "max":
@@ -73,7 +96,7 @@ def attribution(
     if normalise == "minmax":
         # Divided by the maximum first, so that the epsilon of the second means the same for weak and strong changes.
         return minmax_normalise(max_normalise(change))
-    raise ValueError(f"attribution: normalise={normalise!r}; expected 'max' or 'minmax'.")
+    raise OptionError(f"attribution: normalise={normalise!r}; expected 'max' or 'minmax'.")
 
 
 def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **options: Any) -> Explanation:
@@ -94,8 +117,43 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
         >>> maps = jax.vmap(lambda image, label: explain(class_logit, image, network, label))(images, labels)
     """
     of_walk, of_map = split_options(options)
+    # What is refused is refused before the walk.
+    jax.eval_shape(functools.partial(attribution, **of_map), image, image)
     walk = (path_average if average else perturb)(loss, image, *args, **of_walk)
-    return Explanation(attribution(image, walk.perturbed, **of_map), *walk)
+    return after_walk(image, walk, **of_map)
+
+
+def after_walk(image: Image, walk: Perturbation, **options: Any) -> Explanation:
+    """The result of a method that walks.
+
+    Args:
+        image: where the walk began, `[H, W, C]`.
+        walk: of `perturb`.
+        **options: of `attribution`.
+
+    Returns:
+        The map is NaN where nothing could be measured: loss or gradient of the image itself are not finite, as with a
+        class that the network does not have.
+    """
+    found = attribution(image, walk.perturbed, **options)
+    nothing = (walk.status == Status.NOT_FINITE) & (walk.steps == 0)
+    return Explanation(jnp.where(nothing, jnp.nan, found), *walk)
+
+
+def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Status.BLANK) -> Explanation:
+    """The result of a method that takes no steps, with one rule for the status of its map.
+
+    Args:
+        attribution: `[H, W]` in [0, 1].
+        loss: what is explained, at the image; NaN makes the map NaN.
+        blank: the status of a map of all zeros.
+
+    Returns:
+        0 steps; the status `not finite` if loss or map are not, and the map is NaN then.
+    """
+    finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(attribution))
+    code = jnp.select([~finite, ~jnp.any(attribution != 0)], [Status.NOT_FINITE, blank], Status.OK).astype(jnp.int32)
+    return Explanation(jnp.where(finite, attribution, jnp.nan), None, jnp.int32(0), loss, loss, code)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,7 +168,7 @@ def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:
     if weights == "max":
         return jnp.max(image, axis=-1)
     if isinstance(weights, str):
-        raise ValueError(f"attribution: grey_weights={weights!r}; expected one number a channel, 'mean' or 'max'.")
+        raise OptionError(f"attribution: grey_weights={weights!r}; expected one number a channel, 'mean' or 'max'.")
     return grey(image, weights)
 
 

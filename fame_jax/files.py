@@ -87,9 +87,9 @@ def number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def sha256(path: pathlib.Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

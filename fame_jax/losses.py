@@ -15,15 +15,16 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fame_jax._types import Embedding, Image, Location, Output, Scalar
-from fame_jax.network import Network
+from fame_jax.network import Network, feature_map, vector
+from fame_jax.scores import output_of
 
 
 def class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLike) -> Scalar:
     """`z_o`, the raw logit of one class (Sec. 3.3); unbounded below, so it keeps falling.
 
-    A label outside the classes gives NaN (status `not finite`), never a neighbour's logit.
+    A label outside the classes, negative ones included, gives NaN (status `not finite`), never a neighbour's logit.
     """
-    return network(image).at[label].get(mode="fill", fill_value=jnp.nan)
+    return output_of(network(image), label)
 
 
 def absolute_class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLike) -> Scalar:
@@ -37,12 +38,14 @@ def feature_activation(image: Image, network: Network, location: Location) -> Sc
     Args:
         image: `[H, W, C]` in [0, 1].
         network: anything with `features(image) -> [h, w, c]`.
-        location: row and column, `[2]`. A location outside the map has a zero gradient, hence a blank map and the
-            status `zero gradient`.
+        location: row and column, `[2]`. One outside the map, negative numbers included, gives NaN (`not finite`).
+
+    Raises:
+        NetworkError: for features that are no map of the image.
     """
     row, column = jnp.asarray(location)
-    features = network.features(image)
-    return jnp.sum(_magnitude(features.at[row, column].get(mode="fill", fill_value=0)))
+    chosen = feature_map(network, image).at[row, column]
+    return jnp.sum(_magnitude(chosen.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)))
 
 
 def similarity(image: Image, network: Callable[[Image], Output], reference: Embedding, sign: ArrayLike = 1) -> Scalar:
@@ -57,7 +60,7 @@ def similarity(image: Image, network: Callable[[Image], Output], reference: Embe
             s = 0 and a zero gradient.
         sign: +1 descends the similarity (map e+), -1 the dissimilarity (map e-). Traced, so that both run in one batch.
     """
-    embedding = network(image)
+    embedding = vector(network(image))
     return _signed_cosine(embedding, jax.lax.stop_gradient(_norm(embedding)), reference, sign)
 
 
@@ -65,7 +68,7 @@ def similarity_free_norm(
     image: Image, network: Callable[[Image], Output], reference: Embedding, sign: ArrayLike = 1
 ) -> Scalar:
     """`similarity` differentiated through the norm as well, as the authors' published code does."""
-    embedding = network(image)
+    embedding = vector(network(image))
     return _signed_cosine(embedding, _norm(embedding), reference, sign)
 
 

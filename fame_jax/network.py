@@ -1,11 +1,16 @@
 """The one contract a network fulfils, and a way to make one from any two functions."""
 
+import types
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 
 from fame_jax._types import FeatureMap, Image, Output
+
+
+class NetworkError(ValueError):
+    """A network that cannot be explained as it is; the message says what was expected and what to do."""
 
 
 @runtime_checkable
@@ -49,8 +54,8 @@ class Split:
         self.features = features
         self.head = head
 
-    def __call__(self, image: Image) -> Output:
-        """Logits or embedding `[o]` of one image."""
+    def __call__(self, image: Image) -> Any:
+        """Logits or embedding `[o]` of one image; what is no vector is refused where it is used."""
         return self.head(self.features(image))
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -65,13 +70,137 @@ class Split:
         return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)))
 
 
+@jax.tree_util.register_pytree_node_class
+class Picked:
+    """A network of which one output is taken: from a dict, a tuple, a batch of one, a map of the image.
+
+    Args:
+        network: anything with `__call__`; `features` and `head` are passed on where it has them.
+        pick: a key of a dictionary, an index of a tuple or of the leading axis of an array (0 for `[1, n]`), or a
+            function of the outputs to one vector `[o]`, which is code, hence static.
+
+    Example:
+        >>> network = Picked(detector, "logits")
+        >>> network = Picked(segmenter, lambda outputs: outputs.mean((0, 1)))
+    """
+
+    def __init__(self, network: Any, pick: Any):
+        self.network = traceable(network)
+        self.pick = pick
+
+    def features(self, image: Image) -> FeatureMap:
+        """The network's own."""
+        return self.network.features(image)
+
+    def head(self, features: FeatureMap) -> Output:
+        """What is picked of the network's own."""
+        return self._picked(self.network.head(features))
+
+    def __call__(self, image: Image) -> Output:
+        """What is picked of the network's outputs."""
+        return self._picked(self.network(image))
+
+    def _picked(self, outputs: Any) -> Any:
+        return self.pick(outputs) if callable(self.pick) else outputs[self.pick]
+
+    def tree_flatten(self) -> tuple[tuple[Any], Any]:
+        """The network is traced, `pick` is part of the structure."""
+        return (self.network,), self.pick
+
+    @classmethod
+    def tree_unflatten(cls, pick: Any, children: tuple[Any]) -> "Picked":
+        """The inverse of `tree_flatten`."""
+        new = cls.__new__(cls)
+        (new.network,), new.pick = children, pick
+        return new
+
+
 def traceable(network: Any) -> Any:
     """What `jit` takes as an argument: a pytree as it is; anything else as a pytree without leaves around its code.
 
     So a plain function is part of the compiled program, and a pytree (an NNX module, a `Partial` over parameters, an
     array) is an argument of it.
+
+    Raises:
+        NetworkError: for a network in training mode, as far as that shows.
     """
-    if not (callable(network) and jax.tree_util.all_leaves([network])):
-        return network
-    features, head = getattr(network, "features", None), getattr(network, "head", None)
-    return jax.tree_util.Partial(network) if features is None or head is None else Split(features, head)
+    wrapped = _without_code(network)
+    refuse_training((network, wrapped))
+    return wrapped
+
+
+def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments of a loss as `jit` takes them: a plain function among them is part of the program. See `traceable`."""
+    refuse_training(args)
+    return jax.tree.map(_without_code, args)
+
+
+def _without_code(leaf: Any) -> Any:
+    if not (callable(leaf) and jax.tree_util.all_leaves([leaf])):
+        return leaf
+    features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
+    return jax.tree_util.Partial(leaf) if features is None or head is None else Split(features, head)
+
+
+def refuse_training(network: Any) -> None:
+    """Refuses modules of Flax NNX and Equinox whose dropout or batch statistics are active, at any depth of a pytree.
+
+    Raises:
+        NetworkError: names the kind of layer.
+    """
+    jax.tree.leaves(network, is_leaf=_not_training)
+
+
+def _not_training(node: Any) -> bool:
+    """False, so that a flattening goes on."""
+    settings = getattr(node, "__dict__", {})
+    rate = next((settings[name] for name in ("rate", "dropout_rate", "p") if name in settings), None)
+    active = [name for name in ("use_running_average", "deterministic", "inference") if settings.get(name) is False]
+    if active and not (isinstance(rate, int | float) and rate == 0):
+        raise NetworkError(
+            f"the network is in training mode: a {type(node).__name__} has {active[0]}=False, so that its maps would "
+            "depend on chance or on the batch. Call network.eval() first (Equinox: equinox.nn.inference_mode(network))."
+        )
+    for function in (node.features, node.head) if isinstance(node, Split) else (node,):
+        if isinstance(function, types.MethodType):
+            refuse_training(function.__self__)
+    return False
+
+
+def vector(outputs: Any) -> Output:
+    """The outputs of a network, if they are one vector.
+
+    Raises:
+        NetworkError: for anything else, with what it is and how to pick a vector from it.
+    """
+    if getattr(outputs, "ndim", None) == 1:
+        return outputs
+    shapes = jax.tree.map(lambda x: list(getattr(x, "shape", ())), outputs)
+    if isinstance(outputs, dict):
+        pick = f"outputs[{next(iter(outputs), 'logits')!r}]"
+    elif isinstance(outputs, tuple | list):
+        pick = "outputs[0]"
+    else:
+        pick = {0: "outputs[None]", 2: "outputs[0]"}.get(getattr(outputs, "ndim", -1), "outputs.mean((0, 1))")
+    raise NetworkError(
+        f"the network returns {shapes}; expected one vector [o], the logits or the embedding of one image. "
+        f"Pick it: fame_jax.Picked(network, lambda outputs: {pick})."
+    )
+
+
+def feature_map(network: Any, image: Image) -> FeatureMap:
+    """The feature map of an image, if it is one: `[h, w, c]` of the image's proportions, up to the rounding of strides.
+
+    Raises:
+        NetworkError: for a network without `features`, or features of another shape.
+    """
+    if not hasattr(network, "features"):
+        raise NetworkError("the network has no feature map: give it features and head, fame_jax.Split(features, head).")
+    features, (height, width, _) = network.features(image), image.shape
+    shape = getattr(features, "shape", ())
+    if len(shape) != 3 or abs(shape[0] / height - shape[1] / width) > 2 / min(height, width):
+        raise NetworkError(
+            f"the network's features are {list(shape)}; expected [h, w, c], a map of the proportions of the image of "
+            f"{height}x{width}: channels last, without a batch axis, tokens put back on their grid."
+        )
+    return features

@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fame_jax.image import LUMA
+from fame_jax.image import IMAGENET_STD, LUMA
 
 Options = Mapping[str, Any]
-
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of torchvision's normalisation; a step in the normalised space is this much smaller in pixels."""
 
 _OFFICIAL_MAP = {"grey_of": "images", "normalise": "minmax"}
 

@@ -23,7 +23,8 @@ from jax.typing import ArrayLike
 from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
-from fame_jax.network import traceable
+from fame_jax.network import arguments
+from fame_jax.options import check_options
 
 Loss = Callable[..., Scalar]
 Evaluation = Callable[[Image], tuple[Scalar, Image]]
@@ -33,13 +34,16 @@ Optimizer = Callable[[Any], optax.GradientTransformation] | optax.GradientTransf
 
 
 class Status(enum.IntEnum):
-    """How a walk ended. Anything but OK says why a map may be blank or incomplete."""
+    """How a map came about. Anything but OK says why it may be blank, incomplete or missing."""
 
+    NO_MAP = -1
     OK = 0
     ZERO_GRADIENT = 1
     NOT_FINITE = 2
     STOPPED_BEFORE_FIRST_STEP = 3
     STEP_WITHOUT_EFFECT = 4
+    BLANK = 100
+    CONSTANT_SCORE = 101
 
     @property
     def message(self) -> str:
@@ -48,11 +52,14 @@ class Status(enum.IntEnum):
 
 
 _MESSAGES = {
+    Status.NO_MAP: "the method has no such map",
     Status.OK: "ok",
     Status.ZERO_GRADIENT: "zero gradient",
     Status.NOT_FINITE: "not finite",
     Status.STOPPED_BEFORE_FIRST_STEP: "stopped before the first step",
     Status.STEP_WITHOUT_EFFECT: "step without effect",
+    Status.BLANK: "blank map",
+    Status.CONSTANT_SCORE: "the score did not vary",
 }
 
 
@@ -93,12 +100,14 @@ class Walk(NamedTuple):
         result: as if the walk ended here.
         moving: False once it has ended.
         optimizer_state: the optax transformation's own state.
+        ending: True once `stop_change` is satisfied: the next evaluation measures the last image, and no step follows.
         earlier: the change at the last comparison for `stop_change`, `[H, W]` with sum one; None without that option.
     """
 
     result: Perturbation
     moving: Scalar
     optimizer_state: Any
+    ending: Scalar
     earlier: Attribution | None
 
 
@@ -112,13 +121,10 @@ def lots(step_size: ArrayLike) -> optax.GradientTransformation:
         An optax transformation; a zero gradient gives a step of exactly zero.
     """
 
-    def init(params: optax.Params) -> optax.OptState:
-        return optax.EmptyState()
+    def step(gradient: Any, _: Any) -> jax.Array:
+        return -jnp.asarray(step_size, gradient.dtype) * max_normalise(gradient)
 
-    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None):
-        return jax.tree.map(lambda gradient: -jnp.asarray(step_size) * max_normalise(gradient), updates), state
-
-    return optax.GradientTransformation(init, update)
+    return optax.stateless_with_tree_map(step)
 
 
 def perturb(
@@ -156,17 +162,24 @@ def perturb(
     Returns:
         Perturbed image, steps taken, first and last loss, status.
 
+    Raises:
+        OptionError: for an option whose value cannot be meant, before anything is traced.
+        NetworkError: for a network in training mode.
+
     Example:
         >>> result = perturb(class_logit, image, network, 285)
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
-    rules = Rules(iterations, step_size, scale, clip, stop_loss, stop_change, window)
+    rules = rules_from(
+        iterations=iterations,
+        step_size=step_size,
+        scale=scale,
+        clip=clip,
+        stop_loss=stop_loss,
+        stop_change=stop_change,
+        window=window,
+    )
     return _perturb(loss, optimizer, image, arguments(args), rules)
-
-
-def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments of a loss as `jit` takes them: a plain function among them is part of the program."""
-    return jax.tree.map(traceable, args)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -195,7 +208,8 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
         **options: the other named arguments of `perturb`, but for `stop_change` and `window`.
 
     Returns:
-        `perturbed` is the mean of the images after each step, the first one left out; all else is as `perturb` has it.
+        `perturbed` is the mean of the images after each step, the first one left out, and `last_loss` the loss of that;
+        all else is as `perturb` has it.
 
     Raises:
         TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
@@ -217,7 +231,10 @@ def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[An
 
     start = jnp.zeros_like(image), begin(optimizer, image, rules)
     total, walk = jax.lax.while_loop(lambda carry: carry[1].moving, next_step, start)
-    return walk.result._replace(perturbed=image + total / jnp.maximum(walk.result.steps, 1).astype(image.dtype))
+    mean = image + total / jnp.maximum(walk.result.steps, 1).astype(image.dtype)
+    last_loss = loss(mean, *args).astype(image.dtype)
+    status = jnp.where(jnp.isfinite(last_loss), walk.result.status, Status.NOT_FINITE).astype(jnp.int32)
+    return walk.result._replace(perturbed=mean, last_loss=last_loss, status=status)
 
 
 def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
@@ -225,7 +242,7 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
     zero = jnp.zeros((), image.dtype)
     result = Perturbation(image, jnp.int32(0), zero, zero, jnp.int32(Status.OK))
     earlier = None if rules.stop_change is None else jnp.zeros(image.shape[:2], image.dtype)
-    return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), earlier)
+    return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), jnp.bool_(False), earlier)
 
 
 def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
@@ -246,15 +263,18 @@ def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk
 
 
 def compare(image: Image, rules: Rules, walk: Walk) -> Walk:
-    """Ends the walk if its map has hardly changed since the last comparison (`stop_change`, which must be given)."""
+    """Lets the walk end, at the next evaluation, if its map has hardly changed since the last comparison.
+
+    `stop_change` must be given. The first comparison has nothing to compare with.
+    """
     assert walk.earlier is not None
     assert rules.stop_change is not None
     change = grey(jnp.abs(walk.result.perturbed - image))
     change = gaussian_blur(change, min(49, 2 * min(change.shape) - 1))
     total = jnp.sum(change)
     change = change / jnp.where(total > 0, total, 1)
-    moved = jnp.sum(jnp.abs(change - walk.earlier)) / 2
-    return walk._replace(moving=walk.moving & (moved >= rules.stop_change), earlier=change)
+    moved = jnp.where(jnp.any(walk.earlier != 0), jnp.sum(jnp.abs(change - walk.earlier)) / 2, jnp.inf)
+    return walk._replace(ending=moved < rules.stop_change, earlier=change)
 
 
 def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -> Walk:
@@ -267,7 +287,7 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     if rules.clip is not None:
         there = jnp.clip(there, *rules.clip)
 
-    stop = steps >= rules.iterations
+    stop = (steps >= rules.iterations) | walk.ending
     if rules.stop_loss is not None:
         stop |= value < rules.stop_loss
     stuck = jnp.all(there == here)
@@ -284,7 +304,7 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     moving = (status == Status.OK) & ~stop
     result = Perturbation(
         perturbed=jnp.where(moving, there, here),
-        steps=steps + moving,
+        steps=steps + moving.astype(steps.dtype),
         first_loss=jnp.where(steps == 0, value, walk.result.first_loss),
         last_loss=value,
         status=status,
@@ -297,7 +317,13 @@ def _transformation(optimizer: Optimizer, rules: Rules) -> optax.GradientTransfo
 
 
 def rules_from(**options: Any) -> Rules:
-    """Rules with the defaults of `perturb` for what is not given."""
+    """Rules with the defaults of `perturb` for what is not given.
+
+    Raises:
+        OptionError: for a value that cannot be meant.
+        TypeError: for an option that `perturb` does not have.
+    """
+    check_options(**options)
     return Rules(**{name: options.pop(name, _DEFAULTS[name]) for name in Rules._fields}, **options)
 
 

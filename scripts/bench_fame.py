@@ -19,10 +19,10 @@ import numpy as np
 import torch
 import torch_walk
 import tyro
-from matplotlib.figure import Figure
 
-from fame_jax import files, models
-from fame_jax.experiments import bench
+from fame_jax import bench, files, models
+from fame_jax.paper import numbers
+from fame_jax.words import markdown
 
 NETWORKS = "resnet50,resnet101,vgg19,convnext_tiny,mobilenet_v2,iresnet50"
 
@@ -40,7 +40,7 @@ def main(
     profile: pathlib.Path | None = None,
     out: pathlib.Path = pathlib.Path("bench-fame"),
 ) -> None:
-    """Prints a table; writes it as JSON and as a picture, too.
+    """Prints a table, and writes it as JSON.
 
     Args:
         network: names in the registry with commas between them.
@@ -59,7 +59,7 @@ def main(
     """
     names, precisions = network.split(","), precision.split(",")
     for name in names:
-        models.entry(name)
+        models.card(name)
     jax.config.update("jax_enable_x64", "float64" in precisions)
     for name in precisions:
         models.image_dtype(name)  # type: ignore[arg-type]
@@ -81,9 +81,11 @@ def main(
             print(report(entry), flush=True)
             files.write_json(out / "bench_fame.json", {**files.environment(), "measured": found})
             if profile is not None:
-                show_profile(name, kind, batch_size or images, profile / f"{name}-{kind}")
-    picture(found).savefig(out / "bench_fame.png", dpi=120)
-    print(f"\nWrote {out}/bench_fame.json and .png")
+                walk = bench.program(models.with_precision(models.build(name), kind), name, kind, batch_size or images)  # type: ignore[arg-type]
+                walk.run(1)
+                for operation, share in bench.profile(lambda: walk.run(4), profile / f"{name}-{kind}"):  # noqa: B023
+                    print(f"  {share:6.1%}  {operation}")
+    print(f"\nWrote {out}/bench_fame.json")
 
 
 def measured(
@@ -130,9 +132,7 @@ def measured(
         "ratio": {form: bench.ratio(per_step, "fame_jax", form) for form in per_step if form != "fame_jax"},
         "failed": failed,
         "linearity": bench.linearity(ours.run, (2, max(3, evaluations // 2), max(4, evaluations)), 1, clock),
-        "seconds_of_1000_images": {
-            count: 1000 / batch_size * step * (count + 1) for count in bench.PAPER_CLASS_SECONDS
-        },
+        "seconds_of_1000_images": {count: 1000 / batch_size * step * (count + 1) for count in numbers.TABLE_3_STEPS},
     }
 
 
@@ -148,7 +148,7 @@ def report(entry: dict[str, Any]) -> str:
     ]
     rows = [("PyTorch", "ms a step", "fame_jax / PyTorch")]
     rows += [(form, f"{1e3 * step[form]:.2f}", f"{entry['ratio'][form]:.2f}") for form in entry["ratio"]]
-    lines.append(bench.table(rows))
+    lines.append(markdown(rows))
     lines += [f"{form} does not work here: {reason}" for form, reason in entry["failed"].items()]
     if entry["network"] == "resnet50":
         goal = bench.GOALS.get(entry["precision"])
@@ -159,35 +159,11 @@ def report(entry: dict[str, Any]) -> str:
         rows = [("steps", "1000 images, s", "the paper's, s", "ratio")]
         rows += [
             (f"{count}", f"{total[count]:.1f}", f"{paper}", f"{total[count] / paper:.4f}")
-            for count, paper in bench.PAPER_CLASS_SECONDS.items()
+            for count, paper in numbers.TABLE_3_STEPS.items()
         ]
-        lines.append(bench.table(rows))
+        lines.append(markdown(rows))
     return "\n".join(lines)
 
 
-def show_profile(name: str, precision: Any, batch_size: int, folder: pathlib.Path) -> None:
-    ours = bench.program(models.with_precision(models.build(name), precision), name, precision, batch_size)
-    ours.run(1)
-    for operation, share in bench.profile(lambda: ours.run(4), folder):
-        print(f"  {share:6.1%}  {operation}")
-
-
-def picture(found: list[dict[str, Any]]) -> Figure:
-    """The ratios as bars, with a line at 1."""
-    figure = Figure(figsize=(1.5 + 1.3 * len(found), 4), layout="constrained")
-    axes = figure.subplots()
-    forms = list(dict.fromkeys(form for entry in found for form in entry["ratio"]))
-    for i, form in enumerate(forms):
-        places = [x + 0.8 * i / len(forms) for x in range(len(found))]
-        axes.bar(places, [entry["ratio"].get(form, 0) for entry in found], 0.8 / len(forms), align="edge", label=form)
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xticks([x + 0.4 for x in range(len(found))])
-    axes.set_xticklabels([f"{entry['network']}\n{entry['precision']}" for entry in found], fontsize=8)
-    axes.set_ylabel("time a step, fame_jax / PyTorch")
-    if forms:
-        axes.legend()
-    return figure
-
-
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

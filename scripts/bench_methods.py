@@ -2,9 +2,11 @@
 
 The loop is what a program without batching does: one call of the network a time, compiled and warm, so that the ratio
 is of batching alone; FGGB's is one backward pass a dimension, CorrRISE's one pair of forward passes a mask. Compare
-`bench_road.py` for ROAD's solver against SciPy's, and `table_3.py` for FAME's own time, which early stopping decides.
+`bench_road.py` for ROAD's solver against SciPy's, and `fame reproduce table_3` for FAME's own time, which early
+stopping decides.
 """
 
+import functools
 import itertools
 import pathlib
 import statistics
@@ -16,12 +18,14 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from fame_jax import explainers, files, models
-from fame_jax.architectures.probes import Probed
-from fame_jax.experiments import bench
+from fame_jax import bench, files, models
+from fame_jax.architectures.probes import probed
+from fame_jax.explainers.table import explainer
 from fame_jax.metrics.deletion import deletion
 from fame_jax.metrics.masks import deletion_mask
 from fame_jax.metrics.road import road_delete
+from fame_jax.paper import numbers
+from fame_jax.words import markdown
 
 CAMS = ("grad_cam", "grad_cam_ew", "hires_cam", "grad_cam_pp", "fullgrad")
 FOUR = " of 4 pairs"
@@ -69,8 +73,8 @@ def main(
         rows.append((name, *(f"{found[name][k]:.3f}" for k in ("batched", "loop")), f"{found[name]['ratio']:.1f}"))
         print(f"{name}: {found[name]['ratio']:.1f}", flush=True)
         files.write_json(out / "bench_methods.json", {**files.environment(), "measured": found})
-    print("\n" + bench.table(rows))
-    print("\n" + bench.table(pair_rows(found)))
+    print("\n" + markdown(rows))
+    print("\n" + markdown(pair_rows(found)))
 
 
 def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
@@ -78,7 +82,7 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     ours = {name.removesuffix(FOUR): found[name]["batched"] / count for name, count in PAIRS.items()}
     rows: list[tuple[str, ...]] = [("pairs", "700, s", "the paper's, s", "of Grad-CAM's", "the paper's")]
     for name, seconds in ours.items():
-        paper = bench.PAPER_PAIR_SECONDS
+        paper = numbers.TABLE_3_PAIRS
         relative, theirs = seconds / ours["grad_cam"], paper[name] / paper["grad_cam"]
         rows.append((name, f"{700 * seconds:.0f}", f"{paper[name]}", f"{relative:.1f}", f"{theirs:.1f}"))
     return rows
@@ -86,30 +90,35 @@ def pair_rows(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
 
 def of_classes(name: str, precision: Any, count: int) -> Any:
     network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
     images = jax.random.uniform(jax.random.key(0), (count, size, size, 3), dtype)
     labels, keys = jnp.arange(count), jax.random.split(jax.random.key(1), count)
     maps = jax.random.uniform(jax.random.key(2), (count, size, size), dtype)
     for method in CAMS:
-        row = explainers.EXPLAINERS[method]
-        target = Probed(network) if "probes" in row.needs else network
-        yield method, batch_and_loop(lambda n, x, y, row=row: row.explain(n, x, y), target, images, labels)
-    yield (
-        "road_delete",
-        batch_and_loop(
-            lambda n, x, map, y, key: road_delete(n, x, map, y, key).drops, network, images, maps, labels, keys
-        ),
-    )
-    masked = jax.jit(lambda x, map, fraction: x * (deletion_mask(map, fraction)[..., None]))
-    score = jax.jit(lambda n, x, y: jax.nn.softmax(n(x))[y])
-    fractions = [i / 10 for i in range(11)]
-    curves = jax.jit(jax.vmap(lambda n, x, map, y: deletion(n, x, map, y).scores, (None, 0, 0, 0)))
+        row = explainer(method)
+        target = probed(network) if "probes" in row.needs else network
+        yield method, batch_and_loop(row.explain, target, images, labels)
+    yield "road_delete", batch_and_loop(lambda *of: road_delete(*of).drops, network, images, maps, labels, keys)
+    score = jax.jit(lambda n, x, map, y, share: jax.nn.softmax(n(x * deletion_mask(map, share)[..., None]))[y])
+    shares, triples = [i / 10 for i in range(11)], list(zip(images, maps, labels, strict=True))
+    curves, _ = batch_and_loop(lambda *of: deletion(*of).scores, network, images, maps, labels)
+    yield "deletion", (curves, lambda: [score(network, *triple, share) for triple in triples for share in shares])
 
-    def each_image_and_fraction() -> Any:
-        triples = zip(images, maps, labels, strict=True)
-        return [score(network, masked(x, map, f), y) for x, map, y in triples for f in fractions]
 
-    yield "deletion", (lambda: curves(network, images, maps, labels), each_image_and_fraction)
+def of_pairs(name: str, precision: Any, masks: int) -> Any:
+    network = models.with_precision(models.build(name), precision)
+    size, dtype = models.card(name).size, models.image_dtype(precision)
+    both = jax.random.uniform(jax.random.key(0), (2, size, size, 3), dtype)
+    embed = jax.jit(lambda n, x: n(x))
+    pull = jax.jit(lambda n, x, i: jax.grad(lambda x: n(x)[i])(x))
+    dimensions = range(embed(network, both[0]).shape[0])
+    rise, fggb = explainer("corrrise").explain_pair, explainer("fggb").explain_pair
+    masked = functools.partial(rise, network, *both, key=jax.random.key(3), masks=masks, patches=10)
+    yield "corrrise", (masked, lambda: [embed(network, face) for _ in range(masks) for face in both])
+    yield "fggb", (lambda: fggb(network, *both), lambda: [pull(network, face, i) for face in both for i in dimensions])
+    probes, galleries = jnp.stack([*both, *both]), jnp.stack([*both, *both])[::-1]
+    for method in ("grad_cam", "grad_cam_ew"):
+        yield method + FOUR, batch_and_loop(explainer(method).explain_pair, network, probes, galleries)
 
 
 def batch_and_loop(function: Callable[..., Any], network: Any, *arrays: Any) -> Sides:
@@ -119,40 +128,5 @@ def batch_and_loop(function: Callable[..., Any], network: Any, *arrays: Any) -> 
     return lambda: many(network, *arrays), lambda: [one(network, *args) for args in zip(*arrays, strict=True)]
 
 
-def of_pairs(name: str, precision: Any, masks: int) -> Any:
-    network = models.with_precision(models.build(name), precision)
-    size, dtype = models.entry(name).size, models.image_dtype(precision)
-    probe, gallery = jax.random.uniform(jax.random.key(0), (2, size, size, 3), dtype)
-    embed = jax.jit(lambda n, x: n(x))
-    pull = jax.jit(lambda n, x, i: jax.grad(lambda x: n(x)[i])(x))
-    dimensions = embed(network, probe).shape[0]
-
-    def corrrise() -> Any:
-        return explainers.EXPLAINERS["corrrise"].explain_pair(
-            network, probe, gallery, key=jax.random.key(3), masks=masks, patches=10
-        )
-
-    yield "corrrise", (corrrise, lambda: [embed(network, face) for _ in range(masks) for face in (probe, gallery)])
-    yield (
-        "fggb",
-        (
-            lambda: explainers.EXPLAINERS["fggb"].explain_pair(network, probe, gallery),
-            lambda: [pull(network, face, i) for face in (probe, gallery) for i in range(dimensions)],
-        ),
-    )
-    for method in ("grad_cam", "grad_cam_ew"):
-        row = explainers.EXPLAINERS[method]
-        pair = jax.jit(lambda n, p, g, row=row: row.explain_pair(n, p, g))
-        faces = jnp.stack([probe, gallery] * 2)
-        many = jax.jit(jax.vmap(lambda n, p, g, row=row: row.explain_pair(n, p, g), (None, 0, 0)))
-        yield (
-            method + FOUR,
-            (
-                lambda many=many, faces=faces: many(network, faces, faces[::-1]),
-                lambda pair=pair, faces=faces: [pair(network, *two) for two in zip(faces, faces[::-1], strict=True)],
-            ),
-        )
-
-
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

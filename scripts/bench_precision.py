@@ -1,56 +1,53 @@
-"""What each precision costs and how far its map is from float64's, on one photograph.
+"""What each precision costs and how far its map is from float64's, on one photograph."""
 
-Usage: python scripts/bench_precision.py [PHOTO] [--model mobilenet_v2] [--iterations 500]
-"""
-
-import argparse
 import pathlib
-import time
+from typing import Annotated
 
 import jax
+import jax.numpy as jnp
+import tyro
 
-jax.config.update("jax_enable_x64", True)
-
-import jax.numpy as jnp  # noqa: E402 - after the switch to 64 bits
-import numpy as np  # noqa: E402
-
-from fame_jax import attribution, class_logit, perturb  # noqa: E402
-from fame_jax.data.images import load as load_image  # noqa: E402
-from fame_jax.data.images import sample_path  # noqa: E402
-from fame_jax.models import entry, image_dtype, load  # noqa: E402
-
-PRECISIONS = ("float64", "float32", "tf32", "bfloat16")
+from fame_jax import bench, class_logit, explain, models
+from fame_jax.data.images import sample_path
+from fame_jax.data.records import Picture
+from fame_jax.inputs import geometry, read
+from fame_jax.metrics import pearson
+from fame_jax.words import markdown
 
 
-def measured(name: str, path: pathlib.Path, precision, steps: int, weights: pathlib.Path | None):
-    """The map, the final logit, and seconds a step without compilation."""
-    card, network = entry(name), load(name, weights, precision=precision)
-    image = jnp.asarray(load_image(path, card.resize, card.size), image_dtype(precision))
-    label = int(jnp.argmax(load(name, weights)(image.astype(jnp.float32))))
-    perturb(class_logit, image, network, label, iterations=1).perturbed.block_until_ready()
-    start = time.perf_counter()
-    walk = jax.block_until_ready(perturb(class_logit, image, network, label, iterations=steps))
-    seconds = (time.perf_counter() - start) / (steps + 1)
-    return np.asarray(attribution(image, walk.perturbed), np.float64), float(walk.last_loss), seconds
+def main(
+    photograph: Annotated[pathlib.Path | None, tyro.conf.Positional] = None,
+    model: str = "mobilenet_v2",
+    weights: pathlib.Path | None = None,
+    iterations: int = 500,
+) -> None:
+    """Prints a table.
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", nargs="?", type=pathlib.Path, default=sample_path("cat"))
-    parser.add_argument("--model", default="mobilenet_v2")
-    parser.add_argument("--weights", type=pathlib.Path)
-    parser.add_argument("--iterations", type=int, default=500)
-    options = parser.parse_args()
-    print(
-        f"{options.model}, {options.photo.name}, {options.iterations} steps, JAX {jax.__version__}, {jax.devices()[0]}"
-    )
-    reference = None
-    for precision in PRECISIONS:
-        map, logit, seconds = measured(options.model, options.photo, precision, options.iterations, options.weights)
-        reference = map if reference is None else reference
-        correlation = np.corrcoef(reference.ravel(), map.ravel())[0, 1]
-        print(f"{precision:9}  {1e3 * seconds:7.1f} ms a step  last logit {logit:8.2f}  correlation {correlation:.4f}")
+    Args:
+        photograph: whose top class is explained; omitted: the packaged cat.
+        model: a classifier.
+        weights: of the model, if they are not installed.
+        iterations: number of steps.
+    """
+    jax.config.update("jax_enable_x64", True)
+    photograph = photograph or sample_path("cat")
+    print(f"{model}, {photograph.name}, {iterations} steps, JAX {jax.__version__}, {jax.devices()[0].device_kind}\n")
+    rows, reference, label = [("precision", "ms a step", "last logit", "correlation")], None, None
+    program = jax.jit(lambda network, x, label, steps: explain(class_logit, x, network, label, iterations=steps))
+    for precision in ("float64", "float32", "tf32", "bfloat16"):
+        loaded = models.find(model, weights, precision=precision)
+        network = loaded.network
+        pixels = jnp.asarray(read(Picture(photograph), geometry(loaded.card)).image, models.image_dtype(precision))
+        label = int(jnp.argmax(network(pixels))) if label is None else label
+        program(network, pixels, label, 1)
+        found = []
+        seconds = bench.seconds(lambda: found.append(program(network, pixels, label, iterations)) or found)  # noqa: B023
+        reference = found[0].attribution if reference is None else reference
+        agreement = pearson(found[0].attribution, reference)
+        milliseconds = 1e3 * seconds / (iterations + 1)
+        rows.append((precision, f"{milliseconds:.1f}", f"{float(found[0].last_loss):.2f}", f"{float(agreement):.4f}"))
+    print(markdown(rows))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

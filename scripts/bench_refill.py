@@ -3,15 +3,12 @@
 The walks stop early by one of two rules: MobileNetV2 on photographs once the map hardly changes any more, SFace on
 pairs of faces once the loss is below 0.01 (the authors' published code). Both ways see the same examples, in turn, in
 one process; the ratio is the result. Without `--photos`, the packaged pictures are cropped and mirrored.
-
-Usage: python scripts/bench_refill.py [--network mobilenet_v2] [--batch-size 4] [--count 24] [--photos FOLDER]
 """
 
-import itertools
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -19,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import class_logit, perturb, similarity_free_norm
+from fame_jax import bench, class_logit, models, perturb, similarity_free_norm
 from fame_jax.batching import perturb_many
+from fame_jax.batching.examples import Example
 from fame_jax.data.faces import sample_face
-from fame_jax.data.images import load as load_image
-from fame_jax.data.images import sample_path
-from fame_jax.models import entry, load
-
-Example = tuple[np.ndarray, tuple[Any, ...]]
+from fame_jax.data.images import sample
+from fame_jax.datasets.catalogue import read
+from fame_jax.inputs import geometry, images
 
 
 def crops(image: np.ndarray, size: int, count: int) -> list[np.ndarray]:
@@ -37,35 +33,35 @@ def crops(image: np.ndarray, size: int, count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(w[:, ::-1] if i % 2 else w) for i, w in enumerate(windows)]
 
 
-def photographs(network: Any, folder: pathlib.Path | None, count: int) -> list[Example]:
+def photographs(loaded: models.Loaded, folder: pathlib.Path | None, count: int) -> list[Example]:
     """Photographs and the classes that the network sees in them."""
-    card = entry("mobilenet_v2")
+    network, card = loaded.network, loaded.card
     if folder is None:
-        images = crops(load_image(sample_path("cat"), 320, 320), card.size, count)
+        pictures = crops(sample("cat"), card.size, count)
     else:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
-        images = [load_image(path, card.resize, card.size) for path in paths]
+        records = read("folder", folder, "none").records[:count]
+        pictures = [images(record, geometry(card))[0] for record in records]
     label = jax.jit(lambda network, image: jnp.argmax(network(image)))
-    return [(image, (np.int32(label(network, image)),)) for image in images]
+    return [(image, (np.int32(label(network, image)),)) for image in pictures]
 
 
-def faces(network: Any, count: int) -> list[Example]:
+def faces(loaded: models.Loaded, count: int) -> list[Example]:
     """A face, what it is compared with, and whether similarity or dissimilarity is descended."""
     face = sample_face().image
-    padded = np.pad(face, ((8, 8), (8, 8), (0, 0)), mode="edge")
-    embed = jax.jit(lambda network, image: network(image))
-    reference = np.asarray(embed(network, face))
-    images = crops(padded, face.shape[0], count)
-    return [(image, (reference, np.float32(1 - 2 * (i // 2 % 2)))) for i, image in enumerate(images)]
+    reference = np.asarray(loaded.network(face))
+    pictures = crops(np.pad(face, ((8, 8), (8, 8), (0, 0)), mode="edge"), face.shape[0], count)
+    return [(image, (reference, np.float32(1 - 2 * (i // 2 % 2)))) for i, image in enumerate(pictures)]
 
 
-def in_fixed_batches(loss: Callable, examples: list[Example], network: Any, size: int, **options: Any) -> Iterator[int]:
+def in_fixed_batches(loss: Callable, examples: list[Example], network: Any, size: int, **options: Any) -> list[int]:
     """Steps of each walk; a batch ends with its slowest member, and the last one is padded."""
+    found = []
     for start in range(0, len(examples), size):
         members = examples[start : start + size]
         padded = members + members[-1:] * (size - len(members))
-        images, args = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
-        yield from np.asarray(_batch(loss, network, images, args, options))[: len(members)].tolist()
+        stacked, args = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+        found += np.asarray(_batch(loss, network, stacked, args, options))[: len(members)].tolist()
+    return found
 
 
 @jax.jit(static_argnums=0)
@@ -74,9 +70,12 @@ def _batch(loss: Callable, network: Any, images: Any, args: tuple[Any, ...], opt
     return walks.steps
 
 
-def refilled(loss: Callable, examples: list[Example], network: Any, size: int, **options: Any) -> Iterator[int]:
-    walks = perturb_many(loss, examples, network, batch_size=size, **options)
-    return (int(walk.steps) for _, walk in walks)
+def refilled(loss: Callable, examples: list[Example], network: Any, size: int, **options: Any) -> list[int]:
+    """Steps of each walk; the next one begins as soon as one has ended."""
+    return [int(walk.steps) for _, walk in perturb_many(loss, examples, network, batch_size=size, **options)]
+
+
+WAYS = {"fixed batches": in_fixed_batches, "refilled slots": refilled}
 
 
 class Counted:
@@ -92,19 +91,6 @@ class Counted:
 
     def _count(self, _: Any) -> None:
         self.times += 1
-
-
-def evaluations(run: Callable, loss: Callable, *args: Any, **options: Any) -> int:
-    counted = Counted(loss)
-    list(run(counted, *args, **options))
-    jax.effects_barrier()
-    return counted.times
-
-
-def report(unit: str, figures: Mapping[str, float]) -> None:
-    fixed, refill = figures.values()
-    cells = " | ".join(f"{name} {figure:.5g}" for name, figure in figures.items())
-    print(f"{unit}: {cells} | ratio {refill / fixed:.2f}", flush=True)
 
 
 def main(
@@ -129,32 +115,39 @@ def main(
         stop_change: stop mobilenet_v2's walks by this share of change in a window.
         window: steps in a window.
     """
-    model = load(network)
+    loaded = models.find(network)
     if network == "sface":
-        loss, examples = similarity_free_norm, faces(model, count)
-        options = {"iterations": iterations, "window": window, "stop_loss": 0.01}
+        loss, examples, rule = similarity_free_norm, faces(loaded, count), {"stop_loss": 0.01}
     else:
-        loss, examples = class_logit, photographs(model, photos, count)
-        options = {"iterations": iterations, "window": window, "stop_change": stop_change}
-    ways = {"fixed batches": in_fixed_batches, "refilled slots": refilled}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    of_processor: dict[str, list[float]] = {name: [] for name in ways}
-    steps: list[int] = []
-    for name, run in itertools.chain(*[ways.items()] * (repeats + 1)):
-        start, busy = time.perf_counter(), time.process_time()
-        steps = list(run(loss, examples, model, batch_size, **options))
-        seconds[name].append(time.perf_counter() - start)
-        of_processor[name].append(time.process_time() - busy)
-    device = jax.devices()[0].device_kind
-    print(f"{network}, {device}, JAX {jax.__version__}, {len(steps)} walks, {batch_size} at a time")
-    print(f"steps taken: {min(steps)} to {max(steps)}, median {statistics.median(steps):.0f}, {sum(steps)} in all\n")
-    # The first round compiles.
-    report("time, s", {name: statistics.median(times[1:]) for name, times in seconds.items()})
-    # On CPU, what a machine shared with others leaves comparable.
-    report("processor time, s", {name: statistics.median(times[1:]) for name, times in of_processor.items()})
-    counts = {name: evaluations(run, loss, examples, model, batch_size, **options) for name, run in ways.items()}
+        loss, examples, rule = class_logit, photographs(loaded, photos, count), {"stop_change": stop_change}
+
+    def steps(run: Callable[..., list[int]], loss: Callable) -> list[int]:
+        return run(loss, examples, loaded.network, batch_size, iterations=iterations, window=window, **rule)
+
+    taken = steps(refilled, loss)
+    print(f"{network}, {jax.devices()[0].device_kind}, JAX {jax.__version__}, {len(taken)} walks, {batch_size} at once")
+    print(f"steps taken: {min(taken)} to {max(taken)}, median {statistics.median(taken):.0f}, {sum(taken)} in all\n")
+    sides = {name: (lambda run=run: steps(run, loss)) for name, run in WAYS.items()}
+    bench.alternating(sides, 1)
+    # Processor time is what a machine shared with others leaves comparable on CPU.
+    for unit, clock in {"time, s": time.perf_counter, "processor time, s": time.process_time}.items():
+        report(
+            unit, {name: statistics.median(turns) for name, turns in bench.alternating(sides, repeats, clock).items()}
+        )
+    counts = {}
+    for name, run in WAYS.items():
+        counted = Counted(loss)
+        steps(run, counted)
+        jax.effects_barrier()
+        counts[name] = counted.times
     report("evaluations of loss and gradient", counts)
 
 
+def report(unit: str, figures: dict[str, Any]) -> None:
+    fixed, refill = figures.values()
+    cells = " | ".join(f"{name} {figure:.5g}" for name, figure in figures.items())
+    print(f"{unit}: {cells} | ratio {refill / fixed:.2f}", flush=True)
+
+
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

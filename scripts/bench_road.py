@@ -101,4 +101,4 @@ def main(images: int = 8, size: int = 224, repeats: int = 5, seed: int = 0) -> N
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

@@ -80,11 +80,9 @@ def on_post_build(config: Any) -> None:
 def explainer_table() -> str:
     """`EXPLAINERS` as a table, for choose_a_method.md."""
     from fame_jax.explainers import EXPLAINERS
+    from fame_jax.words import markdown
 
-    lines = [
-        "| `--method` | title | explains | needs | passes (forward + backward) | source |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = [("`--method`", "title", "explains", "needs", "passes (forward + backward)", "source")]
     for name, row in EXPLAINERS.items():
         passes = {
             "classes": row.of_class and "{:,} + {:,}".format(*row.cost("class")),
@@ -92,9 +90,8 @@ def explainer_table() -> str:
         }
         known = {task: text for task, text in passes.items() if text}
         needs = ", ".join(sorted(row.needs)) or "nothing more"
-        cells = (f"`{name}`", row.title, ", ".join(known), needs, "; ".join(known.values()), row.source)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((f"`{name}`", row.title, ", ".join(known), needs, "; ".join(known.values()), row.source))
+    return markdown(rows)
 
 
 def reference_pages() -> dict[str, str]:

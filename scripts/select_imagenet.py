@@ -6,7 +6,8 @@ takes the list that comes out.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,10 +15,12 @@ import tyro
 from tqdm import tqdm
 
 from fame_jax import models
-from fame_jax.data.images import ImageError, load
+from fame_jax.batching import map_many
+from fame_jax.batching.examples import Example
 from fame_jax.data.records import ClassRecord
 from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
+from fame_jax.inputs import PictureError, geometry, images
 
 NETWORKS = ("resnet34", "resnet50", "resnet101", "vgg19", "convnext_tiny")
 UNREADABLE = -1
@@ -25,22 +28,28 @@ UNREADABLE = -1
 
 def predictions(name: str, records: Sequence[ClassRecord], batch_size: int, resize: int) -> list[int]:
     """The top class of each photograph, and -1 for those that cannot be read."""
-    network, side = models.load(name), models.entry(name).size
-    top = jax.jit(jax.vmap(lambda network, image: network(image).argmax(), in_axes=(None, 0)))
-    found = np.full(len(records), UNREADABLE)
+    loaded, readable = models.find(name), []
+    how, found = geometry(loaded.card, resize=resize), np.full(len(records), UNREADABLE)
+
+    def photographs() -> Iterator[Example]:
+        for place, record in enumerate(records):
+            try:
+                (image,) = images(record, how)
+            except PictureError as error:
+                tqdm.write(str(error))
+                continue
+            readable.append(place)
+            yield image, ()
+
     with tqdm(total=len(records), desc=name, unit="photograph") as bar:
-        for start in range(0, len(records), batch_size):
-            # The last batch is filled up, so that there is one shape to compile.
-            images, whole = np.zeros((batch_size, side, side, 3), np.float32), []
-            for i, record in enumerate(records[start : start + batch_size]):
-                try:
-                    images[i] = load(record.picture.path, resize, side)
-                    whole.append(i)
-                except ImageError as error:
-                    tqdm.write(str(error))
-                bar.update()
-            found[start + np.array(whole, int)] = np.asarray(top(network, images))[whole]
+        top = map_many(_top, photographs(), loaded.network, batch_size=batch_size, progress=bar.update)
+        for i, label in top:
+            found[readable[i]] = label
     return found.tolist()
+
+
+def _top(image: jax.Array, network: Any) -> jax.Array:
+    return network(image).argmax()
 
 
 def main(
@@ -87,4 +96,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

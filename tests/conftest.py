@@ -1,6 +1,16 @@
-"""Strict in tests, nothing at run time: shapes and types are checked at every call, rank promotion raises."""
+"""Strict in tests, nothing at run time: shapes and types are checked at every call, rank promotion raises.
 
+Most of the tests' time is compilation, and most of their memory is what was compiled. So programs are kept from one run
+to the next, compiled without the passes that only buy speed, and dropped when a file is done.
+"""
+
+import ctypes
+import gc
+import itertools
+import os
 import pathlib
+import resource
+import sys
 
 import jax
 import pytest
@@ -11,7 +21,59 @@ install_import_hook("fame_jax", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+CACHE = pathlib.Path(
+    os.environ.get("FAME_TEST_CACHE")
+    or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "fame_jax_tests")
+)
+CACHE_BYTES = 2 * 2**30
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+# The same for the processes that tests start.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+PEAKS = pytest.StashKey[list[float]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles cheaply where no test of speed is chosen; one process of all forgets what was not used for longest."""
+    config.stash[PEAKS] = []
+    if "not slow" in config.option.markexpr:
+        cheap = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        os.environ.setdefault("XLA_FLAGS", cheap)
+    if not hasattr(config, "workerinput"):
+        newest_first = sorted(CACHE.glob("*-cache"), key=lambda file: -file.stat().st_atime)
+        sizes = itertools.accumulate(file.stat().st_size for file in newest_first)
+        for file, total in zip(newest_first, sizes, strict=True):
+            if total > CACHE_BYTES:
+                file.unlink()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    session.config.stash[PEAKS].append(peak)
+    getattr(session.config, "workeroutput", {})["peak"] = peak
+
+
+def pytest_testnodedown(node) -> None:
+    if hasattr(node, "workeroutput"):  # not that of a worker which has crashed
+        node.config.stash[PEAKS].append(node.workeroutput["peak"])
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    peaks = ", ".join(f"{peak:.2f}" for peak in config.stash[PEAKS])
+    terminalreporter.write_line(f"peak memory of each process: {peaks} GB")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_compiled_stays():
+    """Programs and networks of one file are not carried through all others."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _declare_torchvision_operators() -> None:

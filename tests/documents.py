@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 
 from fame_jax.cli.console import COMMANDS, run
+from fame_jax.cli.reproduce import ITEMS
 
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<language>\w*).*?\n(?P<code>.*?)^```$", re.M | re.S
@@ -63,7 +64,13 @@ def shortened(arguments: list[str]) -> list[str]:
     if arguments[0] not in COMMANDS:
         return arguments
     module, command, _ = COMMANDS[arguments[0]]
-    known = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), command))}
+    found = getattr(importlib.import_module(module), command)
+    if not dataclasses.is_dataclass(found):  # A choice of several, with options of their own.
+        found = ITEMS[arguments[1]][0]
+    fields = dataclasses.fields(found)
+    known = {field.name for field in fields} | (
+        {"iterations"} if "methods" in {field.name for field in fields} else set()
+    )
     expanded = [found for word in arguments for found in (sorted(glob.glob(word)) if "*" in word else [word])]
     for option, value in QUICK.items():
         if option in known and f"--{option}" not in expanded:

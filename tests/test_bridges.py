@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from fame_jax import Split, class_logit, explain
 from fame_jax.bridges import numpy_explainer, numpy_network
-from fame_jax.explainers import EXPLAINERS
+from fame_jax.explainers import EXPLAINERS, grad_cam, image_key
 from fame_jax.metrics import deletion
 
 SIDE, CLASSES, LABEL = 12, 5, 2
@@ -117,7 +117,7 @@ def test_a_model_of_any_library_gives_the_map_of_the_plain_function(library, ima
         ours, theirs = (explain(class_logit, image, network, LABEL, **QUICK) for network in (plain(), library()))
         np.testing.assert_allclose(theirs.first_loss, ours.first_loss, rtol=1e-5)
         np.testing.assert_allclose(theirs.attribution, ours.attribution, atol=1e-5)
-        cams = [EXPLAINERS["grad_cam"].explain(network, image, LABEL) for network in (plain(), library())]
+        cams = [grad_cam(network, image, LABEL) for network in (plain(), library())]
         np.testing.assert_allclose(cams[1], cams[0], atol=1e-5)
 
 
@@ -128,9 +128,20 @@ def test_maps_are_those_of_the_explainer(method):
     assert isinstance(maps, np.ndarray)
     assert (maps.shape, maps.dtype) == ((5, SIDE, SIDE), np.float32)
     for n in (0, 4):
-        key = jax.random.fold_in(jax.random.key(0), n)
-        one = EXPLAINERS[method].explain(plain(), jnp.moveaxis(IMAGES[n], 0, -1), LABELS[n], key=key, **options)
-        np.testing.assert_allclose(maps[n], one, atol=1e-5)
+        image = jnp.moveaxis(IMAGES[n], 0, -1)
+        one = EXPLAINERS[method].explain(plain(), image, LABELS[n], key=image_key(0, image), **options)
+        np.testing.assert_allclose(maps[n], one.attribution, atol=1e-5)
+
+
+def test_a_method_of_ones_own_and_the_mean_of_a_path_are_methods_too():
+    def brightness(network, image, label, *, power=1):
+        return jnp.mean(image, axis=-1) ** power
+
+    maps = numpy_explainer(plain(), brightness, power=2)(IMAGES, LABELS)
+    np.testing.assert_allclose(maps, IMAGES.mean(axis=1) ** 2, rtol=1e-5)
+    averaged = numpy_explainer(plain(), average=True, **QUICK)(IMAGES[:1], LABELS[:1])
+    alone = explain(class_logit, jnp.moveaxis(IMAGES[0], 0, -1), plain(), 0, average=True, **QUICK)
+    np.testing.assert_allclose(averaged[0], alone.attribution, atol=1e-5)
 
 
 def test_outputs_are_those_of_the_network():
@@ -154,20 +165,41 @@ def test_any_number_of_images_compiles_one_batch():
         return plain()(image)
 
     predict = numpy_network(network, batch_size=2)
-    for count in (5, 4, 3, 2):
+    for count in (5, 4, 3, 2, 1):
         assert len(predict(IMAGES[:count])) == count
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize("method", ["fame", "gradient"])
+def test_any_number_of_images_compiles_one_explanation(method):
+    traced = []
+
+    def network(image):
+        traced.append(image.shape)
+        return plain()(image)
+
+    explain = numpy_explainer(network, method, batch_size=2, **(QUICK if method == "fame" else {}))
+    explain(IMAGES, LABELS)
+    once = len(traced)
+    for count in (4, 3, 2, 1):
+        assert len(explain(IMAGES[:count], LABELS[:count])) == count
+    assert len(traced) == once
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: numpy_explainer(plain(), "fame", steps=3), "fame has no option 'steps'; expected any of .*iterations"),
+        (
+            lambda: numpy_explainer(plain(), "fame", steps=3),
+            "fame has no option 'steps'; its options are: .*iterations",
+        ),
         (lambda: numpy_explainer(plain())(IMAGES[0], LABELS), r"images: shape \(3, 12, 12\); expected \[N, 3, H, W\]"),
         (lambda: numpy_network(plain(), channels="last")(IMAGES), r"images: .* expected \[N, H, W, 3\]"),
         (lambda: numpy_network(plain())(IMAGES[:0]), "with N above 0"),
         (lambda: numpy_network(plain())((255 * IMAGES).astype(int)), "int64; expected floating-point"),
-        (lambda: numpy_explainer(plain())(IMAGES, LABELS[:2]), r"labels: shape \(2,\); expected one class .* \(5,\)"),
+        (lambda: numpy_explainer(plain())(IMAGES, LABELS[:2]), r"labels: int64 \(2,\); expected one class .* \(5,\)"),
+        (lambda: numpy_explainer(plain())(IMAGES, LABELS + 1), "labels: class 5 is outside the network's 5 outputs"),
+        (lambda: numpy_explainer(plain())(IMAGES, -LABELS), "labels: class -1 is outside the network's 5 outputs"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from fame_jax import Status, attribution, class_logit, explain, lots, perturb, walk
+from fame_jax import OptionError, Status, attribution, class_logit, explain, lots, perturb, walk
+from fame_jax.batching import perturb_many
 from fame_jax.walk import path_average
 
 SIZE = 32
@@ -145,7 +146,7 @@ def test_gradient_that_is_not_finite_freezes_the_image(bad):
     result = explain(linear, IMAGE, slope, kernel_size=11)
     assert status(result) is Status.NOT_FINITE
     np.testing.assert_array_equal(result.perturbed, IMAGE)
-    np.testing.assert_array_equal(result.attribution, 0)
+    assert np.isnan(result.attribution).all()
 
 
 def test_one_bad_image_of_a_batch_leaves_the_others_alone():
@@ -195,6 +196,85 @@ def test_walk_ends_when_its_map_no_longer_changes():
     # comparison finds no change.
     assert int(result.steps) == 10
     assert status(result) is Status.OK
+
+
+def log_of_all(image):
+    return jnp.sum(jnp.log(image))
+
+
+def weighted_square(image, weights):
+    return jnp.sum(weights * image**2)
+
+
+RULES = [{}, {"stop_change": 0.02, "window": 10}, {"stop_loss": -20.0}, {"stop_change": 0.02, "iterations": 13}]
+
+
+@pytest.mark.parametrize("walk", [perturb, path_average])
+@pytest.mark.parametrize("rules", RULES)
+def test_last_loss_is_that_of_the_image_returned_with_every_stopping_rule(walk, rules):
+    if walk is path_average and "stop_change" in rules:
+        rules = {"iterations": 7}
+    with jax.enable_x64(True):
+        image = IMAGE.astype(jnp.float64)
+        weights = jax.random.normal(jax.random.key(1), image.shape)
+        result = walk(weighted_square, image, weights, **{"iterations": 60, **rules})
+        expected = weighted_square(result.perturbed, weights)
+        assert float(result.last_loss) == pytest.approx(float(expected), abs=1e-9)
+        assert status(result) is Status.OK
+
+
+def test_walk_that_leaves_the_domain_as_its_map_stops_changing_is_not_ok():
+    # The steps are equal, so the second comparison ends the walk, at an image whose logarithm does not exist.
+    result = perturb(log_of_all, jnp.full((SIZE, SIZE, 3), 21.5 * STEP), stop_change=0.02, window=11)
+    assert int(result.steps) == 22
+    assert np.isnan(result.last_loss)
+    assert status(result) is Status.NOT_FINITE
+
+
+def test_first_comparison_has_nothing_to_compare_with():
+    result = perturb(linear, IMAGE, jax.random.normal(jax.random.key(5), IMAGE.shape), stop_change=0.9, window=5)
+    assert int(result.steps) == 10
+
+
+BAD_OPTIONS = [
+    {"window": 0},
+    {"window": -3},
+    {"window": 2.5},
+    {"stop_change": -0.1},
+    {"stop_change": 1.5},
+    {"stop_change": float("nan")},
+    {"stop_loss": float("nan")},
+    {"iterations": -1},
+    {"step_size": 0.0},
+    {"step_size": float("inf")},
+    {"sigma": 0.0},
+    {"sigma": -1.0},
+    {"kernel_size": 0},
+    {"kernel_size": 2 * SIZE + 1},
+]
+
+
+@pytest.mark.parametrize("options", BAD_OPTIONS, ids=str)
+def test_values_that_cannot_be_meant_are_refused_before_the_loss_is_traced(options):
+    def untraced(image):
+        raise AssertionError("traced")
+
+    def run(image):
+        return explain(untraced, image, **options)
+
+    for call in (run, functools.partial(jax.eval_shape, run)):
+        with pytest.raises(OptionError, match=f"{next(iter(options))}="):
+            call(IMAGE)
+
+
+@pytest.mark.parametrize("name", ["window", "stop_change", "iterations", "step_size"])
+def test_averages_and_many_walks_refuse_what_one_walk_refuses(name):
+    options = next(options for options in BAD_OPTIONS if name in options)
+    with pytest.raises(OptionError, match=f"{name}="):
+        perturb_many(linear, [(IMAGE, (IMAGE,))], **options)
+    if name not in ("window", "stop_change"):
+        with pytest.raises(OptionError, match=f"{name}="):
+            path_average(linear, IMAGE, IMAGE, **options)
 
 
 def test_step_that_clipping_undoes_has_a_status():
@@ -288,11 +368,9 @@ def test_average_is_that_of_the_images_on_the_path():
         path = [perturb(bent, image, slope, iterations=t).perturbed for t in range(1, 6)]
         result = path_average(bent, image, slope, iterations=5)
         np.testing.assert_allclose(result.perturbed, jnp.mean(jnp.stack(path), axis=0), atol=1e-12)
-        last = perturb(bent, image, slope, iterations=5)
         assert (int(result.steps), status(result)) == (5, Status.OK)
-        assert float(result.last_loss) == pytest.approx(float(last.last_loss), abs=1e-9)
-        map = explain(bent, image, slope, iterations=5, average=True).attribution
-        np.testing.assert_allclose(map, attribution(image, result.perturbed), atol=1e-12)
+        found = explain(bent, image, slope, iterations=5, average=True).attribution
+        np.testing.assert_allclose(found, attribution(image, result.perturbed), atol=1e-12)
 
 
 def test_average_of_no_steps_is_the_image():

@@ -68,6 +68,7 @@ import jax.numpy as jnp
 assert jax.device_count() == 8
 one = jax.make_mesh((1,), ("batch",), devices=jax.devices()[3:4])
 square = jax.make_mesh((2, 4), ("host", "chip"))
+explicit = jax.make_mesh((4,), ("batch",), (jax.sharding.AxisType.Explicit,), devices=jax.devices()[:4])
 
 def run(dtype, **how):
     net, given = network(dtype), examples(19, dtype)
@@ -84,6 +85,11 @@ with jax.enable_x64(True):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone)):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
     assert len(set(alone[0][1].tolist())) > 3
+    # A mesh that is set is the caller's own affair, whatever its size and kind.
+    for around, how in ((square, {{"mesh": explicit}}), (explicit, {{}})):
+        with jax.set_mesh(around):
+            for a, b in zip(jax.tree.leaves(run(jnp.float64, **how, **OPTIONS)), jax.tree.leaves(alone)):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 # A logit is a sum of 3,072 terms here, whose magnitudes add up to 40: rounding moves it by 5e-6.
 short = run(jnp.float32, mesh=one, batch_size=1, iterations=5)
 for a, b in zip(jax.tree.leaves(run(jnp.float32, iterations=5)), jax.tree.leaves(short)):
@@ -94,7 +100,8 @@ print("same")
 
 def test_eight_devices_give_the_maps_of_one():
     code = ON_EIGHT.format(tests=str(ROOT / "tests"))
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -34,14 +34,8 @@ def tour_cells() -> list[dict[str, Any]]:
     return json.loads((DOCS / "tour.ipynb").read_text())["cells"]
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory):
-    """Where programs compiled for one page are kept for the next."""
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture
-def folder(home, tmp_path, monkeypatch):
+def folder(tmp_path, tmp_path_factory, monkeypatch):
     """What the pages take for granted: photographs, two portraits, labelled pairs, a home of one's own."""
     cat = Image.open(sample_path("cat")).convert("RGB")
     portrait = Image.open(sample_path("portrait")).convert("RGB")
@@ -53,12 +47,9 @@ def folder(home, tmp_path, monkeypatch):
     portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "gallery.jpg")
     Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).save(tmp_path / "stranger.jpg")
     (tmp_path / "pairs.csv").write_text("G,P,T\ngallery.jpg,probe.jpg,1\ngallery.jpg,stranger.jpg,0\n")
-    monkeypatch.setenv("FAME_HOME", str(home))
+    monkeypatch.setenv("FAME_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.chdir(tmp_path)
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(home / "compiled"))
-    yield tmp_path
-    jax.config.update("jax_compilation_cache_dir", before)
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -181,7 +181,7 @@ def test_weights_that_are_none_are_named(fame, tmp_path, kind):
     assert str(file) in refused(fame("explain", "--weights", file, "--out", tmp_path / "out"))
 
 
-@pytest.mark.parametrize("command", ["explain", "run", "score", "table", "report", "convert", "check", "nothing"])
+@pytest.mark.parametrize("command", ["explain", "run", "score", "reproduce", "report", "convert", "check", "nothing"])
 def test_arguments_with_nul_are_refused(fame, command):
     refused(fame(command, "a\0b", "c"))
 
@@ -189,7 +189,7 @@ def test_arguments_with_nul_are_refused(fame, command):
 @pytest.mark.parametrize("text", [*JSON, '{"network": 1, "device": 2, "seconds_a_pair": 3}'], ids=range(len(JSON) + 1))
 def test_table_3_names_files_that_are_none_of_seconds(fame, tmp_path, text):
     (tmp_path / "seconds.json").write_text(text)
-    assert "seconds.json" in refused(fame("table", "3", tmp_path / "seconds.json"))
+    assert "seconds.json" in refused(fame("reproduce", "table_3", tmp_path / "seconds.json"))
 
 
 @pytest.mark.parametrize("text", [*JSON, '{"threshold": NaN, "rule": "eer", "pairs": 2}'], ids=range(len(JSON) + 1))

@@ -20,6 +20,19 @@ def test_grey_passes_one_channel_through():
     np.testing.assert_array_equal(grey(pixels), pixels[..., 0])
 
 
+@pytest.mark.parametrize("channels", [2, 4, 12])
+def test_grey_is_the_mean_where_there_is_no_red_green_and_blue(channels):
+    pixels = jax.random.uniform(jax.random.key(0), (5, 7, channels))
+    np.testing.assert_allclose(grey(pixels), np.mean(pixels, axis=-1), atol=1e-6)
+    weights = tuple(range(channels))
+    np.testing.assert_allclose(grey(pixels, weights), np.asarray(pixels) @ weights, rtol=1e-5)
+
+
+def test_weights_of_another_number_of_channels_are_refused():
+    with pytest.raises(ValueError, match=r"grey_weights=\(1, 2, 3\): expected 4 numbers, one a channel"):
+        grey(jnp.ones((2, 2, 4)), (1, 2, 3))
+
+
 def test_sigma_of_the_papers_kernel_is_7_7():
     assert kernel_sigma(49) == pytest.approx(7.7, abs=1e-12)
 

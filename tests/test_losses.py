@@ -21,7 +21,10 @@ def test_class_logit_is_the_raw_logit():
 
 
 def test_label_outside_the_classes_is_not_a_neighbours_logit():
-    assert Status(int(perturb(class_logit, IMAGE, jax.tree_util.Partial(network), 5).status)) is Status.NOT_FINITE
+    for label in (5, -1):
+        result = perturb(class_logit, IMAGE, jax.tree_util.Partial(network), label)
+        assert Status(int(result.status)) is Status.NOT_FINITE
+        assert np.isnan(result.first_loss)
 
 
 def test_absolute_logit_turns_around_at_zero():
@@ -85,4 +88,7 @@ def test_activation_of_a_dead_location_has_no_gradient():
 
 def test_location_outside_the_map_is_reported():
     split = Split(features, lambda f: f.sum((0, 1)))
-    assert Status(int(perturb(feature_activation, IMAGE, split, jnp.array([2, 0])).status)) is Status.ZERO_GRADIENT
+    for location in ([2, 0], [0, 2], [-1, 0], [0, -1]):
+        result = perturb(feature_activation, IMAGE, split, jnp.array(location))
+        assert Status(int(result.status)) is Status.NOT_FINITE
+        assert np.isnan(result.first_loss)

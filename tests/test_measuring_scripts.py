@@ -1,6 +1,7 @@
-"""What the scripts that compare methods and variants of the walk rely on."""
+"""The scripts that measure maps: their variants are methods, and they run from end to end."""
 
 import pathlib
+import re
 import sys
 
 import jax
@@ -10,14 +11,17 @@ import pytest
 
 from fame_jax import class_logit, explain
 from fame_jax.cli.console import InputError
+from fame_jax.explainers.table import explainer
+from tests.datasets import synthetic
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
-from faithfulness import Store, photographs
-from search_steps import stopping_step
-from walk_variants import VARIANTS, walk
+import grid_pointing
+import search_steps
+from walk_variants import VARIANTS, smaller_last_steps
 
 IMAGE = jax.random.uniform(jax.random.key(0), (32, 32, 3))
+OWN = [name for name, (method, _) in VARIANTS.items() if method != "fame"]
 
 
 class Network:
@@ -36,70 +40,54 @@ class Network:
 NETWORK = Network()
 
 
-def test_the_trace_of_a_walk_tells_where_the_stopping_rule_ends_it():
-    with jax.enable_x64(True):
-        image = IMAGE.astype(jnp.float64)
-        trace = np.asarray(walk(class_logit, image, NETWORK, 1, at=(200,), averages=(200,))["trace"])
-        for tolerance, window in ((0.05, 5), (0.02, 10), (0.01, 25)):
-            result = explain(class_logit, image, NETWORK, 1, stop_change=tolerance, window=window, iterations=200)
-            assert stopping_step(trace, tolerance, window) == int(result.steps) < 200
+@pytest.fixture
+def photographs(tmp_path):
+    """Four small pictures of four classes."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for label in range(4):
+        synthetic.save(folder / f"{label}_n.png", synthetic.pattern([label], 60, 80))
+    return folder
 
 
-def test_a_walk_that_is_looked_at_is_the_walk():
-    with jax.enable_x64(True):
-        image = IMAGE.astype(jnp.float64)
-        maps = walk(class_logit, image, NETWORK, 1, at=(5, 25))
-        for steps in (5, 25):
-            expected = explain(class_logit, image, NETWORK, 1, iterations=steps).attribution
-            np.testing.assert_allclose(maps[str(steps)], expected, atol=1e-9)
+def test_options_of_variants_are_those_of_their_methods():
+    for method, options in VARIANTS.values():
+        assert explainer(method).chosen("class", options) == options
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if not name.startswith("plain")])
+@pytest.mark.parametrize("name", OWN)
 def test_every_variant_gives_maps_of_the_image(name):
-    for map in VARIANTS[name](class_logit, IMAGE, NETWORK, 1).values():
-        assert map.shape == IMAGE.shape[:2]
-        assert np.isfinite(map).all()
-        assert 0 <= map.min() <= map.max() == pytest.approx(1)
+    method, options = VARIANTS[name]
+    map = explainer(method).explain(NETWORK, IMAGE, 1, **options).attribution
+    assert map.shape == IMAGE.shape[:2]
+    assert np.isfinite(map).all()
+    assert 0 <= map.min() <= map.max() == pytest.approx(1)
 
 
-def test_what_is_in_a_store_is_not_computed_again(tmp_path):
-    store, asked = Store(tmp_path / "maps"), []
-
-    def compute(rows):
-        asked.append(rows)
-        return {"square": np.asarray(rows) ** 2}
-
-    store.fill("abc", compute, 2, "record")
-    assert asked == [[0, 1], [2, 2]]
-    store.fill("abcd", compute, 2, "record")
-    assert asked[2:] == [[3, 3]]
-    np.testing.assert_array_equal(store.stacked("abcd")["square"], [0, 1, 4, 9])
+def test_smaller_last_steps_go_as_far_as_equal_ones_where_the_gradient_does_not_turn():
+    weights = jax.random.normal(jax.random.key(3), IMAGE.shape)
+    linear = lambda image: jnp.sum(weights * image)[None]  # noqa: E731
+    walk = explain(class_logit, IMAGE, linear, 0, iterations=25, optimizer=smaller_last_steps)
+    # 2, 1.92, ..., 0.08 grey levels, which sum up to 26.
+    assert float(jnp.max(jnp.abs(walk.perturbed - IMAGE))) * 255 == pytest.approx(26, abs=1e-2)
 
 
-def test_classes_come_from_file_names_or_a_list(tmp_path):
-    for name in ("0281_tabby.jpg", "7-cock.png"):
-        (tmp_path / name).touch()
-    found = photographs(tmp_path)
-    assert {(p.path.name, p.label) for p in found} == {("0281_tabby.jpg", 281), ("7-cock.png", 7)}
-    rows = tmp_path / "rows.csv"
-    rows.write_text("a.jpg,3\nmore/b.jpg,5\n")
-    assert {(p.path.relative_to(tmp_path).as_posix(), p.label) for p in photographs(rows)} == {
-        ("a.jpg", 3),
-        ("more/b.jpg", 5),
-    }
+def test_random_maps_point_at_a_quarter_of_a_grid(photographs, tmp_path, capsys):
+    grid_pointing.main(photographs, methods=("random", "gradient"), grids=1, out=tmp_path / "grids")
+    found = re.search(r"\| Random +\| (\S+) \[", capsys.readouterr().out)
+    assert float(found[1]) == pytest.approx(0.25, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [("a.jpg,cat\n", "'a.jpg,cat'"), ("a.jpg\n", "file,label"), ("", "no photographs")]
-)
-def test_lists_that_name_no_classes_are_refused(tmp_path, content, words):
-    rows = tmp_path / "rows.csv"
-    rows.write_text(content)
-    with pytest.raises(InputError, match=words):
-        photographs(rows)
+@pytest.mark.slow
+def test_a_variant_differs_from_itself_by_nothing(photographs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(VARIANTS, search_steps.REFERENCE, ("fame", {"iterations": 2}))
+    search_steps.main(photographs, variants=(search_steps.REFERENCE, "1 steps"), number=2, out=tmp_path / "steps")
+    same, other = capsys.readouterr().out.splitlines()[-2:]
+    assert same.count("+0.000 [+0.000, +0.000]") == 4
+    assert "1.000 [1.000, 1.000]" in same
+    assert other.count("+0.000 [+0.000, +0.000]") < 4
 
 
-def test_file_names_without_a_class_are_refused(tmp_path):
-    (tmp_path / "cat.jpg").touch()
-    with pytest.raises(InputError, match=r"cat\.jpg"):
-        photographs(tmp_path)
+def test_an_unknown_variant_is_refused(tmp_path):
+    with pytest.raises(InputError, match="did you mean momentum"):
+        search_steps.main(tmp_path, variants=("momentun",))

@@ -8,10 +8,10 @@ import pytest
 from fame_jax import PRESETS, Split, class_logit, explain
 from fame_jax.core import attribution, split_options
 from fame_jax.explainers import corrrise, fggb, pair_cam, pair_maps
+from fame_jax.image import IMAGENET_STD
 from fame_jax.losses import similarity, similarity_free_norm
 from fame_jax.metrics import deletion_mask
 from fame_jax.metrics.road import road_delete
-from fame_jax.presets import IMAGENET_STD
 from fame_jax.walk import perturb
 
 PAPER, OFFICIAL = PRESETS["paper"], PRESETS["official"]

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from fame_jax.architectures import layers
-from fame_jax.architectures.layers import _plain
-from fame_jax.experiments import bench
+from fame_jax import bench
+from fame_jax.architectures import convolution, layers
+from fame_jax.architectures.convolution import _plain
 from fame_jax.models import build
 
 pytestmark = [
@@ -45,8 +45,10 @@ def test_fast_input_gradient_beats_the_plain_one(shape, kernel, stride, groups, 
     x, weights = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), kernel)
     pad = ((kernel[0] // 2,) * 2, (kernel[1] // 2,) * 2)
     programs = {
-        "fast": loop(lambda x, k: layers.convolution(x, k, (stride, stride), pad, feature_group_count=groups), weights),
-        "plain": loop(lambda x, k: _plain(x, k, (stride, stride), pad, groups, None), weights),
+        "fast": loop(
+            lambda x, k: convolution.convolution(x, k, (stride, stride), pad, feature_group_count=groups), weights
+        ),
+        "plain": loop(lambda x, k: _plain(x, k, (stride, stride), pad, None, groups), weights),
     }
     sides = {name: (lambda run=run: run(x)) for name, run in programs.items()}
     bench.alternating(sides, 1)
@@ -63,8 +65,8 @@ def test_a_convolution_in_another_shape_beats_the_plain_one(shape):
         return jax.jit(lambda x: jax.lax.fori_loop(0, 20, lambda _, x: jnp.tanh(convolution(x)), x))
 
     programs = {
-        "other": repeated(lambda x: layers._in_the_best_shape(x, kernel, (1, 1), around, None)),
-        "plain": repeated(lambda x: _plain(x, kernel, (1, 1), around, 1, None)),
+        "other": repeated(lambda x: convolution._dense(x, kernel, (1, 1), around, None)),
+        "plain": repeated(lambda x: _plain(x, kernel, (1, 1), around, None)),
     }
     assert ratio(programs, x, "other", "plain") <= 0.9
 

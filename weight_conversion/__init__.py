@@ -2,9 +2,7 @@
 
 from weight_conversion.checkpoint_file import read_checkpoint, sha256
 from weight_conversion.convert import Conversion, Row, convert, convert_file
-from weight_conversion.download import DownloadError, download
 from weight_conversion.errors import CheckpointError, ConversionError
-from weight_conversion.install import install
 from weight_conversion.names import NAMES, Names
 
 __all__ = [
@@ -12,13 +10,10 @@ __all__ = [
     "CheckpointError",
     "Conversion",
     "ConversionError",
-    "DownloadError",
     "Names",
     "Row",
     "convert",
     "convert_file",
-    "download",
-    "install",
     "read_checkpoint",
     "sha256",
 ]

@@ -7,7 +7,7 @@ for or be ignored for a stated reason. Nothing is matched by order or by shape.
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from fame_jax.architectures import abstract, architecture
 from fame_jax.architectures.layers import PReLU
 from fame_jax.architectures.standardized import Standardized
-from fame_jax.models.registry import abstract
-from weight_conversion.checkpoint_file import read_checkpoint
 from weight_conversion.errors import ConversionError
+from weight_conversion.fit import Sources, fit, prefixes
 from weight_conversion.layouts import CONVOLUTION, LINEAR, SAME, Layout, Shape
 from weight_conversion.names import NAMES, Names
 
@@ -74,7 +74,9 @@ class Wanted(NamedTuple):
     layout: Layout
 
 
-def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtype: Any = "float32") -> Conversion:
+def convert(
+    network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtype: Any = "float32", prefix: str | None = None
+) -> Conversion:
     """Fills a network with the weights of a checkpoint.
 
     Args:
@@ -82,6 +84,7 @@ def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtyp
         state: arrays by the publisher's keys, as `read_checkpoint` gives them.
         names: of the network's layers in the checkpoint.
         dtype: of the weights.
+        prefix: before every key that the network asks for; None for the one that most of them have.
 
     Returns:
         A new network with the values, and the evidence.
@@ -94,9 +97,14 @@ def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtyp
     """
     if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
         raise ValueError(f"dtype={dtype!r} needs 64-bit JAX: call jax.config.update('jax_enable_x64', True) first.")
-    graph, flat, wanted = _wanted(network, names, state)
-    _check_keys(wanted, state, names)
-    _check_constants(state, names)
+    asked = _asked(network, names)
+    if prefix is None:
+        prefix = next(iter(prefixes(state, _sources(asked, names))), "")
+    wanted = [weight._replace(source=_source(weight.source, names, prefix, state)) for weight in asked]
+    _check_keys(wanted, state, names, prefix)
+    _check_constants(state, names, prefix)
+    graph, content = nnx.split(network)
+    flat = dict(nnx.to_flat_state(content))
     rows = []
     for path, layer, source, shape, layout in wanted:
         value = _finite(source, state[source], dtype)
@@ -105,43 +113,64 @@ def convert(network: Any, state: Mapping[str, np.ndarray], names: Names, *, dtyp
     return Conversion(nnx.merge(graph, nnx.from_flat_state(flat)), rows)
 
 
-def convert_file(name: str, path: str | os.PathLike[str], *, dtype: Any = "float32") -> Any:
-    """A network of the registry, in its `Standardized` wrapper, with the weights of its publisher's file.
+def convert_file(
+    name: str, path: str | os.PathLike[str], *, key: str | None = None, dtype: Any = "float32"
+) -> Conversion:
+    """A network of normalised images with the weights of a checkpoint, with as many outputs as that has.
+
+    Args:
+        name: of the architecture, in `fame_jax.architectures`.
+        path: of the file, see `read_checkpoint`.
+        key: where in the file the weights are, if several fit: `model_ema.module`.
+        dtype: of the weights.
 
     Raises:
-        UnknownNetworkError: for a name that is not in the registry.
+        UnknownArchitectureError: for another name.
         CheckpointError: if the file cannot be read.
         ConversionError: if it holds other weights than the network's.
     """
-    network = abstract(name)
+    row = architecture(name)
+    names = NAMES[name]
+    asked = _asked(abstract(name), names)
     try:
-        return convert(network, read_checkpoint(path), NAMES[name], dtype=dtype).network
+        found = fit(path, _sources(asked, names), key)
+        last = next(weight.source for weight in asked if weight.layer == f"{row.last}.kernel")
+        head = found.state.get(_source(last, names, found.prefix, found.state))
+        outputs = head.shape[0] if head is not None and head.ndim > 0 else row.outputs
+        return convert(abstract(name, outputs=outputs), found.state, names, dtype=dtype, prefix=found.prefix)
     except ConversionError as error:
         raise ConversionError(f"{os.fspath(path)}: {name}: {error}") from error
 
 
-def _wanted(
-    network: Any, names: Names, keys: Collection[str]
-) -> tuple[Any, dict[tuple[Any, ...], nnx.Variable], list[Wanted]]:
-    """The network taken apart, and what each of its weights asks for, in the order of its layers."""
+def _asked(network: Any, names: Names) -> list[Wanted]:
+    """What each weight of a network asks for, in the order of its layers, by keys without a prefix."""
     layers = dict(nnx.iter_modules(network))
-    graph, state = nnx.split(network)
-    flat = dict(nnx.to_flat_state(state))
     wrapper = 1 if isinstance(network, Standardized) else 0
-    prefix = _prefix(names, keys)
-    wanted = []
-    for path, variable in flat.items():
+    asked = []
+    for path, variable in nnx.to_flat_state(nnx.split(network)[1]):
         ours = ".".join(map(str, path[wrapper:]))
-        name, layout = _leaf(ours, str(path[-1]), layers[path[:-1]], names)
-        source = ours.removesuffix(str(path[-1])) + name
+        leaf, layout = _leaf(ours, str(path[-1]), layers[path[:-1]], names)
+        source = ours.removesuffix(str(path[-1])) + leaf
         for pattern, replacement in names.renames:
             source = re.sub(pattern, replacement, source)
-        source = prefix + source
-        for pattern, replacement in names.older:
-            if (older := re.sub(pattern, replacement, source)) in keys:
-                source = older
-        wanted.append(Wanted(path, ours, source, layout.theirs(variable.shape), layout))
-    return graph, flat, wanted
+        asked.append(Wanted(path, ours, source, layout.theirs(variable.shape), layout))
+    return asked
+
+
+def _source(source: str, names: Names, prefix: str, keys: Collection[str]) -> str:
+    """The key behind a prefix, or what it was called before if the checkpoint has that."""
+    source = prefix + source
+    for pattern, replacement in names.older:
+        if (older := re.sub(pattern, replacement, source)) in keys:
+            source = older
+    return source
+
+
+def _sources(asked: list[Wanted], names: Names) -> Sources:
+    def sources(prefix: str, keys: Collection[str]) -> list[str]:
+        return [_source(weight.source, names, prefix, keys) for weight in asked]
+
+    return sources
 
 
 def _leaf(ours: str, leaf: str, layer: nnx.Module, names: Names) -> tuple[str, Layout]:
@@ -155,16 +184,12 @@ def _leaf(ours: str, leaf: str, layer: nnx.Module, names: Names) -> tuple[str, L
     raise TypeError(f"{ours}: neither LEAVES nor the network's names know the {leaf!r} of a {type(layer).__name__}.")
 
 
-def _prefix(names: Names, state: Iterable[str]) -> str:
-    return names.prefix if names.prefix and any(key.startswith(names.prefix) for key in state) else ""
-
-
-def _check_keys(wanted: list[Wanted], state: Mapping[str, np.ndarray], names: Names) -> None:
+def _check_keys(wanted: list[Wanted], state: Mapping[str, np.ndarray], names: Names, prefix: str) -> None:
     """Refuses every difference and names the first: of shapes in the checkpoint's order, else of keys."""
     shapes = {w.source: w.shape for w in wanted}
     misshapen = [key for key in state if key in shapes and state[key].shape != shapes[key]]
     missing = [key for key in shapes if key not in state]
-    extra = [key for key in state if key not in shapes and not _is_ignored(key, names)]
+    extra = [key for key in state if key not in shapes and not _is_ignored(key, names, prefix)]
     if not misshapen and not missing and not extra:
         return
     if misshapen:
@@ -176,18 +201,22 @@ def _check_keys(wanted: list[Wanted], state: Mapping[str, np.ndarray], names: Na
         first = f"{extra[0]} of shape {state[extra[0]].shape} is in the checkpoint, not in the network"
     kinds = {"of another shape": misshapen, "missing": missing, "left over": extra}
     lists = "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in kinds.items() if keys)
-    raise ConversionError(" ".join(f"not this network's weights: {first} ({lists}).".split()))
+    behind = f" (with the prefix {prefix!r})" if prefix else ""
+    beside = bool(prefix) and bool(extra) and not any(key.startswith(prefix) for key in extra)
+    hint = f" To leave out what is beside them: --key {prefix[:-1]}." if beside else ""
+    raise ConversionError(" ".join(f"not this network's weights{behind}: {first} ({lists}).{hint}".split()))
 
 
-def _check_constants(state: Mapping[str, np.ndarray], names: Names) -> None:
+def _check_constants(state: Mapping[str, np.ndarray], names: Names, prefix: str) -> None:
     for key, value in names.constants:
-        found = state.get(key, np.empty(0))
+        found = state.get(prefix + key, np.empty(0))
         if found.size == 0 or np.any(found != value):
             raise ConversionError(f"{key} is {found.tolist()} in the checkpoint, expected {value}.")
 
 
-def _is_ignored(key: str, names: Names) -> bool:
-    return key in dict(names.constants) or any(re.search(pattern, key) for pattern, _ in names.ignored)
+def _is_ignored(key: str, names: Names, prefix: str) -> bool:
+    is_constant = key.removeprefix(prefix) in dict(names.constants)
+    return is_constant or any(re.search(pattern, key) for pattern, _ in names.ignored)
 
 
 def _listed(keys: list[str]) -> str:

@@ -4,9 +4,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from fame_jax.models.checkpoint import CheckpointError
 
-__all__ = ["CheckpointError", "ConversionError", "reading"]
+class CheckpointError(ValueError):
+    """A file or folder that holds no usable weights."""
 
 
 class ConversionError(ValueError):

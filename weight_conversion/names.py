@@ -8,7 +8,10 @@ from weight_conversion.layouts import CHANNELS, ONE_IMAGE, SAME, Layout, flatten
 
 Replacement = str | Callable[[Match[str]], str]
 
-STEPS_SEEN = (r"(^|\.)num_batches_tracked$", "number of training steps, which inference does not use")
+COUNTERS = (
+    (r"(^|\.)num_batches_tracked$", "number of training steps, which inference does not use"),
+    (r"(^|\.)n_averaged$", "number of networks that an averaged one is the mean of"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,6 @@ class Names:
         leaves: (pattern, torch's name, layout) for weights that `LEAVES` does not know or that are laid out otherwise;
             the pattern is searched in our path, `classifier.0.kernel`, and the first that is found counts.
         ignored: (pattern, reason) of keys in the checkpoint that the network has no use for.
-        prefix: of every key, if the checkpoint has a key that begins with it.
         older: (pattern, replacement) from a key to what it was called before, which is taken if the checkpoint has it.
         constants: (key, value) of numbers that are no weights but part of how the network is run here; the checkpoint
             has to have exactly these.
@@ -32,8 +34,7 @@ class Names:
 
     renames: tuple[tuple[str, Replacement], ...] = ()
     leaves: tuple[tuple[str, str, Layout], ...] = ()
-    ignored: tuple[tuple[str, str], ...] = (STEPS_SEEN,)
-    prefix: str = ""
+    ignored: tuple[tuple[str, str], ...] = COUNTERS
     older: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, float], ...] = ()
 
@@ -57,8 +58,7 @@ _CONVNEXT = Names(
 
 _IRESNET = Names(
     leaves=((r"^output_layer\.3\.kernel$", "weight", flattened(7, 7)),),
-    ignored=(STEPS_SEEN, (r"^head\.", "AdaFace's margin over the identities of its training set")),
-    prefix="model.",
+    ignored=(*COUNTERS, (r"(^|\.)head\.", "AdaFace's margin over the identities of its training set")),
 )
 
 _SFACE = Names(

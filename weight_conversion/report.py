@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fame_jax.models import Entry, entry, load
+from fame_jax.architectures import architecture, with_precision
+from fame_jax.words import columns
 from weight_conversion.checkpoint_file import read_checkpoint
-from weight_conversion.convert import Row
-from weight_conversion.names import NAMES
+from weight_conversion.convert import Row, convert_file
 
 Twin = Callable[[Any], tuple[Any, Any]]
 """A torch network: normalised images `[B, C, H, W]` to feature map `[B, C, h, w]` (or None) and output."""
@@ -38,26 +38,17 @@ class Parity(NamedTuple):
     twin: str
 
 
-def origin(name: str, path: str | os.PathLike[str], digest: str) -> str:
-    """A file's name and SHA-256, and whether that is the official file's as far as the registry knows it."""
-    card = entry(name)
-    known = {True: f", as {card.file} has", False: f", which is not that of {card.file}"}
-    verdict = known[digest.startswith(card.sha256_prefix)] if card.sha256_prefix else ""
-    return f"{os.path.basename(path)}: sha256 {digest}{verdict}"
-
-
 def table(rows: Iterable[Row]) -> str:
     """A line for each weight: our path, the checkpoint's key, its shape there, SHA-256 of its bytes."""
     cells = [("layer", "source", "shape", "sha256")]
     cells += [(row.layer, row.source, "x".join(map(str, row.shape)), row.sha256) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return columns(cells)
 
 
-def parity_lines(name: str, folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
+def parity_lines(name: str, path: str | os.PathLike[str]) -> str:
     """`parity` in words in float32 and in float64, or why there is none."""
     try:
-        found = {precision: parity(name, folder, path, precision) for precision in ("float32", "float64")}
+        found = {precision: parity(name, path, precision) for precision in ("float32", "float64")}
     except ImportError as error:
         return f"parity: not measured, {error}"
     lines = [
@@ -71,12 +62,7 @@ def parity_lines(name: str, folder: str | os.PathLike[str], path: str | os.PathL
 
 
 def parity(
-    name: str,
-    folder: str | os.PathLike[str],
-    path: str | os.PathLike[str],
-    precision: Literal["float32", "float64"] = "float64",
-    *,
-    seed: int = 0,
+    name: str, path: str | os.PathLike[str], precision: Literal["float32", "float64"] = "float64", *, seed: int = 0
 ) -> Parity:
     """Compares a network with the torch twin of that name, which takes its weights from the publisher's file.
 
@@ -84,25 +70,24 @@ def parity(
     in both libraries. float64 tells that from an error of the port.
 
     Args:
-        name: in the registry.
-        folder: the converted weights.
+        name: of the architecture.
         path: the publisher's file.
         precision: of both.
-        seed: of the image, and of the vector that makes a scalar of the output.
+        seed: of the normalised image, and of the vector that makes a scalar of the output.
 
     Raises:
         ImportError: if PyTorch, or torchvision for its networks, is not installed.
     """
-    card = entry(name)
-    twin, description = _twin(card, path, precision)
+    row = architecture(name)
+    twin, description = _twin(name, path, precision)
     generator = np.random.default_rng(seed)
-    image = generator.random((card.size, card.size, 3)).astype(precision)
+    image = generator.standard_normal((row.size, row.size, 3)).astype(precision)
     with jax.enable_x64(precision == "float64"):
-        network = load(name, folder, precision=precision)
+        network = with_precision(convert_file(name, path).network, precision)
         outputs = jax.eval_shape(network, image).shape
         direction = generator.standard_normal(outputs).astype(precision)
         maps, output, gradient = _of_network(network, jnp.asarray(image), jnp.asarray(direction))
-    expected = _of_twin(twin, card, image, direction)
+    expected = _of_twin(twin, image, direction)
     features = None if expected[0] is None else _difference(maps, expected[0])
     return Parity(features, _difference(output, expected[1]), _difference(gradient, expected[2]), description)
 
@@ -126,35 +111,29 @@ def _of_network(network: Any, image: jax.Array, direction: jax.Array) -> tuple[j
     return maps, output, *pullback(direction)
 
 
-def _of_twin(
-    twin: Twin, card: Entry, image: np.ndarray, direction: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+def _of_twin(twin: Twin, image: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Feature map `[h, w, c]`, output and input gradient `[H, W, 3]` of the twin."""
     import torch
 
     x = torch.from_numpy(image).requires_grad_()
-    normalised = (x - torch.tensor(card.mean, dtype=x.dtype)) / torch.tensor(card.std, dtype=x.dtype)
-    if card.reverse_channels:
-        normalised = normalised.flip(-1)
-    features, output = twin(normalised.permute(2, 0, 1)[None])
+    features, output = twin(x.permute(2, 0, 1)[None])
     (gradient,) = torch.autograd.grad((output[0] * torch.from_numpy(direction)).sum(), x)
     maps = None if features is None else features[0].permute(1, 2, 0).detach().numpy()
     return maps, output[0].detach().numpy(), gradient.numpy()
 
 
-def _twin(card: Entry, path: str | os.PathLike[str], precision: str) -> tuple[Twin, str]:
-    """The torch network of an entry in a precision, and what it is."""
+def _twin(name: str, path: str | os.PathLike[str], precision: str) -> tuple[Twin, str]:
+    """The torch network of an architecture in a precision, and what it is."""
     try:
         import torch
     except ImportError as error:
         raise ImportError("PyTorch is not installed: pip install fame-jax[torch]") from error
     state = {key: value.to(getattr(torch, precision)) for key, value in _state(path).items()}
-    if card.source == "torchvision":
-        twin, version = _torchvision(card, state)
+    if architecture(name).argument == "classes":
+        twin, version = _torchvision(name, state)
         return twin, f"torchvision {version}, torch {torch.__version__}"
-    prefix = NAMES[card.name].prefix
-    state = {key.removeprefix(prefix): value for key, value in state.items()}
-    twin = _sface(state) if card.name == "sface" else _iresnet(state)
+    state = {key.removeprefix("model."): value for key, value in state.items()}
+    twin = _sface(state) if name == "sface" else _iresnet(state)
     return twin, f"the publisher's layers in torch {torch.__version__}"
 
 
@@ -171,7 +150,7 @@ def _state(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
 
 
-def _torchvision(card: Entry, state: Mapping[str, Any]) -> tuple[Twin, str]:
+def _torchvision(name: str, state: Mapping[str, Any]) -> tuple[Twin, str]:
     import torch
 
     try:
@@ -179,13 +158,14 @@ def _torchvision(card: Entry, state: Mapping[str, Any]) -> tuple[Twin, str]:
     except (ImportError, RuntimeError) as error:
         # torchvision beside a torch of another build fails with a RuntimeError on operators it lacks.
         raise ImportError(f"torchvision cannot be imported ({error}): pip install fame-jax[torch]") from error
-    module = torchvision.models.get_model(card.name, weights=None)
+    module = torchvision.models.get_model(name, weights=None)
     module.to(next(iter(state.values())).dtype).load_state_dict(state)
     module.eval()
 
     def twin(x: Any) -> tuple[Any, Any]:
         seen = []
-        handle = _submodule(module, card.layer).register_forward_hook(lambda _, __, output: seen.append(output))
+        layer = _submodule(module, architecture(name).layer)
+        handle = layer.register_forward_hook(lambda _, __, output: seen.append(output))
         output = module(x)
         handle.remove()
         # A transformer's layer gives no map of features but a row of tokens, in a tuple.

@@ -7,6 +7,7 @@ References:
 import json
 import math
 import os
+import pathlib
 from typing import Any
 
 import ml_dtypes
@@ -34,6 +35,53 @@ _DTYPES = {
 def is_header(start: bytes) -> bool:
     """Whether a file that begins with these nine bytes or more can be a safetensors file."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= HEADER_LIMIT
+
+
+def shards(path: str | os.PathLike[str]) -> tuple[pathlib.Path, dict[str, list[str]]]:
+    """The folder of sharded safetensors, and the keys in each of its files; of a single file none are listed.
+
+    Args:
+        path: the index, or the folder with one index or one file in it.
+
+    Raises:
+        CheckpointError: if the folder has not one of these, or the index cannot be read or leads out of the folder.
+    """
+    with reading(path, "a folder with one safetensors file or one index of several"):
+        index = pathlib.Path(path)
+        if index.is_dir():
+            found = sorted(index.glob("*.safetensors.index.json")) or sorted(index.glob("*.safetensors"))
+            if len(found) != 1:
+                raise CheckpointError(f"{len(found)} of them")
+            index = found[0]
+        if index.suffix != ".json":
+            return index.parent, {index.name: []}
+        if not index.is_file():
+            raise CheckpointError("no regular file")
+        keys: dict[str, list[str]] = {}
+        for key, name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
+            if pathlib.PurePath(name).name != name:
+                raise CheckpointError(f"{key!r} is said to be in {name!r}, outside the folder")
+            keys.setdefault(name, []).append(key)
+        if not keys:
+            raise CheckpointError("no tensors")
+        return index.parent, dict(sorted(keys.items()))
+
+
+def read_shards(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Every tensor of the safetensors files of an index or a folder; see `shards`.
+
+    Raises:
+        CheckpointError: also if a file has other tensors than the index says.
+    """
+    folder, files = shards(path)
+    arrays: dict[str, np.ndarray] = {}
+    for name, keys in files.items():
+        part = read(folder / name)
+        with reading(folder / name, "what the index says"):
+            if keys and (differing := sorted(part.keys() ^ set(keys))):
+                raise CheckpointError(f"{differing[0]!r} is {'not ' if differing[0] in keys else ''}in the file")
+        arrays |= part
+    return arrays
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

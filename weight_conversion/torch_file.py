@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 import ml_dtypes
@@ -44,7 +44,10 @@ _DTYPES: dict[str, np.dtype] = {
 }
 
 # Where training loops put the state dict, the first that has tensors is taken; the last is the object itself.
-_PLACES = (("state_dict",), ("model",), ("model", "state_dict"), ())
+_PLACES = ("state_dict", "model", "model.state_dict", "")
+
+DEPTH = 4
+"""Dictionaries in dictionaries are looked into so far."""
 
 
 class Storage(NamedTuple):
@@ -66,17 +69,22 @@ class Tensor(NamedTuple):
 
 
 Fetch = Callable[[Storage], bytes]
+Fits = Callable[[Collection[str]], bool]
+"""Whether a dictionary with these keys is what is looked for."""
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The state dict in a torch checkpoint, in the file's order; nothing in the file is imported or called.
+def read(path: str | os.PathLike[str], fits: Fits = lambda keys: False) -> dict[str, dict[str, np.ndarray]]:
+    """The state dicts in a torch checkpoint, in the file's order; nothing in the file is imported or called.
 
     Args:
-        path: a file written by `torch.save`: a state dict, or a dictionary with one under `state_dict` or `model`.
+        path: a file written by `torch.save`: a state dict, or dictionaries with some in them.
+        fits: chooses among the dictionaries with tensors by their keys. If none fits, or without it, it is the one
+            under `state_dict` or `model`, the file's own, or the first.
 
     Returns:
-        Read-only arrays by torch's own keys, with the file's dtypes (`ml_dtypes.bfloat16` for bfloat16). Tensors that
-        share a storage share memory. Entries that are not tensors are left out.
+        By the name of the dictionary (`model`, `model.state_dict`; empty for the file's own): read-only arrays by
+        torch's own keys, with the file's dtypes (`ml_dtypes.bfloat16` for bfloat16). Tensors that share a storage
+        share memory. Entries that are not tensors are left out.
 
     Raises:
         CheckpointError: if the file cannot be read, is cut short, is no checkpoint, or has no tensors in it.
@@ -87,10 +95,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise CheckpointError("the file is empty")
         zipped = file.read(4) == b"PK\x03\x04"
         file.seek(0)
-        return _read_zip(file, size) if zipped else _read_legacy(file)
+        return _read_zip(file, size, fits) if zipped else _read_legacy(file, fits)
 
 
-def _read_zip(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
+Found = dict[str, dict[str, np.ndarray]]
+
+
+def _read_zip(file: IO[bytes], size: int, fits: Fits) -> Found:
     with zipfile.ZipFile(file) as archive:
         records = {info.filename: info for info in archive.infolist()}
         left = size
@@ -113,10 +124,10 @@ def _read_zip(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
         if f"{folder}byteorder" in records and (order := record(f"{folder}byteorder")) != b"little":
             raise CheckpointError(f"the archive's byte order is {order!r}, not little")
         root = pickled.load(io.BytesIO(record(pickles[0])), _construct, _storage)
-        return _arrays(_state_dict(root), lambda storage: record(f"{folder}data/{storage.key}"))
+        return _arrays(_state_dicts(root, fits), lambda storage: record(f"{folder}data/{storage.key}"))
 
 
-def _read_legacy(file: IO[bytes]) -> dict[str, np.ndarray]:
+def _read_legacy(file: IO[bytes], fits: Fits) -> Found:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _check_legacy_header(data)
         storages: dict[str, Storage] = {}
@@ -127,7 +138,7 @@ def _read_legacy(file: IO[bytes]) -> dict[str, np.ndarray]:
                 storages[storage.key] = storage
             return storage
 
-        state = _state_dict(pickled.load(data, _construct, persistent))
+        states = _state_dicts(pickled.load(data, _construct, persistent), fits)
         spans = _legacy_spans(data, pickled.load(data, _construct, _storage), storages)
 
         def fetch(storage: Storage) -> bytes:
@@ -135,7 +146,7 @@ def _read_legacy(file: IO[bytes]) -> dict[str, np.ndarray]:
                 raise CheckpointError(f"storage {storage.key!r} is not in the file")
             return data[spans[storage.key]]
 
-        return _arrays(state, fetch)
+        return _arrays(states, fetch)
 
 
 def _check_legacy_header(data: mmap.mmap) -> None:
@@ -216,19 +227,33 @@ def _counts(values: Any) -> bool:
     return all(isinstance(value, int) and 0 <= value < 2**63 for value in values)
 
 
-def _state_dict(root: Any) -> dict[str, Tensor]:
-    """The mapping with tensors in it, without its other entries."""
-    for place in _PLACES:
-        value = root
-        for key in place:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, dict) and any(isinstance(entry, Tensor) for entry in value.values()):
-            return {key: _tensor_of(key, entry) for key, entry in value.items() if _is_tensor(entry)}
+def _state_dicts(root: Any, fits: Fits) -> dict[str, dict[str, Tensor]]:
+    """The dictionaries with tensors that fit, without their other entries, by their place; else the usual one."""
+    places = dict(_places(root))
+    chosen = [place for place, value in places.items() if fits([key for key in value if isinstance(key, str)])]
+    usual = next((place for place in (*_PLACES, *places) if place in places), None)
+    if usual is not None:
+        return {place: _tensors(places[place]) for place in chosen or [usual]}
     if isinstance(root, Placeholder):
         raise CheckpointError(f"a pickled {root.name!r} object, not its state_dict()")
     if isinstance(root, dict):
         raise CheckpointError(f"no tensors, but a dictionary with the {len(root)} keys {list(root)[:5]}")
     raise CheckpointError(f"no state dict, but a {type(root).__name__}")
+
+
+def _places(value: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Every dictionary with a tensor in it, by the names that lead to it."""
+    if not isinstance(value, dict):
+        return
+    if any(isinstance(entry, Tensor) for entry in value.values()):
+        yield place, value
+    for key, entry in value.items() if depth < DEPTH else ():
+        if isinstance(key, str):
+            yield from _places(entry, f"{place}.{key}".lstrip("."), depth + 1)
+
+
+def _tensors(entries: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {key: _tensor_of(key, entry) for key, entry in entries.items() if _is_tensor(entry)}
 
 
 def _is_tensor(entry: Any) -> bool:
@@ -241,11 +266,11 @@ def _tensor_of(key: str, entry: Tensor | Placeholder) -> Tensor:
     return entry
 
 
-def _arrays(tensors: Mapping[str, Tensor], fetch: Fetch) -> dict[str, np.ndarray]:
+def _arrays(states: Mapping[str, Mapping[str, Tensor]], fetch: Fetch) -> Found:
     """Every tensor as a view of its storage, which is fetched once."""
     raw: dict[str, bytes] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for key, tensor in tensors.items():
+
+    def array(key: str, tensor: Tensor) -> np.ndarray:
         storage = tensor.storage
         if storage.key not in raw:
             raw[storage.key] = fetch(storage)
@@ -254,8 +279,9 @@ def _arrays(tensors: Mapping[str, Tensor], fetch: Fetch) -> dict[str, np.ndarray
                 f"storage {storage.key!r} of {key!r} has {len(raw[storage.key])} bytes, "
                 f"not {storage.elements} elements of {storage.dtype}"
             )
-        arrays[key] = _array(key, tensor, raw[storage.key])
-    return arrays
+        return _array(key, tensor, raw[storage.key])
+
+    return {place: {key: array(key, tensor) for key, tensor in state.items()} for place, state in states.items()}
 
 
 def _array(key: str, tensor: Tensor, raw: bytes) -> np.ndarray:

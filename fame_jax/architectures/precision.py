@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from fame_jax.architectures.standardized import Standardized
+
 Precision = Literal["float64", "float32", "tf32", "bfloat16"]
 
 # Name: dtype of image and walk, dtype of the network, precision of its products.
@@ -38,19 +40,25 @@ def image_dtype(precision: Precision) -> Any:
     return _PRECISIONS[precision][0]
 
 
+def precision_of(precision: Precision) -> tuple[Any, Any, jax.lax.Precision]:
+    """Dtypes of image and network, and the precision of products; see `image_dtype` for errors."""
+    image_dtype(precision)
+    return _PRECISIONS[precision]
+
+
 def with_precision(network: Any, precision: Precision) -> Any:
     """The same network computing in another precision; its input and output keep the image's dtype.
 
     Raises:
         PrecisionError: see `image_dtype`.
     """
-    image_dtype(precision)
-    _, dtype, products = _PRECISIONS[precision]
+    _, dtype, products = precision_of(precision)
     graph, state = nnx.split(network)
     state = jax.tree.map(lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, state)
     network = nnx.merge(graph, state)
     for _, module in nnx.iter_modules(network):
         if hasattr(module, "precision"):
             setattr(module, "precision", products)  # noqa: B010 - not every module declares it.
-    network.dtype = dtype
+    if isinstance(network, Standardized):
+        network.dtype = dtype
     return network

@@ -7,7 +7,6 @@ A layer is named by its path, `"layer3.5"` or `"blocks.17.conv.2"`; an unambiguo
 """
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +18,8 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Output
-from fame_jax.network import Split
+from fame_jax.network import NetworkError, Split
+from fame_jax.words import did_you_mean
 
 Values = Float[Array, "..."]
 Path = tuple[Any, ...]
@@ -96,6 +96,12 @@ def split_at(network: nnx.Module, layer: str, image: Image) -> Split:
     return Split(LayerOutput(network, path), Rest(network, image, path))
 
 
+def probed(network: Any) -> Any:
+    """The network as FullGrad takes it: an NNX module in `Probed`, whatever else as it is."""
+    tells = hasattr(network, "probed") or not isinstance(network, nnx.Module)
+    return network if tells else Probed(network)
+
+
 @register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probed:
@@ -140,7 +146,15 @@ class Probed:
             image: `[H, W, C]` in [0, 1].
             complete: see the class. What a layer has beyond its stated bias is set to zero below a hundred units of
                 rounding of its largest value: it is rounding, and a convolution without bias must not have any.
+
+        Raises:
+            NetworkError: for a network that is no module of Flax NNX, or all biases of one without layers.
         """
+        if not isinstance(self.network, nnx.Module) or (complete and not _leaves(self.network)):
+            raise NetworkError(
+                f"no layer was found in the network: Probed looks into Flax NNX modules, and this is a "
+                f"{type(self.network).__name__}."
+            )
         return self._complete_biases(image) if complete else self._stated_biases(image)
 
     def with_probes(self, image: Image, probes: list[Values], *, complete: bool = False) -> Output:
@@ -203,6 +217,7 @@ def settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values]
 
 
 def above_rounding(bias: Values, output: Values) -> Values:
+    """The bias, but 0 where it is no more than rounding of the output."""
     floor = 100 * jnp.finfo(output.dtype).eps * jnp.max(jnp.abs(output))
     return jnp.where(jnp.abs(bias) > floor, bias, 0)
 
@@ -297,8 +312,8 @@ def _find(network: nnx.Module, layer: str) -> Path:
     meant = [name for name in paths if name.endswith(f".{layer}")]
     if len(meant) == 1:
         return paths[meant[0]]
-    near = meant or difflib.get_close_matches(layer, paths, n=5, cutoff=0.3)
-    raise ValueError(f"layer {layer!r} is {'ambiguous' if meant else 'unknown'}; did you mean {' or '.join(near)}?")
+    kind = "ambiguous" if meant else "unknown"
+    raise ValueError(f"layer {layer!r} is {kind}; {did_you_mean(layer, meant or paths)}")
 
 
 def _name(path: Path) -> str:

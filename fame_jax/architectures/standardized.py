@@ -14,8 +14,8 @@ class Standardized(nnx.Module):
     def __init__(
         self,
         network: Any,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
         *,
         reverse_channels: bool = False,
     ):
@@ -49,3 +49,9 @@ class Standardized(nnx.Module):
     def __call__(self, image: Image) -> Output:
         """Logits or embedding `[o]` of an RGB image `[H, W, 3]` in [0, 1]."""
         return self.head(self.features(image))
+
+    def probed(self) -> Any:
+        """The network as one that tells its biases: what FullGrad asks for."""
+        from fame_jax.architectures.probes import Probed
+
+        return Probed(self)

@@ -1,5 +1,6 @@
 """Where a batch lives: its devices, its placement on them, and how large it may be."""
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable
@@ -9,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-MOST_ON_CPU = 4
-"""Examples a device, on CPU, where memory is not what limits it: a choice, not a measured best."""
+MOST_ON_CPU = 1
+"""Examples a device, on CPU: one image keeps all cores busy, and its map then does not depend on how many there are."""
 
 MOST_ON_ACCELERATOR = 64
 """Examples a device at the most, on GPU and TPU: a choice, not a measured best."""
@@ -44,7 +45,29 @@ def on_each(mesh: Mesh, function: Callable[..., Any], split: tuple[bool, ...], *
     """
     share = PartitionSpec(mesh.axis_names)
     specs = tuple(share if yes else PartitionSpec() for yes in split)
+    # Not checked for what varies among devices: a loop of somebody's own that starts from zeros would be refused.
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=share, check_vma=False)(*args)
+
+
+def under_its_mesh(program: Any) -> Callable[..., Any]:
+    """A compiled function of a mesh and more, whatever mesh the caller has set for programs of their own.
+
+    Args:
+        program: made by `jax.jit`; its first argument is the mesh.
+    """
+
+    @functools.wraps(program)
+    def call(mesh: Mesh, *args: Any) -> Any:
+        with jax.set_mesh(mesh):
+            return program(mesh, *args)
+
+    return call
+
+
+def compiled(program: Any, mesh: Mesh, *args: Any) -> jax.stages.Compiled:
+    """The program of `under_its_mesh` for arguments of these shapes; a call with such finds it compiled."""
+    with jax.set_mesh(mesh):
+        return program.__wrapped__.lower(mesh, *args).compile()
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:
@@ -60,6 +83,12 @@ def shared_out(mesh: Mesh, tree: Any) -> Any:
 def shapes(mesh: Mesh, size: int, example: Any) -> Any:
     """Shapes of a batch of `size` examples, shared among the devices."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=_split(mesh)), example)
+
+
+def usual_batch(mesh: Mesh | None = None) -> int:
+    """The batch size over all devices where nothing else is known: a choice, not a measured best."""
+    mesh = local_mesh(mesh)
+    return (MOST_ON_CPU if mesh.devices.flat[0].platform == "cpu" else MOST_ON_ACCELERATOR) * mesh.size
 
 
 def number(examples: Iterable[Any], count: int | None) -> int | None:

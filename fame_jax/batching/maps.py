@@ -113,6 +113,7 @@ def _stacked(members: list[Example]) -> Example:
     return jax.tree.map(stack, *members)
 
 
+@devices.under_its_mesh
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _mapped(
     mesh: Mesh, function: Callable[..., Any], shared: tuple[Any, ...], image: Any, args: tuple[Any, ...]
@@ -127,4 +128,4 @@ def _compiled(
     mesh: Mesh, function: Callable[..., Any], shared: tuple[Any, ...], example: Example, size: int
 ) -> jax.stages.Compiled:
     """`_mapped` for a batch size; the call with that one finds it compiled."""
-    return _mapped.lower(mesh, function, shared, *devices.shapes(mesh, size, example)).compile()
+    return devices.compiled(_mapped, mesh, function, shared, *devices.shapes(mesh, size, example))

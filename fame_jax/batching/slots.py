@@ -32,6 +32,7 @@ class Program(NamedTuple):
     shared: tuple[Any, ...]
 
 
+@devices.under_its_mesh
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def empty(mesh: Mesh, optimizer: Optimizer, size: int, rules: Rules, image: Image, args: tuple[Any, ...]) -> Slots:
     """Slots of ended walks; they hold copies of an example, so that nothing unusual is computed in them."""
@@ -43,6 +44,7 @@ def empty(mesh: Mesh, optimizer: Optimizer, size: int, rules: Rules, image: Imag
     return devices.on_each(mesh, local, (False, False, False), rules, image, args)
 
 
+@devices.under_its_mesh
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def placed(
     mesh: Mesh, optimizer: Optimizer, rules: Rules, slots: Slots, slot: Any, image: Image, args: tuple[Any, ...]
@@ -58,6 +60,7 @@ def placed(
     return devices.on_each(mesh, local, (False, True, False, False, False), rules, slots, slot, image, args)
 
 
+@devices.under_its_mesh
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
 def advanced(
     mesh: Mesh, loss: Loss, optimizer: Optimizer, rules: Rules, shared: tuple[Any, ...], slots: Slots, worth: Any
@@ -102,6 +105,7 @@ def advanced(
     return devices.on_each(mesh, local, (False, False, True, False), rules, shared, slots, worth)
 
 
+@devices.under_its_mesh
 @functools.partial(jax.jit, static_argnums=0)
 def rows(mesh: Mesh, result: Perturbation, slot: Any) -> Perturbation:
     """One row a device: the slot's result on the device that holds it."""
@@ -124,4 +128,4 @@ def compiled(program: Program, example: Example, size: int) -> jax.stages.Compil
     """`advanced` for a number of slots; the call with that many finds it compiled."""
     mesh, _, optimizer, rules, _ = program
     one = jax.eval_shape(lambda image, args: Slots(image, args, begin(optimizer, image, rules)), *example)
-    return advanced.lower(*program, devices.shapes(mesh, size, one), 1).compile()
+    return devices.compiled(advanced, *program, devices.shapes(mesh, size, one), 1)

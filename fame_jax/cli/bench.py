@@ -8,10 +8,10 @@ import jax
 import tyro
 from matplotlib.figure import Figure
 
-from fame_jax import files, models
+from fame_jax import bench, files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import at_least, progress_bar, switch_on
-from fame_jax.experiments import bench
+from fame_jax.cli.console import at_least, progress_bar
+from fame_jax.words import markdown
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Bench:
         at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
         for size in self.batch_sizes:
             at_least(1, batch_sizes=size)
-        switch_on(self.precision)
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
         models.image_dtype(self.precision)
         for path in (self.json, self.plot):
             if path is not None:
@@ -57,7 +58,7 @@ class Bench:
                 found.append(self._speed(network, size))
                 bar.update()
         print(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
-        print(bench.table(self._rows(found)))
+        print(markdown(self._rows(found)))
         if self.json is not None:
             files.write_json(self.json, self._record(found))
         if self.plot is not None:

@@ -2,13 +2,11 @@
 
 import contextlib
 import importlib
-import io
 import math
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import jax
@@ -32,7 +30,7 @@ COMMANDS = {
     ),
     "run": ("fame_jax.cli.run", "Run", "Explain a whole data set into a resumable store of maps."),
     "score": ("fame_jax.cli.score", "Score", "Measure finished runs by metrics, with intervals."),
-    "table": ("fame_jax.cli.table", "Table", "Print a table of the paper beside what was measured."),
+    "reproduce": ("fame_jax.cli.reproduce", "Reproduce", "Make a table or a figure of the paper from your data."),
     "report": ("fame_jax.cli.report", "Report", "Show runs or photographs as one HTML file."),
     "bench": ("fame_jax.cli.bench", "Bench", "Time steps, photographs and compilation on this machine."),
     "calibrate": (
@@ -78,12 +76,6 @@ def say(text: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stands in for standard output until the end.
 
 
-def switch_on(precision: str) -> None:
-    """Lets JAX compute in 64 bits where that is asked for."""
-    if precision == "float64":
-        jax.config.update("jax_enable_x64", True)
-
-
 def say_error(error: BaseException | str) -> None:
     """One line on standard error."""
     text = readable(" ".join(str(error).split()) or type(error).__name__)
@@ -112,7 +104,8 @@ def run(arguments: list[str]) -> int:
     try:
         keep_compiled_programs()
         with interrupts.remembered():
-            return _parsed(getattr(importlib.import_module(module), command), rest, name)()
+            options = tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")
+            return options()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         return 130
@@ -128,38 +121,13 @@ def run(arguments: list[str]) -> int:
         return 2
 
 
-def _parsed(command: Callable[..., Callable[[], int]], arguments: list[str], name: str) -> Callable[[], int]:
-    """The command with its options; what the parser says of bad ones, in a box, becomes one line."""
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(command, args=arguments, prog=f"fame {name}")
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        said, *more = _sections(box.getvalue())
-        if said.startswith("Missing from"):
-            said = f"missing: {', '.join(re.findall(_NAME, box.getvalue()))}"
-        near = [option for text in more if text.startswith(_SIMILAR) for option in re.findall(r"(?m)^--\S+", text)]
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise InputError(f"{' '.join(said.split()).rstrip('.')}.{hint} See fame {name} --help.") from None
-
-
-_NAME = r"(?m)^[│ ] {5}(\S.*?) *│?$(?=\n[│ ] {9}\S)"
-"""The name of an argument in a box, above its help, which lies further in."""
-
-_SIMILAR = ("Perhaps you meant", "Arguments similar to")
-
-
-def _sections(box: str) -> list[str]:
-    """The texts between the rules of a box, drawn with lines or with nothing but hyphens, without its title."""
-    lines = [line.strip("│╭╰╮╯ ") for line in box.splitlines()[1:]]
-    text = "\n".join("\0" if line and not line.strip("─-") else line for line in lines)
-    return [section for part in text.split("\0") if (section := part.strip())]
-
-
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`."""
+    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`.
+
+    Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already.
+    """
+    if jax.config.jax_compilation_cache_dir:
+        return
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

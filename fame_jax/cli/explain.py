@@ -1,18 +1,19 @@
 """`fame explain`: photographs in; maps, pictures and a manifest out."""
 
 import pathlib
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import tyro
 
 from fame_jax import files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, at_least, positive, say, switch_on
-from fame_jax.cli.photographs import Photographs, Settings
-from fame_jax.data.classes import class_names, resolve_class
+from fame_jax.cli.console import InputError, progress_bar, say
+from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.photographs import Photographs
+from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
-from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.inputs import geometry
 
 
 @dataclass(frozen=True)
@@ -25,30 +26,11 @@ class Explain:
 
     images: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE ...]")] = ()
     """Photographs: JPEG, PNG, WebP, TIFF, BMP, PPM or GIF, of any size."""
-    model: str = "mobilenet_v2"
-    """Network; fame models lists them."""
-    weights: pathlib.Path | None = None
-    """A converted folder or the publisher's own file, instead of what is installed."""
     target: Annotated[str | None, tyro.conf.arg(aliases=["--class", "--label"], metavar="CLASS")] = None
     """Class to explain: an index, a name, or a part of one that is unambiguous ("egyptian"). Omitted: the top class."""
-    method: str = "fame"
-    """An explainer, several with commas between them, or "all"."""
-    preset: Literal["paper", "official"] = "paper"
-    """The paper's choices, or those of the authors' published code."""
-    iterations: int = 500
-    """Number of steps, at most."""
-    stop: Literal["off", "auto"] = "off"
-    """auto ends FAME once its map hardly changes any more: some 40 steps, as faithful as 500 where it was measured."""
-    step_size: Number = 1 / 255
-    """Largest change of a pixel in one step; 1/255 is one grey level."""
-    sigma: Number = 7.7
-    """Standard deviation of the map's blur, in pixels."""
-    precision: models.Precision = "float32"
-    """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
-    batch_size: int | None = None
-    """Photographs at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
-    seed: int = 0
-    """Of the methods that draw random numbers."""
+    network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
+    methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
+    pixels: Flat[InputFlags] = field(default_factory=InputFlags)
     sanity: bool = False
     """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a
     correlation near 1) does not depend on what the network has learned."""
@@ -59,63 +41,55 @@ class Explain:
 
     def __call__(self) -> int:
         """Runs the command; returns 2 if a photograph could not be explained, else 0."""
-        methods = _methods(self.method)
-        at_least(0, iterations=self.iterations, seed=self.seed)
-        positive(step_size=self.step_size, sigma=self.sigma)
-        if self.batch_size is not None:
-            at_least(1, batch_size=self.batch_size)
-        switch_on(self.precision)
-        card = models.entry(self.model)
-        if card.task != "class":
-            raise InputError(f"--model {self.model} is a face network: use fame verify.")
-        target = None if self.target is None else resolve_class(self.target, class_names())
-        network = models.load(self.model, self.weights, precision=self.precision)
-        settings = Settings(
-            preset=self.preset,
-            iterations=self.iterations,
-            stop=self.stop,
-            step_size=self.step_size,
-            sigma=self.sigma,
-            precision=self.precision,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
+        self.methods.check()
+        rows = self.methods.rows("class")
+        loaded = self.network.load("class")
+        engine = self.methods.engine(loaded.network, "class", self.network.precision)
+        methods = self.methods.methods(engine, loaded.card)
+        names = [
+            output.label(loaded.card, index) for index in range(engine.outputs(loaded.card.size, loaded.card.size))
+        ]
+        target = None if self.target is None else resolve_class(self.target, names)
+        for method in methods:
+            method.check(loaded.card.size, loaded.card.size, 3)
+        random = self._random(loaded.card, outputs) if self.sanity else None
         job = Photographs(
-            card, network, settings, output.output_folder(self.out), target=target, show_progress=self.progress
+            loaded.card,
+            engine,
+            methods,
+            geometry(loaded.card, resize=self.pixels.resize),
+            output.output_folder(self.out),
+            target=target,
+            random=random,
         )
-        job.inspect(self.images or (sample_path("cat"),))
+        paths = self.images or (sample_path("cat"),)
+        passes = sum(method.passes for method in methods) * len(paths) * (2 if self.sanity else 1)
         try:
-            for method in methods:
-                job.explain(method)
-            job.compare(methods)
-            if self.sanity:
-                random = models.with_precision(models.build(self.model, seed=self.seed), self.precision)
-                for method in methods:
-                    job.check(method, random)
+            with progress_bar(passes, "pass", hide=not self.progress) as bar:
+                job.explain(paths, bar.update)
         finally:
-            output.write_manifest(self.out, self._manifest(job, methods, settings))
+            output.write_manifest(self.out, self._manifest(job, [row.name for row in rows], loaded.card))
         say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
         return 2 if job.failed else 0
 
-    def _manifest(self, job: Photographs, methods: list[str], settings: Settings) -> dict[str, object]:
+    def _random(self, card: models.Card, outputs: int) -> Any:
+        """The network with random weights."""
+        if not card.architecture:
+            raise InputError("--sanity: a network of your own has no random weights here; see fame_jax.metrics.sanity.")
+        random = models.build(card, outputs=outputs, seed=self.methods.seed)
+        return models.with_precision(random, self.network.precision)
+
+    def _manifest(self, job: Photographs, methods: list[str], card: models.Card) -> dict[str, object]:
         """What was run, on what, with what, and how each photograph went."""
+        flags = {**vars(self.methods), **vars(self.pixels), "precision": self.network.precision}
+        del flags["method"]
         return {
             "command": "explain",
             "methods": methods,
-            "network": self.model,
-            "weights_sha256": models.weights_hash(self.model, self.weights),
-            "options": {"target": self.target, **vars(settings), "sanity": self.sanity},
+            "network": card.name,
+            "source": self.network.source,
+            "weights_sha256": card.sha256,
+            "options": {"target": self.target, **flags, "sanity": self.sanity},
             **files.environment(),
             "inputs": job.done + job.failed,
         }
-
-
-def _methods(text: str) -> list[str]:
-    """Names from a list with commas; "all" is every explainer of classes."""
-    able = [name for name, row in EXPLAINERS.items() if row.of_class is not None]
-    names = able if text == "all" else [explainer(name.strip()).name for name in text.split(",")]
-    if unable := [name for name in names if name not in able]:
-        raise InputError(
-            f"--method {unable[0]} explains pairs of faces, not classes; expected any of {', '.join(able)}."
-        )
-    return list(dict.fromkeys(names))

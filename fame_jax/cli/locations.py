@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import jax
@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from fame_jax import files, models, plots
-from fame_jax.batching import perturb_many
+from fame_jax import files, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, at_least, positive, progress_bar, switch_on
-from fame_jax.core import attribution
-from fame_jax.data.faces import load_face
-from fame_jax.data.images import load, sample_path
-from fame_jax.losses import feature_activation
+from fame_jax.cli.console import InputError, progress_bar
+from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.data.images import sample_path
+from fame_jax.data.records import Picture
+from fame_jax.engine import Method, Question, explained
+from fame_jax.inputs import geometry, read
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.walk import Status
 
@@ -32,24 +32,13 @@ class Locations:
 
     image: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE]")] = None
     """Photograph; a cat if omitted. For a face network, a photograph of a face."""
-    model: str = "mobilenet_v2"
-    """Network; fame models lists them."""
-    weights: pathlib.Path | None = None
-    """A converted folder or the publisher's own file, instead of what is installed."""
     rows: str | None = None
     """Rows of the feature map, from 0, with commas between them ("1,4,6"). Omitted: all."""
-    iterations: int = 500
-    """Number of steps."""
-    step_size: Number = 1 / 255
-    """Largest change of a pixel in one step; 1/255 is one grey level."""
-    sigma: Number = 7.7
-    """Standard deviation of the maps' blur, in pixels."""
-    precision: models.Precision = "float32"
-    """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
-    batch_size: int | None = None
-    """Locations at a time. Omitted: 4 on CPU, elsewhere up to 64 a device, as memory allows."""
     colours: str = plots.COLOURS
     """Name of a Matplotlib colour map: inferno is readable by colour-blind people, jet is the paper's."""
+    network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
+    methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
+    pixels: Flat[InputFlags] = field(default_factory=InputFlags)
     out: pathlib.Path = pathlib.Path("fame-out")
     """Folder for the results."""
     progress: bool = True
@@ -57,35 +46,37 @@ class Locations:
 
     def __call__(self) -> int:
         """Runs the command."""
-        at_least(0, iterations=self.iterations)
+        self.methods.check()
         plots.check_colours(self.colours)
-        positive(step_size=self.step_size, sigma=self.sigma)
-        if self.batch_size is not None:
-            at_least(1, batch_size=self.batch_size)
-        switch_on(self.precision)
-        card = models.entry(self.model)
-        network = models.load(self.model, self.weights, precision=self.precision)
+        (row,) = self._one_method()
+        loaded = self.network.load()
+        card, network = loaded.card, loaded.network
+        engine = self.methods.engine(network, "location", self.network.precision)
+        (method,) = self.methods.methods(engine, card)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
-        pixels = load(path, card.resize, card.size) if card.task == "class" else load_face(path).image
-        image = jnp.asarray(pixels, models.image_dtype(self.precision))
-        grid = jax.eval_shape(network.features, image).shape[:2]
+        pixels = read(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned)).image
+        grid = jax.eval_shape(network.features, jax.ShapeDtypeStruct(pixels.shape, engine.dtype)).shape[:2]
         rows = _rows(self.rows, grid[0])
         start = time.perf_counter()
-        maps, walks = self._maps(network, image, rows, grid[1])
+        maps, walks = self._maps(method, pixels, rows, grid[1])
         seconds = time.perf_counter() - start
         numbers = _numbers(maps, rows, grid)
         stem = f"{path.stem}.locations"
         output.write_arrays(folder / f"{stem}.npz", image=pixels, attribution=maps, rows=rows, **walks)
         sheet = plots.location_sheet(pixels, maps, rows=rows, grid_rows=grid[0], colours=self.colours)
         output.write_figure(folder / f"{stem}.png", sheet)
+        flags = {**vars(self.methods), **vars(self.pixels), "precision": self.network.precision, "rows": self.rows}
+        del flags["method"]
         files.write_json(
             folder / f"{stem}.json",
             {
                 "command": "locations",
-                "network": self.model,
-                "weights_sha256": models.weights_hash(self.model, self.weights),
-                "options": {n: getattr(self, n) for n in ("rows", "iterations", "step_size", "sigma", "precision")},
+                "methods": [row.name],
+                "network": card.name,
+                "source": self.network.source,
+                "weights_sha256": card.sha256,
+                "options": flags,
                 **files.environment(),
                 "inputs": [{"path": str(path), "sha256": files.sha256(path)}],
                 "feature_map": list(grid),
@@ -100,30 +91,24 @@ class Locations:
         print(f"{maps.shape[0] * maps.shape[1]} locations ({statuses}), {seconds:.1f} s; wrote {folder / stem}.png")
         return 0
 
-    def _maps(self, network: Any, image: jax.Array, rows: list[int], columns: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _one_method(self) -> list[Any]:
+        rows = self.methods.rows("location")
+        if len(rows) != 1:
+            raise InputError(f"--method {self.methods.method}: a sheet of locations is by one method.")
+        return rows
+
+    def _maps(
+        self, method: Method, pixels: np.ndarray, rows: list[int], columns: int
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Maps `[rows, columns, H, W]` and how the walks went."""
-        examples = [(image, (jnp.asarray([row, column]),)) for row in rows for column in range(columns)]
-        maps = np.zeros((len(examples), *image.shape[:2]), np.float32)
-        steps, statuses = np.zeros(len(examples), np.int32), [""] * len(examples)
-        with progress_bar(len(examples) * self.iterations, "step", hide=not self.progress) as bar:
-            walks = perturb_many(
-                feature_activation,
-                examples,
-                network,
-                batch_size=None if self.batch_size is None else min(self.batch_size, len(examples)),
-                in_order=False,
-                progress=bar.update,
-                iterations=self.iterations,
-                step_size=self.step_size,
-            )
-            for index, walk in walks:
-                maps[index] = attribution(image, walk.perturbed, sigma=self.sigma)
-                steps[index], statuses[index] = walk.steps, Status(int(walk.status)).message
+        questions = [Question((pixels,), (row, column)) for row in rows for column in range(columns)]
+        with progress_bar(len(questions) * method.passes, "pass", hide=not self.progress) as bar:
+            found = [results[0] for _, (results,) in explained(method.engine, [method], questions, bar.update)]
         shape = (len(rows), columns)
-        return maps.reshape(*shape, *maps.shape[1:]), {
-            "steps": steps.reshape(shape),
-            "status": np.asarray(statuses).reshape(shape),
-        }
+        maps = np.stack([result.attribution for result in found if result]).astype(np.float32)
+        statuses = np.asarray([Status(int(result.status)).message for result in found if result])
+        steps = np.asarray([result.steps for result in found if result], np.int32)
+        return maps.reshape(*shape, *maps.shape[1:]), {"steps": steps.reshape(shape), "status": statuses.reshape(shape)}
 
 
 def _rows(text: str | None, count: int) -> list[int]:

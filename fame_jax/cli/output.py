@@ -10,6 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fame_jax.files import write, write_json
+from fame_jax.models import Card
+
+
+def label(card: Card, index: int) -> str:
+    """The name of an output; `class 7` where the card has none."""
+    return card.labels[index] if card.labels and 0 <= index < len(card.labels) else f"class {index}"
 
 
 def output_folder(path: pathlib.Path) -> pathlib.Path:

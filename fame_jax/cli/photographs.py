@@ -2,64 +2,31 @@
 
 import pathlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fame_jax import files, models, plots
-from fame_jax.architectures.probes import Probed
-from fame_jax.batching import perturb_many
 from fame_jax.cli import output
-from fame_jax.cli.console import progress_bar, say, say_error
-from fame_jax.core import attribution, split_options
-from fame_jax.data.classes import class_names
-from fame_jax.data.images import ImageError, load
-from fame_jax.explainers.table import explainer
-from fame_jax.losses import class_logit
+from fame_jax.cli.console import say, say_error
+from fame_jax.core import Explanation
+from fame_jax.data.records import Picture
+from fame_jax.engine import Engine, Method, Question, Seen, explained
+from fame_jax.inputs import Geometry, PictureError, read
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.sanity import similarity
-from fame_jax.presets import AUTO_STOP, PRESETS
+from fame_jax.scores import scores_of
 from fame_jax.walk import Status
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What decides the numbers."""
-
-    preset: Literal["paper", "official"]
-    iterations: int
-    stop: Literal["off", "auto"]
-    step_size: float
-    sigma: float
-    precision: models.Precision
-    batch_size: int | None
-    seed: int
-
-
-class Photo(NamedTuple):
-    """One readable photograph and what the network says of it."""
+class Photograph(NamedTuple):
+    """A readable photograph, and the name of its results."""
 
     path: pathlib.Path
     stem: str
-    predicted: int
-    probability: float
-    target: int
-    logit: float
-
-
-class Outcome(NamedTuple):
-    """A map and how it came about; `steps` is 0 and `last_loss` NaN for methods that do not walk."""
-
-    attribution: np.ndarray
-    steps: int
-    first_loss: float
-    last_loss: float
-    status: str
-    seconds: float
+    sha256: str
 
 
 class Photographs:
@@ -67,187 +34,124 @@ class Photographs:
 
     def __init__(
         self,
-        card: models.Entry,
-        network: Any,
-        settings: Settings,
+        card: models.Card,
+        engine: Engine,
+        methods: list[Method],
+        geometry: Geometry,
         folder: pathlib.Path,
         *,
         target: int | None,
-        show_progress: bool,
+        random: Any = None,
     ):
-        """A run into a folder; `target` None explains the top class of each photograph."""
-        self.card, self.network, self.settings, self.folder = card, network, settings, folder
-        self.target, self.show_progress = target, show_progress
-        self.dtype = models.image_dtype(settings.precision)
-        self.photos: list[Photo] = []
+        """A run into a folder; `target` None explains the top class, `random` is a network for the sanity check."""
+        self.card, self.engine, self.methods, self.geometry, self.folder = card, engine, methods, geometry, folder
+        self.target, self._random = target, random
         self.done: list[dict[str, Any]] = []
         self.failed: list[dict[str, Any]] = []
+        self._read: list[Photograph] = []
 
-    def inspect(self, paths: tuple[pathlib.Path, ...]) -> None:
-        """Reads every photograph once, so that a bad one is reported before the long work."""
-        with progress_bar(len(paths), "photograph", hide=not self.show_progress) as bar:
-            for path, stem in zip(paths, output.distinct_stems(paths), strict=True):
-                image = self._load(path)
-                if image is not None:
-                    logits = np.asarray(_logits(self.network, image), np.float64)
-                    top = int(np.argmax(logits))
-                    probability = float(1 / np.sum(np.exp(logits - logits[top])))
-                    target = top if self.target is None else self.target
-                    self.photos.append(Photo(path, stem, top, probability, target, float(logits[target])))
-                bar.update()
+    def explain(self, paths: tuple[pathlib.Path, ...], progress: Callable[[int], object]) -> None:
+        """Every photograph, by every method; one that cannot be read is reported and passed over."""
+        compared = self._compared()
+        start = time.perf_counter()
+        stream = explained(self.engine, self.methods, self._questions(paths), progress)
+        for number, (seen, results) in enumerate(stream):
+            photograph, shown = self._read[number], np.asarray(seen.images[0], np.float32)
+            seconds, start = time.perf_counter() - start, time.perf_counter()
+            maps = {}
+            others = compared(seen, progress)
+            for method, (result,), other in zip(self.methods, results, others, strict=True):
+                assert result is not None
+                maps[method.row.title] = [np.asarray(result.attribution, np.float32)]
+                self._finish(photograph, method, seen, result, seconds / len(results), other)
+            if len(maps) > 1:
+                figure = plots.method_grid([shown], maps)
+                output.write_figure(self.folder / f"{photograph.stem}.methods.png", figure)
 
-    def explain(self, method: str) -> None:
-        """One method over all photographs."""
-        for photo, image, outcome in self._outcomes(method, self.network):
-            self._finish(method, photo, image, outcome)
+    def _questions(self, paths: tuple[pathlib.Path, ...]) -> Iterator[Question]:
+        for path, stem in zip(paths, output.distinct_stems(paths), strict=True):
+            try:
+                question = Question((read(Picture(path), self.geometry).image,), self.target)
+                if reason := self.engine.refusal(question):
+                    raise PictureError(f"{path}: {reason}")
+            except PictureError as error:
+                say_error(error)
+                self.failed.append({"path": files.readable(str(path)), "error": files.readable(str(error))})
+                continue
+            self._read.append(Photograph(path, stem, files.sha256(path)))
+            yield question
 
-    def check(self, method: str, network: Any) -> None:
-        """How alike the maps of one method are to those of another network, one of random weights: they should not be.
+    def _compared(self) -> Callable[..., list[Explanation | None]]:
+        """The results of a network of random weights for a question, or nothing where that is not asked for.
 
         Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, all layers at once.
         """
-        entries = {entry["result"]: entry for entry in self.done}
-        for photo, _, outcome in self._outcomes(method, network):
-            result = f"{photo.stem}.{method}"
-            with np.load(self.folder / f"{result}.npz") as arrays:
-                alike = similarity(arrays["attribution"], outcome.attribution)
-            numbers = {name: files.number(value) for name, value in alike._asdict().items()}
-            entries[result]["randomised_network"] = {**numbers, "status": outcome.status}
-            say(
-                f"{photo.path.name}: {explainer(method).title} with random weights ({outcome.status}), "
-                f"rank correlation {alike.spearman:.2f}, SSIM {alike.ssim:.2f}"
-            )
+        if self._random is None:
+            return lambda seen, progress: [None] * len(self.methods)
+        engine = Engine(self._random, dtype=self.engine.dtype, batch_size=self.engine.batch_size, seed=self.engine.seed)
+        methods = [Method(engine, method.row, method.options) for method in self.methods]
+        return lambda seen, progress: [next(method.results([seen], progress))[0] for method in methods]
 
-    def compare(self, methods: list[str]) -> None:
-        """A sheet of all methods for each photograph, where there are several."""
-        if len(methods) < 2:
-            return
-        titles = {method: explainer(method).title for method in methods}
-        for photo in self.photos:
-            files = [self.folder / f"{photo.stem}.{method}.npz" for method in methods]
-            arrays = [dict(np.load(file)) for file in files if file.is_file()]
-            if len(arrays) == len(methods):
-                maps = {title: [a["attribution"]] for title, a in zip(titles.values(), arrays, strict=True)}
-                figure = plots.method_grid([arrays[0]["image"]], maps)
-                output.write_figure(self.folder / f"{photo.stem}.methods.png", figure)
-
-    def _outcomes(self, method: str, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
-        if not self.photos:
-            return iter(())
-        return self._walked(network) if method == "fame" else self._mapped(method, network)
-
-    def _walked(self, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
-        """FAME, several photographs at a time."""
-        settings = self.settings
-        rules, of_map = split_options(
-            {"iterations": settings.iterations, "step_size": settings.step_size, "sigma": settings.sigma}
-            | dict(PRESETS[settings.preset]["classification"])
-            | dict(AUTO_STOP if settings.stop == "auto" else {})
-        )
-        started: list[tuple[Photo, jax.Array]] = []
-        taken, start = 0, time.perf_counter()
-
-        def examples() -> Iterator[tuple[jax.Array, tuple[jax.Array]]]:
-            for photo in self.photos:
-                image = self._load(photo.path)
-                if image is not None:
-                    started.append((photo, image))
-                    yield image, (jnp.int32(photo.target),)
-
-        with progress_bar(len(self.photos) * settings.iterations, "step", hide=not self.show_progress) as bar:
-
-            def progress(steps: int) -> None:
-                nonlocal taken
-                taken += steps
-                bar.update(steps)
-
-            walks = perturb_many(
-                class_logit,
-                examples(),
-                network,
-                batch_size=None if settings.batch_size is None else min(settings.batch_size, len(self.photos)),
-                in_order=False,
-                count=len(self.photos),
-                progress=progress,
-                **rules,
-            )
-            for index, walk in walks:
-                photo, image = started[index]
-                map = np.asarray(attribution(image, walk.perturbed, **of_map), np.float32)
-                status = Status(int(walk.status)).message
-                # Its share: walks that go on at once have their time in common.
-                seconds = (time.perf_counter() - start) * settings.iterations / max(taken, 1)
-                losses = float(walk.first_loss), float(walk.last_loss)
-                yield photo, image, Outcome(map, int(walk.steps), *losses, status, seconds)
-
-    def _mapped(self, method: str, network: Any) -> Iterator[tuple[Photo, jax.Array, Outcome]]:
-        """A method without a walk, one photograph at a time: most are done in a few passes."""
-        row = explainer(method)
-        network = Probed(network) if "probes" in row.needs else network
-        key = jax.random.key(self.settings.seed)
-        one = jax.jit(lambda network, image, label, key: row.explain(network, image, label, key=key))
-        with progress_bar(len(self.photos), f"photograph ({method})", hide=not self.show_progress) as bar:
-            for photo in self.photos:
-                image = self._load(photo.path)
-                if image is None:
-                    continue
-                start = time.perf_counter()
-                map = np.asarray(one(network, image, photo.target, key), np.float32)
-                status = "not finite" if not np.isfinite(map).all() else "ok" if map.any() else "blank map"
-                yield photo, image, Outcome(map, 0, photo.logit, np.nan, status, time.perf_counter() - start)
-                bar.update()
-
-    def _load(self, path: pathlib.Path) -> jax.Array | None:
-        try:
-            return jnp.asarray(load(path, self.card.resize, self.card.size), self.dtype)
-        except ImageError as error:
-            say_error(error)
-            self.failed.append({"path": files.readable(str(path)), "error": files.readable(str(error))})
-            return None
-
-    def _finish(self, method: str, photo: Photo, image: jax.Array, outcome: Outcome) -> None:
+    def _finish(
+        self,
+        photograph: Photograph,
+        method: Method,
+        seen: Seen,
+        result: Explanation,
+        seconds: float,
+        other: Explanation | None,
+    ) -> None:
         """Writes one result and says so."""
-        names, title, noted = class_names(), explainer(method).title, remark(outcome.attribution)
-        shown, result = np.asarray(image, np.float32), f"{photo.stem}.{method}"
-        walked = f", {outcome.steps} steps" if method == "fame" else ""
+        title, noted, status = method.row.title, remark(np.asarray(result.attribution)), Status(int(result.status)).message
+        shown, name = np.asarray(seen.images[0], np.float32), f"{photograph.stem}.{method.row.name}"
+        walked = f", {int(result.steps)} steps" if method.walks else ""
+        target, predicted = output.label(self.card, int(seen.target)), output.label(self.card, seen.predicted)
+        attribution = np.asarray(result.attribution, np.float32)
         output.write_arrays(
-            self.folder / f"{result}.npz",
+            self.folder / f"{name}.npz",
             image=shown,
-            attribution=outcome.attribution,
-            target=photo.target,
-            steps=outcome.steps,
-            first_loss=outcome.first_loss,
-            last_loss=outcome.last_loss,
-            status=outcome.status,
+            attribution=attribution,
+            target=seen.target,
+            steps=result.steps,
+            first_loss=result.first_loss,
+            last_loss=result.last_loss,
+            status=status,
         )
-        heading = f"{files.readable(photo.path.name)}: {names[photo.target]} ({title}{walked}, {outcome.status})"
-        output.write_figure(self.folder / f"{result}.png", plots.explanation(shown, outcome.attribution, title=heading))
-        self.done.append(
-            {
-                "path": files.readable(str(photo.path)),
-                "sha256": files.sha256(photo.path),
-                "method": method,
-                "result": result,
-                "predicted": photo.predicted,
-                "predicted_name": names[photo.predicted],
-                "probability": files.number(photo.probability),
-                "target": photo.target,
-                "target_name": names[photo.target],
-                "first_loss": files.number(outcome.first_loss),
-                "last_loss": files.number(outcome.last_loss),
-                "steps": outcome.steps,
-                "status": outcome.status,
-                "remark": noted.words,
-                "seconds": round(outcome.seconds, 3),
-            }
-        )
-        logit = f"logit {outcome.first_loss:.2f}" + (f" -> {outcome.last_loss:.2f}" if walked else "")
+        heading = f"{files.readable(photograph.path.name)}: {target} ({title}{walked}, {status})"
+        output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading))
+        probability = float(scores_of(jnp.asarray(seen.outputs[0]), self.card.score)[seen.predicted])
+        entry = {
+            "path": files.readable(str(photograph.path)),
+            "sha256": photograph.sha256,
+            "method": method.row.name,
+            "result": name,
+            "predicted": seen.predicted,
+            "predicted_name": predicted,
+            "probability": files.number(probability),
+            "target": int(seen.target),
+            "target_name": target,
+            "first_loss": files.number(result.first_loss),
+            "last_loss": files.number(result.last_loss),
+            "steps": int(result.steps),
+            "status": status,
+            "remark": noted.words,
+            "seconds": round(seconds, 3),
+        }
+        self.done.append(entry)
+        logit = f"logit {result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
         say(
-            f"{photo.path.name}: {names[photo.predicted]} ({photo.probability:.0%}); {title} of {names[photo.target]} "
-            f"({photo.target}), {logit}{walked}, {outcome.seconds:.1f} s, {noted.beside(outcome.status)}"
+            f"{photograph.path.name}: {predicted} ({probability:.0%}); {title} of {target} "
+            f"({int(seen.target)}), {logit}{walked}, {seconds:.1f} s, {noted.beside(status)}"
         )
+        if other is not None:
+            entry["randomised_network"] = self._alike(photograph, title, attribution, other)
 
-
-@jax.jit
-def _logits(network: Any, image: jax.Array) -> jax.Array:
-    return network(image)
+    def _alike(self, photograph: Photograph, title: str, attribution: np.ndarray, other: Explanation) -> dict[str, Any]:
+        """How alike a map is to that of random weights: it should not be."""
+        alike = similarity(attribution, np.asarray(other.attribution, np.float32))
+        status = Status(int(other.status)).message
+        say(
+            f"{photograph.path.name}: {title} with random weights ({status}), rank correlation {alike.spearman:.2f}, "
+            f"SSIM {alike.ssim:.2f}"
+        )
+        return {**{name: files.number(value) for name, value in alike._asdict().items()}, "status": status}

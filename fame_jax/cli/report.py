@@ -1,9 +1,8 @@
 """`fame report`: runs, results and photographs in; one HTML file out."""
 
-import dataclasses
 import pathlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
@@ -11,6 +10,7 @@ import tyro
 from fame_jax import files
 from fame_jax.cli.console import InputError, at_least, say
 from fame_jax.cli.explain import Explain
+from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,11 @@ class Report:
 
     sources: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR|IMAGE ...")]
     """Folders of results, or photographs."""
-    methods: Annotated[str, tyro.conf.arg(aliases=["--method"])] = "fame,grad_cam,gradient"
-    """Of photographs: explainers with commas between them, or "all"."""
-    model: str = "mobilenet_v2"
-    """Of photographs: the network; fame models lists them."""
-    weights: pathlib.Path | None = None
-    """Of photographs: a converted folder or the publisher's own file, instead of what is installed."""
     target: str | None = None
     """Of photographs: the class to explain; omitted, the top class of each."""
-    iterations: int = 500
-    """Of photographs: number of steps of FAME."""
+    network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
+    methods: Flat[MethodFlags] = field(default_factory=lambda: MethodFlags(method="fame,grad_cam,gradient"))
+    pixels: Flat[InputFlags] = field(default_factory=InputFlags)
     sanity: bool = False
     """Of photographs: explain a second time with random weights and tell how alike the maps are."""
     limit: int = 500
@@ -48,7 +43,8 @@ class Report:
         """Writes the report; returns 2 if a photograph could not be explained, else 0."""
         from fame_jax.report import page, read
 
-        at_least(0, iterations=self.iterations, limit=self.limit)
+        self.methods.check()
+        at_least(0, limit=self.limit)
         folders, photographs = self._sorted()
         self._check_out()
         # Read before the long work, so that a folder of something else is told first.
@@ -95,11 +91,10 @@ class Report:
     def _explain(self, photographs: tuple[pathlib.Path, ...]) -> int:
         return Explain(
             images=photographs,
-            model=self.model,
-            weights=self.weights,
             target=self.target,
-            method=self.methods,
-            iterations=self.iterations,
+            network=self.network,
+            methods=self.methods,
+            pixels=self.pixels,
             sanity=self.sanity,
             out=self._maps(),
             progress=self.progress,
@@ -107,10 +102,16 @@ class Report:
 
     def _command(self) -> str:
         """What was asked for, without what is as if nothing had been said."""
-        words = ["fame", "report", *map(str, self.sources)]
-        for option in dataclasses.fields(self)[1:]:
-            value = getattr(self, option.name)
-            if option.name == "progress" or value == option.default:
-                continue
-            words.append(f"--{option.name}" if value is True else f"--{option.name}={value}")
+        words, usual = ["fame", "report", *map(str, self.sources)], Report(self.sources)
+        groups = [(self, usual), *((getattr(self, name), getattr(usual, name)) for name in _GROUPS)]
+        for group, default in groups:
+            for name, value in vars(group).items():
+                if name in ("sources", "progress", *_GROUPS) or value == getattr(default, name):
+                    continue
+                flag = f"--{name.replace('_', '-')}"
+                words += [f"{flag}={one}" for one in value] if isinstance(value, tuple) else []
+                words += [] if isinstance(value, tuple) else [flag if value is True else f"{flag}={value}"]
         return shlex.join(words)
+
+
+_GROUPS = ("network", "methods", "pixels")

@@ -36,10 +36,12 @@ class Score:
     """Shares of the pixels, such as 0.1,0.3,0.5. Omitted: the metric's own."""
     seed: int = 0
     """Of ROAD's noise."""
+    model: str | None = None
+    """The runs' network, if it is one of your own that has moved: package.module:name or file.py:name."""
     weights: pathlib.Path | None = None
     """A converted folder or the publisher's own file, if the runs' weights are not installed."""
     batch_size: int | None = None
-    """Records at a time. Omitted: 4 on CPU, 64 elsewhere."""
+    """Records at a time. Omitted: 1 on CPU, 64 on each accelerator."""
     level: float = 0.95
     """Of the intervals."""
     json: bool = False
@@ -87,7 +89,7 @@ class Score:
     def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, str | None], Any]) -> Scores:
         key = run.manifest["network"], run.manifest.get("weights_sha256")
         if "network" in row.needs and key not in networks:
-            networks[key] = network_of(run, self.weights)
+            networks[key] = network_of(run, self.weights, self.model)
         with progress_bar(len(run.records), "record", hide=not self.progress) as bar:
             bar.set_description(f"{row.name} of {run.folder.name}", refresh=False)
             return score(

@@ -18,7 +18,8 @@ from fame_jax.data.images import (
 )
 
 if TYPE_CHECKING:
-    from fame_jax.data.faces import Face, FaceCrop, FaceError, align, align_eyes, detect, load_face, sunglasses
+    from fame_jax.data.alignment import FaceError, align, align_eyes
+    from fame_jax.data.faces import Face, FaceCrop, detect, detect_at_any_turn, load_face, sunglasses
 
 __all__ = [
     "ClassError",
@@ -31,6 +32,7 @@ __all__ = [
     "class_names",
     "decode_image",
     "detect",
+    "detect_at_any_turn",
     "load",
     "load_face",
     "read_image",
@@ -41,11 +43,13 @@ __all__ = [
     "sunglasses",
 ]
 
-_FACES = {"Face", "FaceCrop", "FaceError", "align", "align_eyes", "detect", "load_face", "sunglasses"}
+_ALIGNMENT = {"FaceError", "align", "align_eyes"}
+_FACES = {"Face", "FaceCrop", "detect", "detect_at_any_turn", "load_face", "sunglasses"}
 
 
 def __getattr__(name: str) -> Any:
-    """Forwards to `faces`, which imports scikit-image."""
-    if name in _FACES:
-        return getattr(importlib.import_module("fame_jax.data.faces"), name)
+    """Forwards to `alignment` and `faces`, which import scikit-image."""
+    if name in _ALIGNMENT | _FACES:
+        module = "alignment" if name in _ALIGNMENT else "faces"
+        return getattr(importlib.import_module(f"fame_jax.data.{module}"), name)
     raise AttributeError(f"module 'fame_jax.data' has no attribute {name!r}")

@@ -1,10 +1,11 @@
 """The names of the ImageNet classes, and the class that a word or a number means."""
 
-import difflib
 import functools
 import importlib.resources
 import re
 from collections.abc import Iterable, Sequence
+
+from fame_jax.words import nearest
 
 _SHOWN = 8
 
@@ -64,7 +65,7 @@ def _by_name(text: str, names: Sequence[str]) -> int:
             return found[0]
         if found:
             raise ClassError(f"{text!r} fits {len(found)} classes: {_listed(found, names)}")
-    near = difflib.get_close_matches(wanted, plain, n=5, cutoff=0.5)
+    near = nearest(wanted, plain, count=5)
     hint = (
         f"the nearest names are {_listed((plain.index(name) for name in near), names)}" if near else "nor is any near"
     )

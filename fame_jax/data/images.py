@@ -14,6 +14,9 @@ from PIL import Image
 
 from fame_jax.data.decoding import ImageError, Pixels, check_size, decode
 
+MAX_BYTES = 1 << 30
+"""Larger files are refused."""
+
 Crop = Float32[np.ndarray, "side side 3"]
 """A square image."""
 
@@ -119,9 +122,13 @@ def _contents(path: str | os.PathLike[str]) -> bytes:
     try:
         # A device or a pipe would be read without end.
         if path.is_file():
-            return path.read_bytes()
-        if not path.exists():
-            reason = "there is no such file"
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) <= MAX_BYTES:
+                return data
+            reason = f"it is above the limit of {MAX_BYTES >> 30} GiB for a picture"
+        elif not path.exists():
+            reason = "it is a link to nothing" if path.is_symlink() else "there is no such file"
         else:
             reason = "it is a folder, not a picture" if path.is_dir() else "it is no regular file"
     except (OSError, ValueError) as error:

@@ -119,14 +119,14 @@ def list_and_folder(root: pathlib.Path, protocol: str | None) -> tuple[pathlib.P
     Raises:
         DatasetError: if there is no such list.
     """
-    if root.is_file():
+    if _is_other(root):
         return root, root.parent
     existing_folder(root)
     if not protocol:
         raise DatasetError(f"{root}: it is a folder; give the list itself, or its name as protocol.")
     candidates = (root / protocol, root / f"{protocol}.csv", pathlib.Path(protocol))
     for path in candidates:
-        if "\0" not in protocol and path.is_file():
+        if "\0" not in protocol and _is_other(path):
             return path, root
     raise DatasetError(f"{root}: no list is called {protocol!r}, neither there nor from where you are.")
 
@@ -177,11 +177,23 @@ def whole_number(text: str, what: str, least: int = 0, most: int = 10**6) -> int
     return int(text)
 
 
+def _is_other(path: pathlib.Path) -> bool:
+    """Whether there is something that is no folder; pipes and devices are refused where they would be read."""
+    return path.exists() and not path.is_dir()
+
+
 def _lines(path: pathlib.Path) -> Iterator[bytes]:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.exists() and not path.is_file():
+            # A pipe or a device would be read without end.
+            raise DatasetError(f"{path}: it is no regular file; expected a list.")
+        with path.open("rb") as file:
+            # What grows, or says that it is empty and is not, like files of /proc, is cut too.
+            content = file.read(MAX_BYTES + 1) if path.stat().st_size <= MAX_BYTES else None
+        if content is None or len(content) > MAX_BYTES:
             raise DatasetError(f"{path}: above the limit of {MAX_BYTES >> 20} MiB for a list.")
-        content = path.read_bytes()
+    except DatasetError:
+        raise
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such list.") from None
     except (OSError, ValueError) as error:

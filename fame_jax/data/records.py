@@ -1,10 +1,11 @@
 """What a data set's reader returns: records to explain, and the problems it met; no pixels yet."""
 
+import itertools
 import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Point = tuple[float, float]
@@ -85,7 +86,8 @@ class Dataset:
     Attributes:
         name: of data set and protocol, as in "cfp FP-01".
         task: `class` for `ClassRecord`s, `pair` for `PairRecord`s.
-        records: what can be explained.
+        records: what can be explained. Results are kept by name: of records with one name, all but the first get a
+            number behind it, as in `cat (2)`, and a problem says so.
         problems: what was left out, or does not agree with the protocol's published counts.
     """
 
@@ -94,15 +96,36 @@ class Dataset:
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = field(default=())
 
+    def __post_init__(self):
+        """Makes the names unique."""
+        taken = Counter(record.name for record in self.records)
+        if len(taken) == len(self.records):
+            return
+        records, met = [], set()
+        for record in self.records:
+            name = record.name
+            if name in met:
+                name = next(new for n in itertools.count(2) if (new := f"{record.name} ({n})") not in taken)
+                taken[name] = 1
+            met.add(name)
+            records.append(replace(record, name=name))
+        shared = [
+            Problem(name, f"{number} records have this name; a number is put behind the others")
+            for name, number in taken.items()
+            if number > 1
+        ]
+        object.__setattr__(self, "records", tuple(records))
+        object.__setattr__(self, "problems", (*self.problems, *shared))
+
 
 def dataset_of(name: str, task: Task, records: Iterable[Record], problems: Iterable[Problem]) -> Dataset:
-    """A data set of the records whose pictures exist and whose names are new; the others become problems, by name."""
-    found = list(problems)
-    kept = _distinct(records, found)
+    """A data set of the records whose pictures exist; pictures that do not become problems, by name."""
+    found, kept = list(problems), list(records)
     pictures = Counter(path for record in kept for path in {picture.path for picture in pictures_of(record)})
     missing = {path for path in pictures if not os.path.isfile(path)}
     for path in sorted(missing):
         reason = "it is no file" if os.path.exists(path) else "there is no such file"
+        reason = "it is a link to nothing: there is no such file" if os.path.islink(path) else reason
         shared = f"; {pictures[path]} records are left out" if pictures[path] > 1 else ""
         found.append(Problem(str(path), reason + shared))
     whole = (record for record in kept if not any(picture.path in missing for picture in pictures_of(record)))
@@ -132,16 +155,6 @@ def counts(dataset: Dataset) -> dict[str, int]:
         return found | {"classes": len(labels), "boxed": sum(bool(record.boxes) for record in singles)}
     known = Counter(record.genuine for record in records if isinstance(record, PairRecord))
     return found | {"genuine": known[True], "impostor": known[False]}
-
-
-def _distinct(records: Iterable[Record], problems: list[Problem]) -> list[Record]:
-    kept: dict[str, Record] = {}
-    for record in records:
-        if record.name in kept:
-            problems.append(Problem(record.name, "it is there twice; the second one is left out"))
-        else:
-            kept[record.name] = record
-    return list(kept.values())
 
 
 def as_json(record: Record) -> dict[str, Any]:

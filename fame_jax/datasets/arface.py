@@ -9,9 +9,9 @@ import re
 
 from fame_jax.data.lists import LineError, each_line, existing_folder, path_inside
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
-from fame_jax.datasets.endings import photographs
 from fame_jax.datasets.eyes import Eyes, read_eyes
 from fame_jax.datasets.impostors import with_impostors
+from fame_jax.datasets.picture_files import picture_files
 
 SHOTS = {"neutral": (14,), "glass": (8, 21), "scarf": (11, 24)}
 """The protocols, and the shots that are probes; shot 1, neutral too, is the gallery."""
@@ -78,7 +78,7 @@ def read_arface(
 def _shots(root: pathlib.Path, eyes: Eyes, problems: list[Problem], allow_outside: bool) -> dict[str, Picture]:
     """Pictures by names like `m-001-05`."""
     found: dict[str, Picture] = {}
-    for text in photographs(root):
+    for text in picture_files(root, []):
         name = pathlib.PurePosixPath(text).stem.lower()
         if not re.fullmatch(r"[mw]-\d{3}-\d{2}", name, re.ASCII):
             continue

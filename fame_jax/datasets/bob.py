@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from fame_jax.data.lists import LineError, each_row, existing_folder, path_inside
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
-from fame_jax.datasets.endings import with_ending
 from fame_jax.datasets.eyes import eyes_of
 from fame_jax.datasets.impostors import with_impostors
+from fame_jax.datasets.picture_files import with_ending
 
 
 class Face(NamedTuple):

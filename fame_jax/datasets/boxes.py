@@ -63,8 +63,12 @@ def annotation(path: pathlib.Path) -> tuple[Boxed, ...]:
         LineError: if it cannot be read, is damaged or hostile, or holds no object.
     """
     try:
+        if not path.is_file():
+            raise LineError("it is no regular file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except LineError:
+        raise
     except (OSError, ValueError) as error:
         raise LineError(f"it cannot be read ({getattr(error, 'strerror', None) or error})") from None
     objects = _tree(data).findall("object")

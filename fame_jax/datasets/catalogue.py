@@ -1,6 +1,5 @@
 """All data sets that are read: what they need, their protocols, and the counts that were published."""
 
-import difflib
 import inspect
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,12 @@ from fame_jax.datasets.arface import read_arface
 from fame_jax.datasets.bob import read_bob
 from fame_jax.datasets.cfp import PROTOCOLS as CFP_PROTOCOLS
 from fame_jax.datasets.cfp import read_cfp
-from fame_jax.datasets.folder import PROTOCOLS as FOLDER_PROTOCOLS
-from fame_jax.datasets.folder import read_folder
 from fame_jax.datasets.imagenet import read_imagenet
 from fame_jax.datasets.pairs import read_pairs
-from fame_jax.datasets.photograph_list import read_list
+from fame_jax.datasets.photographs import PROTOCOLS as FOLDER_PROTOCOLS
+from fame_jax.datasets.photographs import read_folder, read_list
 from fame_jax.datasets.scface import read_scface
+from fame_jax.words import did_you_mean
 
 Counts = Mapping[str, int]
 """Expected values of `records.counts`, by name; those that are not there are not compared."""
@@ -104,8 +103,7 @@ def reader(name: str) -> Reader:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name.casefold(), DATASETS, n=3, cutoff=0.5) or DATASETS
-    raise DatasetError(f"no data set is called {name[:40]!r}; did you mean {', '.join(near)}?")
+    raise DatasetError(f"no data set is called {name[:40]!r}; {did_you_mean(name, DATASETS)}")
 
 
 def read(

@@ -46,7 +46,7 @@ def wordnet_ids(root: pathlib.Path | None = None) -> tuple[str, ...]:
         DatasetError: if the mapping is damaged.
     """
     mapping = None if root is None else root / "LOC_synset_mapping.txt"
-    if mapping is None or not mapping.is_file():
+    if mapping is None or not mapping.exists():
         text = importlib.resources.files("fame_jax").joinpath("bundled", "imagenet_wordnet_ids.txt").read_text("utf-8")
         return tuple(text.split())
     problems: list[Problem] = []
@@ -113,7 +113,7 @@ def objects_by_photograph(
         DatasetError: if there is neither.
     """
     solution = root / "LOC_val_solution.csv"
-    if annotations is None and solution.is_file():
+    if annotations is None and solution.exists():
         rows = each_row(solution, ("ImageId", "PredictionString"), _row, problems, defaults=("target",))
         return {row.image_id: row.objects for row in rows}
     found = {}

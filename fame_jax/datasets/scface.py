@@ -9,9 +9,9 @@ import pathlib
 
 from fame_jax.data.lists import existing_folder, path_inside
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
-from fame_jax.datasets.endings import with_ending
 from fame_jax.datasets.eyes import read_eyes
 from fame_jax.datasets.impostors import with_impostors
+from fame_jax.datasets.picture_files import with_ending
 
 DISTANCES = {"far": 1, "medium": 2, "close": 3}
 """The protocols, and their numbers in the names of files."""

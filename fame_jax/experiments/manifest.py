@@ -7,8 +7,11 @@ from typing import Any, get_args
 from fame_jax.data.records import Task
 from fame_jax.files import read_json
 
-VERSION = 1
-"""Of this layout; a store of another one is refused."""
+VERSION = 2
+"""Of this layout. 2: what a record draws at random depends on its pixels, and own networks and methods have a hash."""
+
+_READ = (1, 2)
+"""Layouts whose maps can be read, scored and shown; only one of `VERSION` can go on."""
 
 
 class RunError(ValueError):
@@ -29,7 +32,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         raise RunError(f"{folder}: no run is here (there is no manifest.json); fame run makes one.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file}: not the manifest of a run ({error}); fame run makes one.") from error
-    if version != VERSION:
+    if version not in _READ:
         raise RunError(f"{file}: version {version} of a run's layout, expected {VERSION}; run again into a new folder.")
     if wrong := [name for name, fits in _FIELDS.items() if name in manifest and not fits(manifest[name])]:
         raise RunError(f"{file}: damaged, {wrong[0]} is {str(manifest[wrong[0]])[:40]}; run again into a new folder.")

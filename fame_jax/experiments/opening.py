@@ -12,9 +12,11 @@ import numpy as np
 
 from fame_jax import files
 from fame_jax.data.records import Dataset, Picture, Record, pictures_of
+from fame_jax.experiments.manifest import VERSION
 from fame_jax.experiments.processes import PATIENCE, Processes
 from fame_jax.experiments.settings import differences
-from fame_jax.experiments.store import MAPS, Run, RunError, create_run, replace_manifest
+from fame_jax.experiments.store import Run, RunError, create_run, replace_manifest
+from fame_jax.explainers.explainer import MAPS
 
 Say = Callable[[str], object]
 
@@ -48,6 +50,11 @@ def opened(
         else:
             return _laid_out(folder, manifest, dataset, say)
     store = Run(folder)
+    if store.manifest["version"] != VERSION:
+        raise RunError(
+            f"{folder}: made by an earlier version: its maps can be scored and shown, but not added to. Run again into "
+            "a new folder."
+        )
     if differing := differences(store.manifest, manifest):
         raise RunError(
             f"{folder}: holds the maps of another run, and results are never mixed: {', '.join(differing)}"

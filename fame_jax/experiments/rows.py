@@ -17,12 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from fame_jax.experiments.identity import identity
 from fame_jax.experiments.store import Run
 from fame_jax.files import number, parse_json, read_json, read_text, write, write_json
-from fame_jax.metrics.table import Metric, metric
+from fame_jax.metrics.table import METRICS, Metric, metric, own_figure
 
-VERSION = 1
-"""Of the rows; files of another one are refused."""
+VERSION = 2
+"""Of the rows. 2: the noise of ROAD depends on the pixels of a record, not on its place."""
+
+_READ = (1, 2)
+"""Rows that can be shown; only to those of `VERSION` more can be added."""
 
 
 class ScoreError(ValueError):
@@ -111,6 +115,14 @@ def scores_file(run: Run, name: str, preset: str) -> pathlib.Path:
     return run.folder / "scores" / (f"{name}.jsonl" if preset == "paper" else f"{name}.{preset}.jsonl")
 
 
+def all_scores(run: Run) -> list[Scores]:
+    """The rows of all metrics by which a run was measured; see `read_scores`."""
+    heads = sorted((run.folder / "scores").glob("*.json"))
+    names = [head.stem.partition(".") for head in heads]
+    found = [read_scores(run, name, preset=preset or "paper") for name, _, preset in names]
+    return [scores for scores in found if scores is not None and scores.rows]
+
+
 def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
     """The rows that `score` has written of a run; None if there are none yet.
 
@@ -120,7 +132,9 @@ def read_scores(run: Run, name: str, *, preset: str = "paper") -> Scores | None:
     file = scores_file(run, name, preset)
     if not file.with_suffix(".json").is_file():
         return None
-    row, head = metric(name), _head(file.with_suffix(".json"))
+    head = _head(file.with_suffix(".json"))
+    # One of somebody's own has no row in the table; its figure is the same for all.
+    row = metric(name) if "code" not in head else Metric(name, name, run.task, own_figure(name), "")
     try:
         along = [f"{value:g}" for value in _shares(row, head["options"])]
     except (ValueError, TypeError) as error:
@@ -137,7 +151,7 @@ def _head(file: pathlib.Path) -> dict[str, Any]:
             raise ValueError("no options of a metric")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ScoreError(f"{file}: damaged ({error}); delete it and its .jsonl, and score again.") from error
-    if version != VERSION:
+    if version not in _READ:
         raise ScoreError(f"{file}: version {version}, expected {VERSION}; delete it and its .jsonl, and score again.")
     return head
 
@@ -156,13 +170,18 @@ def _agree(file: pathlib.Path, run: Run, row: Metric, preset: str, chosen: Mappi
         "options": json.loads(json.dumps(chosen)),
         "run_sha256": _identity(run),
     }
+    if METRICS.get(row.name) is not row:
+        asked["code"] = identity(row.measure, "metric")
     if not file.exists():
         # Rows without a head are of an unknown origin.
         file.with_suffix(".jsonl").unlink(missing_ok=True)
         write_json(file, asked)
         return
     head = _head(file)
-    before, now = ({**h["options"], "the run": h["run_sha256"]} for h in (head, asked))
+    before, now = (
+        {**h["options"], "the layout": h["version"], "the code": h.get("code"), "the run": h["run_sha256"]}
+        for h in (head, asked)
+    )
     if differing := [name for name in now if before.get(name) != now[name]]:
         name = differing[0]
         raise ScoreError(

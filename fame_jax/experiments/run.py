@@ -1,9 +1,9 @@
-"""A whole data set into a store of maps, block by block, so that a crash costs one block and nothing is mixed.
+"""A whole data set into stores of maps, block by block, so that a crash costs one block and nothing is mixed.
 
 Example:
     >>> dataset = read("folder", pathlib.Path("photographs"))
     >>> network = models.load("mobilenet_v2")
-    >>> finished = run(dataset, models.entry("mobilenet_v2"), network, "fame", pathlib.Path("maps"))
+    >>> finished = run(network, dataset, "fame", pathlib.Path("maps"))
     >>> finished.map(0), finished.column("label")[0], finished.failures()
 """
 
@@ -12,7 +12,7 @@ import functools
 import os
 import pathlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,66 +20,86 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fame_jax import models
-from fame_jax.data.images import Pixels
+from fame_jax.architectures import image_dtype
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture, Record, pictures_of
+from fame_jax.engine import Engine, Method, Question, Seen, passes_of
 from fame_jax.experiments import settings as of_run
-from fame_jax.experiments.inputs import PictureError, geometry_of, image
+from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
-from fame_jax.experiments.maps import Input, Method
+from fame_jax.experiments.manifest import read_manifest
 from fame_jax.experiments.opening import Say, is_finished, note_environment, opened, sha256s
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
+from fame_jax.explainers.explainer import MAPS, Explainer
+from fame_jax.explainers.table import explainer
+from fame_jax.inputs import Input, PictureError, geometry_of, read
+from fame_jax.models import Card, Loaded
 
-_READERS = 2
+_READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
 
 _FACES_KEPT = 512
 """A face occurs in many pairs: so many are kept rather than read and aligned again."""
 
+Progress = Callable[[int], object]
+
 
 def run(
-    dataset: Dataset,
-    card: models.Entry,
     network: Any,
-    method: str,
+    dataset: Dataset,
+    method: str | Explainer | Callable[..., Any],
     folder: pathlib.Path,
     settings: Settings = DEFAULTS,
+    *,
+    card: Card | None = None,
+    progress: Progress = lambda count: None,
     **how: Any,
 ) -> Run:
     """Explains every record of a data set into a folder; one that was interrupted continues.
 
     Args:
+        network: image `[H, W, 3]` in [0, 1] to logits, or to an embedding for pairs; or what `models.find` returns.
         dataset: the records.
-        card: the network's entry in the registry; for one of your own, an `Entry` with its name, task and size.
-        network: image `[H, W, 3]` in [0, 1] to logits, or to an embedding for pairs.
-        method: in `fame_jax.explainers.EXPLAINERS`.
+        method: in `fame_jax.explainers.EXPLAINERS`, or one of your own.
         folder: of the run: new, empty, or holding this very run.
         settings: what else decides the numbers.
-        **how: `weights_sha256`, `processes`, `repair`, `patience` and `say` of `prepared`, `progress` of `Job.finish`.
+        card: of a network of your own.
+        progress: called with the number of passes since the last call, of `Job.passes`.
+        **how: `identity`, `source`, `processes`, `repair`, `patience` and `say` of `prepared`.
 
     Returns:
         The run; `failures()` has a reason for every record that could not be explained.
 
     Raises:
         RunError: for a folder that holds something else, a method or network that does not fit, or a disk that is full.
+        MethodError: for a method or an option that does not exist.
+        IdentityError: for a network that cannot be told from another.
     """
-    progress = how.pop("progress", lambda count: None)
-    how.setdefault("weights_sha256", of_run.weights_of(network))
+    if isinstance(network, Loaded):
+        network, card = network.network, network.card
+        how["identity"] = how.get("identity") or card.sha256
+    if card is None:
+        raise RunError(
+            "run: the network has no card; expected card=Card(name, task, size, resize), or models.find(name) in place "
+            "of the network."
+        )
+    how["identity"] = how.get("identity") or network_identity(network, card.name, settings.precision)
     with prepared(dataset, card, method, folder, settings, **how) as job:
-        return job.finish(network, progress)
+        finish([job], network, progress)
+        return job.store
 
 
 @contextlib.contextmanager
 def prepared(
     dataset: Dataset,
-    card: models.Entry,
-    method: str,
+    card: Card,
+    method: str | Explainer | Callable[..., Any],
     folder: pathlib.Path,
     settings: Settings = DEFAULTS,
     *,
-    weights_sha256: str,
+    identity: str,
+    source: str = "",
     processes: Processes = ALONE,
     repair: bool = False,
     patience: int = PATIENCE,
@@ -93,7 +113,8 @@ def prepared(
         method: see `run`.
         folder: see `run`.
         settings: see `run`.
-        weights_sha256: which weights the network has.
+        identity: which network it is, see `settings.manifest`.
+        source: from where commands load it again.
         processes: who else works at this run. Each needs the same arguments and sees the same folder.
         repair: also compute the blocks again that hold failed records, damaged files or pictures that have changed.
         patience: seconds to wait for process 0 to lay out a new run.
@@ -102,20 +123,22 @@ def prepared(
     Raises:
         RunError: see `run`; also if another process writes there.
     """
-    of_run.check_method(method, dataset.task)
+    row = explainer(method)
+    row.function(dataset.task)
     of_run.check_network(card, dataset)
     if not dataset.records:
         reason = f": {dataset.problems[0].where}: {dataset.problems[0].reason}" if dataset.problems else ""
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
-    models.image_dtype(settings.precision)
+    image_dtype(settings.precision)
     dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
-    manifest = of_run.manifest(dataset, card, weights_sha256, method, settings)
     with locked(folder / f".lock-{processes.index}"):
+        there = read_manifest(folder) if (folder / "manifest.json").exists() else None
+        manifest = of_run.manifest(dataset, card, row, settings, identity=identity, source=source, there=there)
         store = opened(folder, manifest, dataset, processes, say, patience)
         pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
         if pending and processes.index == 0:
             note_environment(store, say)
-        yield Job(store, of_run.method_options(method, dataset.task, settings), pending)
+        yield Job(store, row, row.chosen(dataset.task, settings.options, settings.preset), pending)
 
 
 @dataclass(frozen=True)
@@ -124,11 +147,13 @@ class Job:
 
     Attributes:
         store: the run on disk.
-        options: of the method.
+        row: the method.
+        options: it is called with.
         pending: blocks that this process has still to compute.
     """
 
     store: Run
+    row: Explainer
     options: dict[str, Any]
     pending: list[int]
 
@@ -138,78 +163,112 @@ class Job:
         return sum(len(self.store.indices(block)) for block in self.pending)
 
     @property
-    def unit(self) -> str:
-        """What `progress` counts: `step` of walks, or `record`."""
-        return "step" if self.store.manifest["method"] == "fame" else "record"
+    def passes(self) -> int:
+        """How much there is for `progress` to count."""
+        return self.records * passes_of(self.row, self.store.task, self.options)
 
-    @property
-    def total(self) -> int:
-        """How much there is to count."""
-        return self.records * self._each
-
-    @property
-    def _each(self) -> int:
-        """What one record adds to the count."""
-        if self.unit == "record":
-            return 1
-        return len(self.store.maps) * self.store.manifest["options"]["iterations"]
-
-    def finish(self, network: Any, progress: Callable[[int], object] = lambda count: None) -> Run:
-        """Computes the pending blocks; whatever happens, finished blocks are on disk.
-
-        Args:
-            network: see `run`.
-            progress: called with what was done since the last call, in `unit`s.
-
-        Raises:
-            RunError: if a block cannot be written, or does not fit into the device's memory.
-        """
+    def engine(self, network: Any) -> Engine:
+        """The network at work as the manifest says."""
         manifest = self.store.manifest
-        method = Method(
-            name=manifest["method"],
-            task=self.store.task,
-            network=network,
-            options=self.options,
-            image_dtype=models.image_dtype(manifest["precision"]),
+        return Engine(
+            network,
+            self.store.task,
+            dtype=image_dtype(manifest["precision"]),
             batch_size=manifest["batch_size"],
             seed=manifest["seed"],
         )
-        with contextlib.closing(_ahead(self.store, self.pending)) as blocks:
-            for block, found in blocks:
-                self._explain(method, block, found, progress)
-        return self.store
 
-    def _explain(self, method: Method, block: int, found: list["Found"], progress: Callable[[int], object]) -> None:
-        start = self.store.indices(block).start
-        arrays = block_arrays(self.store, block)
-        arrays["sha256"][:] = [one.sha256 for one in found]
-        arrays["state"][:] = [FAILED if one.images is None else DONE for one in found]
-        rows = [row for row, one in enumerate(found) if one.images is not None]
-        progress(self._each * (len(found) - len(rows)))
-        if rows:
-            inputs = [Input(start + row, found[row].images or (), found[row].label) for row in rows]
-            for name, values in _within_memory(method, inputs, progress).items():
-                arrays[name][rows] = values
-        failures = {start + row: one.reason for row, one in enumerate(found) if one.images is None}
-        self.store.write_block(block, arrays, failures)
+    def method(self, network: Any) -> Method:
+        """The method, ready for any number of blocks.
+
+        Raises:
+            MethodError: for a value that an option cannot have.
+        """
+        method = self.engine(network).method(self.row, self.options)
+        size = self.store.manifest["size"]
+        method.check(size, size, 3)
+        return method
 
 
-def _within_memory(method: Method, inputs: list[Input], progress: Callable[[int], object]) -> dict[str, np.ndarray]:
+def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count: None) -> None:
+    """Computes the pending blocks of runs over the same records; each picture is read once for all of them.
+
+    Whatever happens, finished blocks are on disk.
+
+    Args:
+        jobs: those with blocks of the same size share their pictures.
+        network: see `run`.
+        progress: called with the number of passes since the last call.
+
+    Raises:
+        RunError: if a block cannot be written, or does not fit into the device's memory.
+    """
+    waiting = [(job, job.method(network)) for job in jobs if job.pending]
+    for size in sorted({job.store.block_size for job, _ in waiting}):
+        together = [(job, method) for job, method in waiting if job.store.block_size == size]
+        blocks = sorted({block for job, _ in together for block in job.pending})
+        with contextlib.closing(_ahead(together[0][0].store, blocks)) as ahead:
+            for block, found in ahead:
+                for job, method in together:
+                    if block in job.pending:
+                        _explain(job, method, block, found, progress)
+
+
+def _explain(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
+    start = job.store.indices(block).start
+    arrays = block_arrays(job.store, block)
+    arrays["sha256"][:] = [one.sha256 for one in found]
+    reasons = {row: one.reason for row, one in enumerate(found) if one.images is None}
+    rows = [row for row in range(len(found)) if row not in reasons]
+    questions = [_question(found[row]) for row in rows]
+    for row, question in zip(rows, questions, strict=True):
+        if reason := method.engine.refusal(question):
+            reasons[row] = reason
+    kept = [(row, question) for row, question in zip(rows, questions, strict=True) if row not in reasons]
+    progress(method.passes * len(reasons))
+    with _enough_memory(job.store.manifest["batch_size"]):
+        seen = method.engine.look([question for _, question in kept])
+        for (row, _), one, results in zip(kept, seen, method.results(seen, progress), strict=True):
+            _fill(arrays, row, job.store.task, one, results)
+    arrays["state"][:] = [FAILED if row in reasons else DONE for row in range(len(found))]
+    job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
+
+
+def _question(found: "Found") -> Question:
+    inputs = found.images or ()
+    return Question(tuple(one.image for one in inputs), found.label, tuple(one.filled for one in inputs))
+
+
+def _fill(arrays: dict[str, np.ndarray], row: int, task: str, seen: Seen, results: tuple[Any, ...]) -> None:
+    """What is known of one record, into the arrays of its block."""
+    if task == "class":
+        arrays["label"][row], arrays["predicted"][row] = seen.target, seen.predicted
+    else:
+        arrays["similarity"][row] = seen.similarity
+    for place, (name, result) in enumerate(zip(MAPS[task], results, strict=True)):
+        if result is not None:
+            arrays[name][row] = result.attribution
+            for field in ("steps", "first_loss", "last_loss", "status"):
+                arrays[field][row, place] = getattr(result, field)
+
+
+@contextlib.contextmanager
+def _enough_memory(batch_size: int) -> Iterator[None]:
     try:
-        return method.rows(inputs, progress)
+        yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise RunError(
-            f"the device has too little memory for a batch of {method.batch_size}; run with a smaller --batch-size "
-            "into a new folder."
+            f"the device has too little memory for a batch of {batch_size}; run with a smaller --batch-size into a new "
+            "folder."
         ) from error
 
 
 class Found(NamedTuple):
     """What became of a record's pictures: their images, or the reason why there are none."""
 
-    images: tuple[Pixels, ...] | None
+    images: tuple[Input, ...] | None
     sha256: np.ndarray
     reason: str = ""
     label: int | None = None
@@ -217,7 +276,7 @@ class Found(NamedTuple):
 
 def _ahead(store: Run, blocks: Iterable[int]) -> Generator[tuple[int, list[Found]]]:
     """The pictures of block after block, those of the next being read meanwhile."""
-    one = functools.partial(image, chosen=geometry_of(store.manifest))
+    one = functools.partial(read, chosen=geometry_of(store.manifest))
     if store.task == "pair":
         one = functools.lru_cache(maxsize=_FACES_KEPT)(one)
     with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
@@ -238,7 +297,7 @@ def _arrived(block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
     return block, [future.result() for future in found]
 
 
-def _found(record: Record, one: Callable[[Picture], Pixels]) -> Found:
+def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
     given = pictures_of(record)
     hashes = np.zeros(32 * len(given), np.uint8)
     try:

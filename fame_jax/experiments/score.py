@@ -13,13 +13,16 @@ import numpy as np
 
 from fame_jax import models
 from fame_jax.batching import map_many
+from fame_jax.batching.devices import usual_batch
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
-from fame_jax.experiments.inputs import PictureError, geometry_of, images
+from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run, RunError
+from fame_jax.explainers.explainer import pixel_digest
+from fame_jax.inputs import PictureError, geometry_of, images
 from fame_jax.metrics.iou import box_masks, cropped_boxes
-from fame_jax.metrics.table import Example, Metric, metric
+from fame_jax.metrics.table import Metric, Subject, metric
 from fame_jax.presets import PRESETS
 
 # Where an option is used on the host, before the metric's own function.
@@ -28,7 +31,7 @@ _OF_BOXES = {"convention": "aspect_preserving"}
 
 def score(
     run: Run,
-    name: str,
+    name: str | Metric | Callable[..., Any],
     *,
     network: Any = None,
     preset: str = "paper",
@@ -40,7 +43,8 @@ def score(
 
     Args:
         run: finished or partial; only complete blocks are measured.
-        name: of a metric in `fame_jax.metrics.table.METRICS`.
+        name: of a metric in `fame_jax.metrics.table.METRICS`, or one of your own: a function
+            `(network, subject, **options)` to a number, see `fame_jax.metrics.table.of_your_own`.
         network: that of the run; None to load it by the name in the manifest, if the metric needs it.
         preset: `paper` or `official`, the source of options that are not given.
         batch_size: records at a time; None for 4 on a CPU, 64 for each accelerator, no more than in a block of the run.
@@ -56,12 +60,14 @@ def score(
         UnknownMetricError: for a name that is not in the table.
         WeightsNotFoundError: if the network is needed and not installed.
     """
-    row = metric(name)
+    row = metric(name, run.task)
     chosen = settings(run, row, preset, options)
     rows = Rows(run, row, preset, chosen)
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
     if pending and "network" in row.needs and network is None:
         network = network_of(run)
+    elif network is not None:
+        network = same_network(run, network)
     for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
         rows.append(found)
         if progress is not None:
@@ -70,7 +76,7 @@ def score(
 
 
 def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a metric: those given, then the preset's, then the defaults.
+    """All options of a metric: those given, then the preset's, then what the network's card said, then the defaults.
 
     Raises:
         ScoreError: see `score`.
@@ -81,6 +87,7 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
     if unknown := [name for name in options if name not in known]:
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
+    known |= {"score": run.manifest.get("score", "softmax")} if known.get("score") == "softmax" else {}
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]
@@ -90,27 +97,54 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     return chosen
 
 
-def network_of(run: Run, weights: pathlib.Path | None = None) -> Any:
-    """The network of a run, of the same weights.
+def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> Any:
+    """The network of a run, with the same weights and code.
+
+    Args:
+        run: whose manifest says which it was.
+        weights: a converted folder or the publisher's own file, if they are not installed.
+        model: where the network is found, if the manifest does not say or it has moved.
 
     Raises:
-        ScoreError: if other weights are installed by now.
+        ScoreError: if it is another network by now, or nothing says where to find it.
     """
-    name, expected = run.manifest["network"], run.manifest.get("weights_sha256")
-    found = models.weights_hash(name, weights)
+    name = model or run.manifest.get("source") or run.manifest["network"]
+    try:
+        found = models.find(name, weights)
+    except (models.UnknownNetworkError, models.WeightsNotFoundError) as error:
+        raise ScoreError(
+            f"{run.folder}: its network {name} cannot be found ({error}); give it by --model, or as network=."
+        ) from error
+    return same_network(run, found.network, found.card.sha256)
+
+
+def same_network(run: Run, network: Any, found: str = "") -> Any:
+    """The network itself, if it is the run's.
+
+    Args:
+        run: whose manifest has the hash.
+        network: to be compared; or `models.find`'s network and card.
+        found: SHA-256 of the publisher's file it comes from, where that is known.
+
+    Raises:
+        ScoreError: if it is another one.
+    """
+    expected = run.manifest.get("weights_sha256")
+    if isinstance(network, models.Loaded):
+        network, found = network.network, network.card.sha256
+    found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))
     if expected not in (None, found):
         raise ScoreError(
-            f"{run.folder}: explained {name} with the weights {expected[:8]}, and {found[:8]} are installed; "
-            "give those of the run by --weights."
+            f"{run.folder}: explained {run.manifest['network']} {expected[:8]}, and this is {found[:8]}; give the "
+            "network of the run: --model, --weights or network=."
         )
-    return models.load(name, weights)
+    return network
 
 
 def _even(batch_size: int | None, run: Run) -> int:
     """Records at a time: as many for every device, and no more than a block needs."""
     devices = jax.local_device_count()
-    wanted = batch_size or devices * (4 if jax.default_backend() == "cpu" else 64)
-    return -(-min(wanted, run.block_size) // devices) * devices
+    return -(-min(batch_size or usual_batch(), run.block_size) // devices) * devices
 
 
 def _measured(
@@ -120,8 +154,8 @@ def _measured(
     options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
     read = _Reading(run, row, blocks, chosen, size)
 
-    def measure(example: Example, network: Any) -> Any:
-        return row.measure(network, example, **options)  # type: ignore[misc]
+    def measure(subject: Subject, network: Any) -> Any:
+        return row.measure(network, subject, **options)  # type: ignore[misc]
 
     remaining = list(blocks)
     for place, values in map_many(measure, read.examples(), network, batch_size=size):
@@ -143,32 +177,32 @@ class _Reading:
         self._places: list[tuple[int, bool] | None] = []
         self.rows: dict[int, Row] = {}
 
-    def examples(self) -> Iterator[tuple[Example, tuple[()]]]:
+    def examples(self) -> Iterator[tuple[Subject, tuple[()]]]:
         """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
         for block in self._blocks:
             last, count = None, 0
             for index in self._run.indices(block):
-                if (example := self._example(index)) is not None:
-                    self._places.append((index, not example.map.any()))
-                    last, count = example, count + 1
-                    yield example, ()
+                if (subject := self._example(index)) is not None:
+                    self._places.append((index, not subject.attribution.any()))
+                    last, count = subject, count + 1
+                    yield subject, ()
             for _ in range(-count % self._size):
                 self._places.append(None)
                 yield last, ()  # type: ignore[misc]
 
     def finish(self, place: int, values: Mapping[str, Any]) -> None:
-        """Takes the figures of one example."""
+        """Takes the figures of one subject."""
         if (whose := self._places[place]) is not None:
             (index, blank), record = whose, self._run.records[whose[0]]
             found = {name: np.asarray(value) for name, value in values.items()}
             self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
 
-    def _example(self, index: int) -> Example | None:
+    def _example(self, index: int) -> Subject | None:
         record = self._run.records[index]
         try:
             if self._states[index] == FAILED:
                 raise _LeftOut(self._failures.get(index, "could not be explained"))
-            return _example(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
+            return _subject(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
         except (_LeftOut, PictureError, ImageError, RunError) as error:
             self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
             return None
@@ -178,7 +212,7 @@ class _LeftOut(Exception):
     """Why a record cannot be measured."""
 
 
-def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Example:
+def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Subject:
     """What the metric needs of one record, on the host.
 
     Raises:
@@ -186,19 +220,18 @@ def _example(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
         PictureError, ImageError: for a picture that is not what it was.
         RunError: for a map that cannot be read.
     """
-    record, map = run.records[index], run.map(index)
-    if not np.isfinite(map).all():
+    record, attribution = run.records[index], run.map(index)
+    if not np.isfinite(attribution).all():
         raise _LeftOut("the map is not finite")
     if "label" in row.needs and label < 0:
         raise _LeftOut("the class is unknown")
-    masks = _masks(run, record, map.shape[0], boxes, chosen) if "boxes" in row.needs else None
+    masks = _masks(run, record, attribution.shape[0], boxes, chosen) if "boxes" in row.needs else None
     if "genuine" in row.needs and isinstance(record, PairRecord) and record.genuine is None:
         raise _LeftOut("nobody said whether the pair is genuine")
-    image = gallery = None
-    if "network" in row.needs:
-        image, *others = images(record, geometry_of(run.manifest))
-        gallery = others[0] if others else None
-    return Example(image, map, np.asarray(label, np.int32), np.asarray(index, np.int32), masks, gallery)
+    # A pair has two images, a photograph one; most metrics of boxes look at none.
+    image, gallery = (*images(record, geometry_of(run.manifest)), None)[:2] if "network" in row.needs else (None, None)
+    digest = pixel_digest(*(one for one in (image, gallery) if one is not None))
+    return Subject(image, attribution, np.asarray(label, np.int32), digest, masks, gallery)
 
 
 def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:

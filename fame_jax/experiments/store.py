@@ -23,21 +23,12 @@ import numpy as np
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
 from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
 from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
+from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
 from fame_jax.walk import Status
 
 PENDING, DONE, FAILED = 0, 1, 2
 """Values of the array `state`."""
-
-MAPS = {
-    "class": ("attribution",),
-    "pair": ("probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimilar"),
-}
-"""Names of the map arrays, `[N, H, W]`, by task."""
-
-NO_MAP, BLANK = -1, 100
-"""Values of the array `status` beside those of `fame_jax.Status`: a map that the method does not have, or a blank one
-of a method without a walk."""
 
 _LOSS, _UNKNOWN = ("float64", float("nan")), ("int32", -1)
 
@@ -48,7 +39,7 @@ _OF_RECORD = {
     "predicted": _UNKNOWN,
     "similarity": ("float64", float("nan")),
 }
-_OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status": ("int8", NO_MAP)}
+_OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status": ("int8", Status.NO_MAP)}
 _OF_PICTURES = {"sha256": ("uint8", 0)}
 
 
@@ -278,11 +269,6 @@ def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str
         **{name: (*kind, (count, len(maps))) for name, kind in _OF_MAP.items()},
         **{name: (*kind, (count, 32 * pictures)) for name, kind in _OF_PICTURES.items()},
     }
-
-
-def status_message(code: int) -> str:
-    """An entry of the array `status` in words."""
-    return {NO_MAP: "no such map", BLANK: "blank map"}.get(code) or Status(code).message
 
 
 def _time(file: pathlib.Path) -> int:

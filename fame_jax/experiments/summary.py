@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fame_jax.experiments.rows import Row, Scores
-from fame_jax.metrics.imputation import Status
+from fame_jax.metrics.imputation import ImputationStatus
 from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate
 from fame_jax.metrics.table import Figure
 from fame_jax.metrics.verification import OperatingPoint, operating_point, verification_accuracy
@@ -130,7 +130,9 @@ def remarks(scores: Scores) -> list[str]:
     if waiting := scores.number - len(scores.rows):
         said.append(f"{waiting} of {scores.number} records are not explained yet; fame run continues the run.")
     ended = Counter(int(status) for row in rows for status in np.atleast_1d(row.values.get("status", ())))
-    if troubled := {Status(status): count for status, count in ended.items() if status != Status.OK}:
+    if troubled := {
+        ImputationStatus(status): count for status, count in ended.items() if status != ImputationStatus.OK
+    }:
         worst = max(float(np.max(row.values["residual"])) for row in rows)
         words = ", ".join(f"{count} {status.message}" for status, count in troubled.items())
         said.append(f"{words} of {ended.total()} imputations; the largest relative residual is {worst:.1e}.")

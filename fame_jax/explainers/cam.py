@@ -23,10 +23,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fame_jax._types import Attribution, Embedding, FeatureMap, Image, Output, Scalar
-from fame_jax.explainers.compiled import compiled
+from fame_jax.explainers.compiled import compiled, known
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.image import max_normalise, minmax_normalise, resize
-from fame_jax.network import Network
+from fame_jax.network import Network, feature_map, vector
+from fame_jax.options import OptionError
+from fame_jax.scores import output_of
 
 Weighting = Callable[[FeatureMap, FeatureMap], Float[Array, "rows columns"]]
 """Feature map and gradient, `[h, w, c]` each, to the raw map `[h, w]`."""
@@ -72,17 +74,20 @@ def class_cam(
     Args:
         network: anything with `features` and `head`.
         image: `[H, W, C]` in [0, 1].
-        label: index of the class; one outside the classes gives a blank map.
+        label: index of the class; one outside the classes gives a map of NaN.
         weighting: one of this module's four, or your own.
         normalise: `minmax` as the `grad-cam` package does, before and after enlarging; `max` divides by the largest
             value and then enlarges (the text of the FAME paper, Sec. 3.1, and Zhu et al.'s code).
 
     Returns:
         `[H, W]` in [0, 1]; blank where no location speaks for the class.
+
+    Raises:
+        NetworkError: for features that are no map of the image, or outputs that are no vector.
     """
-    features, pull, logits = _split(network, image)
-    (gradient,) = pull(jax.nn.one_hot(label, logits.shape[0], dtype=logits.dtype))
-    return _enlarged(weighting(features, gradient), image, normalise)
+    features = feature_map(network, image)
+    logit, gradient = jax.value_and_grad(lambda features: output_of(network.head(features), label))(features)
+    return known(_enlarged(weighting(features, gradient), image, normalise), logit)
 
 
 def grad_cam(network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax") -> Attribution:
@@ -132,6 +137,9 @@ def pair_cam(
 
     Returns:
         Maps `[H, W]` in [0, 1], often blank with Grad-CAM, whose mean weights assume a pooling head.
+
+    Raises:
+        NetworkError: see `class_cam`.
     """
     (a, pull_a, phi_a), (b, pull_b, phi_b) = _split(network, probe), _split(network, gallery)
     scale = 1 if target == "dot" else 1 / _product_of_norms(phi_a, phi_b)
@@ -146,8 +154,8 @@ def pair_cam(
 
 def _split(network: Network, image: Image) -> tuple[FeatureMap, Callable[[Output], tuple[FeatureMap]], Output]:
     """The feature map, the gradient at it for any direction of the output, and the output."""
-    features = network.features(image)
-    output, pull = jax.vjp(network.head, features)
+    features = feature_map(network, image)
+    output, pull = jax.vjp(lambda features: vector(network.head(features)), features)
     return features, pull, output
 
 
@@ -162,4 +170,4 @@ def _enlarged(raw: Float[Array, "rows columns"], image: Image, normalise: Normal
         return resize(max_normalise(raw), *image.shape[:2])
     if normalise == "minmax":
         return jnp.clip(minmax_normalise(resize(minmax_normalise(raw, 1e-7), *image.shape[:2]), 1e-7), 0, 1)
-    raise ValueError(f"normalise={normalise!r}; expected 'minmax' or 'max'.")
+    raise OptionError(f"normalise={normalise!r}; expected 'minmax' or 'max'.")

@@ -1,7 +1,8 @@
 """Loops over many evaluations of a network, a bounded number of them at a time.
 
 Both take a function of an index, so that what it works on (a mask, a cotangent, a noisy image) exists only while it is
-needed. A count that the chunk does not divide is split evenly, and repeats of the last index fill the final chunk.
+needed. For a sum, a count that the chunk does not divide is split evenly, and repeats of the last index fill the final
+chunk.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,8 @@ OfIndex = Callable[[Scalar], Any]
 
 def map_over(function: OfIndex, count: int, chunk: int) -> Any:
     """`function(0), ..., function(count - 1)` stacked along a leading axis, `chunk` at a time under `vmap`."""
-    indices = _chunks(count, chunk)
-    values = jax.lax.map(jax.vmap(lambda i: function(jnp.minimum(i, count - 1))), indices)
-    return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:])[:count], values)
+    _check(count, chunk)
+    return jax.lax.map(function, jnp.arange(count, dtype=jnp.int32), batch_size=chunk)
 
 
 def sum_over(function: OfIndex, count: int, chunk: int) -> Any:
@@ -41,7 +41,11 @@ def sum_over(function: OfIndex, count: int, chunk: int) -> Any:
 
 def _chunks(count: int, chunk: int) -> Int[Array, "steps chunk"]:
     """Indices in rows of equal length, at most `chunk`; the last row may run past `count`."""
-    if count < 1 or chunk < 1:
-        raise ValueError(f"chunks: count and chunk must be at least 1, got {count} and {chunk}.")
+    _check(count, chunk)
     steps = -(-count // chunk)
     return jnp.arange(steps * -(-count // steps), dtype=jnp.int32).reshape(steps, -1)
+
+
+def _check(count: int, chunk: int) -> None:
+    if count < 1 or chunk < 1:
+        raise ValueError(f"chunks: count and chunk must be at least 1, got {count} and {chunk}.")

@@ -1,18 +1,23 @@
-"""`jax.jit` for explainers: a network that is a pytree is traced, anything else is part of the program."""
+"""What explainers share: `jax.jit` for a function of a network, and maps of what the network does not have."""
 
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 
+from fame_jax._types import Attribution, Scalar
 from fame_jax.network import traceable
+from fame_jax.options import check_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(*static: str) -> Callable[[Function], Function]:
-    """Compiles a function whose first argument is a network.
+    """Compiles a function whose first argument is a network, and refuses values of options that cannot be meant.
+
+    A network that is a pytree is traced, anything else is part of the program.
 
     Args:
         *static: names of the options that are part of the program; all others are traced.
@@ -23,8 +28,14 @@ def compiled(*static: str) -> Callable[[Function], Function]:
 
         @functools.wraps(function)
         def call(network: Any, *args: Any, **options: Any) -> Any:
+            check_options(**options)
             return program(traceable(network), *args, **options)
 
         return cast(Function, call)
 
     return decorate
+
+
+def known(attribution: Attribution, value: Scalar) -> Attribution:
+    """The map, or NaN where what it explains is no finite number: a class that the network does not have, for one."""
+    return jnp.where(jnp.isfinite(value), attribution, jnp.nan)

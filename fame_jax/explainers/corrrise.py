@@ -21,6 +21,8 @@ from fame_jax.explainers.chunks import map_over, sum_over
 from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, signed_maps
 from fame_jax.losses import cosine
+from fame_jax.network import vector
+from fame_jax.options import OptionError
 
 
 @compiled("masks", "patches", "size", "statistic", "chunk")
@@ -52,31 +54,36 @@ def corrrise(
 
     Returns:
         Maps `[H, W]` in [0, 1]. A pixel that is always kept or always hidden is 0, and so is everything if the
-        scores do not vary by more than rounding.
+        scores do not vary by more than rounding. NaN where the network's embedding of a face is.
 
     Raises:
-        ValueError: if the faces differ in size, a square does not fit, or `statistic` does not exist.
+        OptionError: if the faces differ in size, a square does not fit, or `statistic` does not exist.
     """
     if probe.shape != gallery.shape:
-        raise ValueError(f"corrrise: the faces must have one size, got {probe.shape} and {gallery.shape}.")
+        raise OptionError(f"corrrise: the faces must have one size, got {probe.shape} and {gallery.shape}.")
     height, width = probe.shape[:2]
     corners = patch_corners(key, height, width, masks=masks, patches=patches, size=size)
     faces = jnp.stack([probe, gallery])
-    embeddings = jax.vmap(network)(faces)
+
+    def embedding_of(face: Image) -> Embedding:
+        return vector(network(face))
+
+    embeddings = jax.vmap(embedding_of)(faces)
 
     def kept(index: ArrayLike) -> Attribution:
         return kept_pixels(corners[index], height, width, size).astype(probe.dtype)
 
     def scores_of(index: ArrayLike) -> Float[Array, " faces"]:
-        masked = jax.vmap(network)(faces * kept(index)[None, :, :, None])
+        masked = jax.vmap(embedding_of)(faces * kept(index)[None, :, :, None])
         return jax.vmap(cosine)(masked, embeddings[::-1])
 
     scores = map_over(scores_of, masks, chunk)
+    finite = jnp.all(jnp.isfinite(scores), axis=0)
     varies = jnp.ptp(scores, axis=0) > 8 * jnp.finfo(scores.dtype).eps
     if statistic == "rank":
         scores = jax.vmap(average_ranks, 1, 1)(scores)
     elif statistic != "pearson":
-        raise ValueError(f"corrrise: statistic={statistic!r}; expected 'pearson' or 'rank'.")
+        raise OptionError(f"corrrise: statistic={statistic!r}; expected 'pearson' or 'rank'.")
     centred = scores - jnp.mean(scores, axis=0, keepdims=True)
     deviation = jnp.std(scores, axis=0)
 
@@ -90,6 +97,7 @@ def corrrise(
     spread = jnp.sqrt(share * (1 - share))[None] * deviation[:, None, None]
     defined = (spread > 0) & varies[:, None, None]
     correlation = jnp.where(defined, product / masks / jnp.where(defined, spread, 1), 0)
+    correlation = jnp.where(finite[:, None, None], correlation, jnp.nan)
     return PairMaps(*signed_maps(correlation[0]), *signed_maps(correlation[1]))
 
 
@@ -98,7 +106,7 @@ def patch_corners(
 ) -> Int[Array, "masks patches 2"]:
     """Upper left corners (row, column) of the hidden squares, uniform over all places inside the image."""
     if size > min(height, width):
-        raise ValueError(f"corrrise: a square of {size} pixels does not fit into {height}x{width}.")
+        raise OptionError(f"corrrise: a square of {size} pixels does not fit into {height}x{width}.")
     places = jnp.array([height - size + 1, width - size + 1])
     return jax.random.randint(key, (masks, patches, 2), 0, places[None, None])
 
@@ -112,7 +120,7 @@ def kept_pixels(corners: Int[Array, "patches 2"], height: int, width: int, size:
             (corners[:, 1:], jnp.arange(width)[None]),
         )
     )
-    return 1.0 - jnp.any(rows[:, :, None] & columns[:, None, :], axis=0)
+    return jnp.where(jnp.any(rows[:, :, None] & columns[:, None, :], axis=0), 0.0, 1.0)
 
 
 def average_ranks(values: Float[Array, " count"]) -> Float[Array, " count"]:

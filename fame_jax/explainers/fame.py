@@ -4,6 +4,7 @@ References:
     Zhang and Günther, "Feature Activation Map Explanation on Image Classification and Face Recognition", Sec. 3.3, 4.1.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from jax.typing import ArrayLike
 from fame_jax._types import Embedding, Image, Location, Output, Scalar
 from fame_jax.core import Explanation, explain
 from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
-from fame_jax.network import Network
+from fame_jax.network import Network, feature_map, traceable, vector
+from fame_jax.options import OptionError
 
 
 class PairExplanation(NamedTuple):
@@ -23,16 +25,16 @@ class PairExplanation(NamedTuple):
     Attributes:
         similarity: cosine of the two embeddings, in [-1, 1].
         probe_similar: e+ on the probe (descends the similarity).
-        probe_dissimilar: e- on the probe (descends the dissimilarity).
+        probe_dissimilar: e- on the probe (descends the dissimilarity); None where a method has no such map.
         gallery_similar: e+ on the gallery image.
-        gallery_dissimilar: e- on the gallery image.
+        gallery_dissimilar: e- on the gallery image, or None.
     """
 
     similarity: Scalar
     probe_similar: Explanation
-    probe_dissimilar: Explanation
+    probe_dissimilar: Explanation | None
     gallery_similar: Explanation
-    gallery_dissimilar: Explanation
+    gallery_dissimilar: Explanation | None
 
 
 def class_map(network: Callable[[Image], Output], image: Image, label: ArrayLike, **options: Any) -> Explanation:
@@ -80,12 +82,12 @@ def location_maps(
         An `Explanation` whose fields have two leading axes, rows and columns: maps are `[rows, columns, H, W]`.
 
     Raises:
-        ValueError: for a row that the feature map does not have.
+        OptionError: for a row that the feature map does not have.
     """
-    height, width, _ = jax.eval_shape(network.features, image).shape
+    height, width, _ = jax.eval_shape(functools.partial(feature_map, network), image).shape
     chosen = tuple(range(height)) if rows is None else rows
     if outside := [row for row in chosen if not 0 <= row < height]:
-        raise ValueError(
+        raise OptionError(
             f"location_maps: row {outside[0]} is outside the feature map, whose rows are 0 to {height - 1}."
         )
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(chosen), jnp.arange(width), indexing="ij"), axis=-1).reshape(-1, 2)
@@ -109,7 +111,8 @@ RUNS = ("probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimi
 
 def pair_runs(network: Callable[[Image], Embedding], probe: Image, gallery: Image) -> list[PairRun]:
     """What the four walks of a pair start from; each embedding is computed once and held."""
-    of_probe, of_gallery = jax.vmap(network)(jnp.stack([probe, gallery]))
+    network = traceable(network)
+    of_probe, of_gallery = jax.vmap(lambda face: vector(network(face)))(jnp.stack([probe, gallery]))
     signs = jnp.asarray([1, -1], probe.dtype)
     return [PairRun(image, other, s) for image, other in ((probe, of_gallery), (gallery, of_probe)) for s in signs]
 

@@ -60,8 +60,8 @@ def fggb(
 
         def weighted(dimension: Scalar) -> Attribution:
             (gradient,) = pull(jax.nn.one_hot(dimension, size, dtype=embedding.dtype))
-            map = jnp.mean(jnp.abs(gradient), axis=-1)
-            return weights[dimension] * map / (jnp.linalg.norm(map) + 1e-8)
+            magnitude = jnp.mean(jnp.abs(gradient), axis=-1)
+            return weights[dimension] * magnitude / (jnp.linalg.norm(magnitude) + 1e-8)
 
         return signed_maps(sum_over(weighted, size, chunk), finish)
 

@@ -10,7 +10,7 @@ References:
 """
 
 import functools
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,18 @@ from fame_jax._types import Attribution, FeatureMap, Image, Output, Scalar
 from fame_jax.explainers.compiled import compiled
 from fame_jax.image import minmax_normalise, resize
 from fame_jax.losses import class_logit
+from fame_jax.network import NetworkError, feature_map
+from fame_jax.options import OptionError
 
 Values = Float[Array, "..."]
 
 
 @runtime_checkable
 class Probing(Protocol):
-    """A network that tells its biases and takes a probe at each layer: `fame_jax.architectures.probes.Probed`."""
+    """A network that tells its biases and takes a probe at each layer: `fame_jax.architectures.probes.Probed`.
+
+    A network with a method `probed()` that returns such a one will do as well; the ported networks have it.
+    """
 
     def features(self, image: Image) -> FeatureMap:
         """The feature map `[h, w, c]`."""
@@ -42,9 +47,28 @@ class Probing(Protocol):
         ...
 
 
+_ABLE = (
+    "FullGrad takes the ported networks, and any Flax NNX module through fame_jax.architectures.probes.Probed(network);"
+    " a network of another library has to tell its biases, see fame_jax.explainers.fullgrad.Probing."
+)
+
+
+def probing(network: Any) -> Probing:
+    """The network as one that tells its biases.
+
+    Raises:
+        NetworkError: if it does not, with the networks that do.
+    """
+    if isinstance(network, Probing):
+        return network
+    if not hasattr(network, "probed"):
+        raise NetworkError(f"fullgrad: the network does not tell its biases. {_ABLE}")
+    return network.probed()
+
+
 @compiled("complete")
 def full_gradients(
-    network: Probing, image: Image, label: ArrayLike, *, complete: bool = False
+    network: Any, image: Image, label: ArrayLike, *, complete: bool = False
 ) -> tuple[Image, list[Values]]:
     """The summands of one logit.
 
@@ -55,20 +79,29 @@ def full_gradients(
         complete: all biases, so that the summands add up to the logit whatever the network is made of.
 
     Returns:
-        `x df/dx`, `[H, W, C]`, and for each layer `b_l G_l`, of the shape of its output.
+        `x df/dx`, `[H, W, C]`, and for each layer `b_l G_l`, of the shape of its output; NaN for a label outside the
+        classes.
+
+    Raises:
+        NetworkError: for a network that does not tell its biases, or in which none is found.
     """
+    network = probing(network)
     biases = network.biases(image, complete=complete)
+    if not biases:
+        raise NetworkError(f"fullgrad: no layer with a bias was found in the network. {_ABLE}")
 
     def logit(image: Image, probes: list[Values]) -> Scalar:
         return class_logit(image, lambda x: network.with_probes(x, probes, complete=complete), label)
 
-    of_image, of_layers = jax.grad(logit, (0, 1))(image, jax.tree.map(jnp.zeros_like, biases))
-    return image * of_image, jax.tree.map(jnp.multiply, biases, of_layers)
+    probes = jax.tree.map(jnp.zeros_like, biases)
+    value, (of_image, of_layers) = jax.value_and_grad(logit, (0, 1))(image, probes)
+    summands = image * of_image, jax.tree.map(jnp.multiply, biases, of_layers)
+    return jax.tree.map(lambda share: jnp.where(jnp.isfinite(value), share, jnp.nan), summands)
 
 
 @compiled("form")
 def fullgrad(
-    network: Probing,
+    network: Any,
     image: Image,
     label: ArrayLike,
     *,
@@ -87,14 +120,18 @@ def fullgrad(
 
     Returns:
         `[H, W]` in [0, 1]; no ReLU anywhere.
+
+    Raises:
+        NetworkError: see `full_gradients`.
     """
+    network = probing(network)
     if form not in ("paper", "complete", "idiap"):
-        raise ValueError(f"fullgrad: form={form!r}; expected 'paper', 'complete' or 'idiap'.")
-    rows, columns, _ = jax.eval_shape(network.features, image).shape
+        raise OptionError(f"fullgrad: form={form!r}; expected 'paper', 'complete' or 'idiap'.")
+    rows, columns, _ = jax.eval_shape(functools.partial(feature_map, network), image).shape
     of_image, of_layers = full_gradients(network, image, label, complete=form == "complete")
     maps = [_on_grid(share, image, (rows, columns)) for share in (of_image, *of_layers)]
     merge = _scaled_jointly if form == "idiap" else _scaled_apart
-    merged = [merge(jnp.abs(map), image) for map in maps if map is not None]
+    merged = [merge(jnp.abs(share), image) for share in maps if share is not None]
     return jnp.clip(minmax_normalise(functools.reduce(jnp.add, merged), 1e-7), 0, 1)
 
 

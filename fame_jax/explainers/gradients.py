@@ -1,6 +1,6 @@
 """Maps from the gradient with respect to the pixels, and a random map to compare with.
 
-`attributions` and its kin are signed and per channel; the maps are their absolute values turned grey and divided by
+`path_integral` is signed and per channel; maps are absolute values turned grey and divided by
 the largest.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
-from fame_jax.explainers.compiled import compiled
+from fame_jax.explainers.compiled import compiled, known
 from fame_jax.image import grey, max_normalise
 from fame_jax.losses import class_logit
 
@@ -28,7 +28,7 @@ def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
-        label: index of the class.
+        label: index of the class; one outside the classes gives NaN.
 
     Returns:
         `[H, W]` in [0, 1].
@@ -37,7 +37,8 @@ def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution
         Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", 2014, who take the largest channel where
         this takes the luma weights.
     """
-    return _map(jax.grad(class_logit)(image, network, label))
+    logit, slope = jax.value_and_grad(class_logit)(image, network, label)
+    return known(_map(slope), logit)
 
 
 @compiled("samples", "chunk")
@@ -56,7 +57,7 @@ def smooth_grad(
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
-        label: index of the class.
+        label: index of the class; one outside the classes gives NaN.
         key: of the noise.
         samples: number of noisy copies.
         noise: standard deviation as a fraction of the image's own range.
@@ -70,11 +71,12 @@ def smooth_grad(
     """
     deviation = noise * jnp.ptp(image)
 
-    def of_copy(index: Scalar) -> Image:
+    def of_copy(index: Scalar) -> tuple[Scalar, Image]:
         added = jax.random.normal(jax.random.fold_in(key, index), image.shape, image.dtype)
-        return jax.grad(class_logit)(image + deviation * added, network, label)
+        return jax.value_and_grad(class_logit)(image + deviation * added, network, label)
 
-    return _map(sum_over(of_copy, samples, chunk) / samples)
+    logits, slopes = sum_over(of_copy, samples, chunk)
+    return known(_map(slopes / samples), logits)
 
 
 @compiled("steps", "chunk")
@@ -94,7 +96,7 @@ def path_integral(
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
-        label: index of the class.
+        label: index of the class; one outside the classes gives NaN.
         baseline: where the path starts: one number or an image; 0 is black.
         steps: points on the path.
         chunk: points in memory at once.
@@ -109,10 +111,13 @@ def path_integral(
     places, shares = (jnp.asarray(x, image.dtype) for x in ((nodes + 1) / 2, weights / 2))
     start = jnp.broadcast_to(jnp.asarray(baseline, image.dtype), image.shape)
 
-    def of_point(index: Scalar) -> Image:
-        return shares[index] * jax.grad(class_logit)(start + places[index] * (image - start), network, label)
+    def of_point(index: Scalar) -> tuple[Scalar, Image]:
+        point = start + places[index] * (image - start)
+        logit, slope = jax.value_and_grad(class_logit)(point, network, label)
+        return logit, shares[index] * slope
 
-    return (image - start) * sum_over(of_point, steps, chunk)
+    logits, slopes = sum_over(of_point, steps, chunk)
+    return jnp.where(jnp.isfinite(logits), (image - start) * slopes, jnp.nan)
 
 
 def integrated_gradients(

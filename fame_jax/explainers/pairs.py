@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from fame_jax._types import Attribution, Embedding, Image
 from fame_jax.image import max_normalise
+from fame_jax.network import vector
 
 Pull = Callable[[Embedding], tuple[Image]]
 """A direction of the embedding to the gradient with respect to the image."""
@@ -63,5 +64,5 @@ def traced_back(
         probe: `[H, W, C]` in [0, 1].
         gallery: `[H, W, C]` in [0, 1].
     """
-    (phi_p, pull_p), (phi_g, pull_g) = (jax.vjp(lambda x: unit(network(x)), face) for face in (probe, gallery))
+    (phi_p, pull_p), (phi_g, pull_g) = (jax.vjp(lambda x: unit(vector(network(x))), face) for face in (probe, gallery))
     return PairMaps(*face_maps(phi_p, phi_g, pull_p), *face_maps(phi_g, phi_p, pull_g))

@@ -9,15 +9,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled
 from fame_jax.image import minmax_normalise
+from fame_jax.scores import Score, constant, score_of
 
 
-@compiled("masks", "cells", "chunk")
+@compiled("masks", "cells", "score", "chunk")
 def rise(
     network: Callable[[Image], Output],
     image: Image,
@@ -27,31 +28,39 @@ def rise(
     masks: int = 4000,
     cells: int = 8,
     kept: ArrayLike = 0.5,
+    score: Score = "softmax",
     chunk: int = 50,
 ) -> Attribution:
-    """`sum_i p_i m_i / (N kept)` with p the softmax probability of the class under mask m, then scaled to [0, 1].
+    """`sum_i p_i m_i / (N kept)` with p the score of the class under mask m, then scaled to [0, 1].
 
     Args:
-        network: image to logits.
+        network: image to outputs.
         image: `[H, W, C]` in [0, 1]; hidden parts are black.
-        label: index of the class.
+        label: index of the class; one outside the outputs gives NaN.
         key: of the masks.
         masks: N; the paper has 4000 for VGG-16 and 8000 for ResNet-50.
         cells: side of the binary grid that is enlarged to a mask.
         kept: probability of a cell to be kept.
+        score: what the outputs mean; the paper's is the `softmax` probability.
         chunk: masks in memory at once.
 
     Returns:
-        `[H, W]` in [0, 1].
+        `[H, W]` in [0, 1]; blank if the score is the same under all masks, up to rounding.
+
+    Raises:
+        ScoreError: for a score that does not exist, or the softmax of a single output.
     """
     height, width = image.shape[:2]
 
-    def weighted(index: Scalar) -> Attribution:
-        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept)
-        return jax.nn.softmax(network(image * mask[..., None]))[label] * mask
+    def weighted(index: Scalar) -> tuple[Attribution, Float[Array, " masks"]]:
+        mask = smooth_mask(jax.random.fold_in(key, index), height, width, cells=cells, kept=kept).astype(image.dtype)
+        value = score_of(network(image * mask[..., None]), label, score)
+        return value * mask, jnp.zeros(masks, value.dtype).at[index].set(value)
 
+    total, scores = sum_over(weighted, masks, chunk)
     # The constant 1 / (N kept) cancels in the scaling.
-    return jnp.clip(minmax_normalise(sum_over(weighted, masks, chunk) / masks), 0, 1)
+    scaled = jnp.clip(minmax_normalise(total / masks), 0, 1)
+    return jnp.where(constant(scores), 0, scaled)
 
 
 def smooth_mask(key: PRNGKeyArray, height: int, width: int, *, cells: int, kept: ArrayLike) -> Attribution:

@@ -1,165 +1,60 @@
 """Every explainer by name, with what it needs, costs and comes from, for the command line, the docs and the tests.
 
-All are called alike: a classifier's with network, image and label, a face network's with network, probe and gallery.
+All are called alike and return the same result: a classifier's with network, image and label, a face network's with
+network, probe and gallery.
 
 Example:
     >>> row = EXPLAINERS["grad_cam"]
-    >>> map = row.explain(network, image, 285)
-    >>> maps = jax.vmap(lambda image, label: row.explain(network, image, label))(images, labels)
+    >>> result = row.explain(network, image, 285)
+    >>> results = jax.vmap(lambda image, label: row.explain(network, image, label))(images, labels)
 """
 
-import difflib
 import functools
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image
-from fame_jax.core import attribution
+from fame_jax.core import attribution, explain
 from fame_jax.explainers import cam, fame
 from fame_jax.explainers.corrrise import corrrise
+from fame_jax.explainers.explainer import Cost, Costs, Explainer, MethodError, of_your_own
 from fame_jax.explainers.fggb import fggb
 from fame_jax.explainers.fullgrad import fullgrad
 from fame_jax.explainers.gradients import gradient, integrated_gradients, random_map, smooth_grad
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
-from fame_jax.walk import perturb
-
-Need = Literal["features", "embedding", "probes", "key"]
-
-
-class Cost(NamedTuple):
-    """Evaluations of the network for one map of a class, or for all maps of a pair."""
-
-    forward: int
-    backward: int
+from fame_jax.losses import class_logit, feature_activation, similarity, similarity_free_norm
+from fame_jax.walk import Loss, Status, perturb
+from fame_jax.words import did_you_mean
 
 
-@dataclass(frozen=True)
-class Explainer:
-    """A row of the table.
-
-    Attributes:
-        name: as in `EXPLAINERS` and on the command line.
-        title: as in the paper.
-        source: where the method comes from.
-        of_class: network, image and label to a map; None if the method does not explain classes.
-        of_pair: network, probe and gallery to `PairMaps`; None if it does not explain pairs.
-        class_cost: `Cost` of `of_class` from its options.
-        pair_cost: `Cost` of `of_pair` from its options and `embedding`, the number of dimensions.
-        needs: what is asked for beyond a function of the image: `features` and `head` of the network; `probes`, a
-            network that tells its biases (`fame_jax.architectures.probes.Probed`); a random `key`.
-        inner: functions that take the options which `of_class` and `of_pair` only pass on.
-    """
-
-    name: str
-    title: str
-    source: str
-    of_class: Callable[..., Attribution] | None = None
-    of_pair: Callable[..., PairMaps] | None = None
-    class_cost: Callable[[Mapping[str, Any]], Cost] | None = None
-    pair_cost: Callable[[Mapping[str, Any]], Cost] | None = None
-    needs: frozenset[Need] = frozenset()
-    inner: tuple[Callable[..., Any], ...] = ()
-
-    def explain(
-        self, network: Any, image: Image, label: ArrayLike, *, key: PRNGKeyArray | None = None, **options: Any
-    ) -> Attribution:
-        """The map `[H, W]` in [0, 1] of one class; the key is ignored by methods without randomness.
-
-        Raises:
-            ValueError: if the method does not explain classes, or needs a key and gets none.
-        """
-        return _required(self, "of_class")(network, image, label, **self._key(key), **options)
-
-    def explain_pair(
-        self, network: Any, probe: Image, gallery: Image, *, key: PRNGKeyArray | None = None, **options: Any
-    ) -> PairMaps:
-        """The maps `[H, W]` in [0, 1] of two faces; the key is ignored by methods without randomness.
-
-        Raises:
-            ValueError: if the method does not explain pairs, or needs a key and gets none.
-        """
-        return _required(self, "of_pair")(network, probe, gallery, **self._key(key), **options)
-
-    def options(self, task: Literal["class", "pair"]) -> dict[str, Any]:
-        """Names and default values of the options, read from the signatures."""
-        functions = (_required(self, f"of_{task}"), *self.inner)
-        return {
-            name: parameter.default
-            for function in functions
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
-        }
-
-    def cost(self, task: Literal["class", "pair"], *, embedding: int = 512, **options: Any) -> Cost:
-        """Forward and backward passes of `explain` or `explain_pair` with these options.
-
-        Args:
-            task: `class` or `pair`.
-            embedding: dimensions of the embedding.
-            **options: those that differ from the defaults.
-        """
-        given = {"embedding": embedding, **self.options(task), **options}
-        return _required(self, f"{task}_cost")(given)
-
-    def _key(self, key: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
-        if "key" not in self.needs:
-            return {}
-        if key is None:
-            raise ValueError(f"{self.name} is random and needs a key: key=jax.random.key(0).")
-        return {"key": key}
-
-
-def _required(row: Explainer, attribute: str) -> Callable[..., Any]:
-    value = getattr(row, attribute)
-    if value is None:
-        able = [name for name, other in EXPLAINERS.items() if getattr(other, attribute) is not None]
-        raise ValueError(
-            f"{row.name} explains no {'pairs' if 'pair' in attribute else 'classes'}; {', '.join(able)} do."
-        )
-    return value
-
-
-class UnknownMethodError(ValueError):
-    """A name that is not in the table."""
-
-
-def explainer(name: str) -> Explainer:
-    """The row of a name.
+def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
+    """The method of a name, or one of your own: an `Explainer`, or a function, see `of_your_own`.
 
     Raises:
-        UnknownMethodError: with the nearest names.
+        MethodError: for a name that is not in the table, with the nearest ones.
     """
-    if name not in EXPLAINERS:
-        near = difflib.get_close_matches(name, EXPLAINERS, n=3, cutoff=0.3) or list(EXPLAINERS)
-        raise UnknownMethodError(f"unknown method {name!r}; did you mean {' or '.join(near)}?")
-    return EXPLAINERS[name]
+    if isinstance(method, Explainer):
+        return method
+    if not isinstance(method, str):
+        return of_your_own(method)
+    if method not in EXPLAINERS:
+        raise MethodError(f"unknown method {method!r}; {did_you_mean(method, EXPLAINERS)}")
+    return EXPLAINERS[method]
 
 
-def _constant(forward: int, backward: int) -> Callable[[Mapping[str, Any]], Cost]:
+def _constant(forward: int, backward: int) -> Costs:
     return lambda options: Cost(forward, backward)
 
 
-def _fame_class(network: Any, image: Image, label: ArrayLike, **options: Any) -> Attribution:
-    return fame.class_map(network, image, label, **options).attribution
-
-
-def _fame_pair(network: Any, probe: Image, gallery: Image, *, free_norm: bool = False, **options: Any) -> PairMaps:
-    maps = fame.pair_maps(network, probe, gallery, free_norm=free_norm, **options)
-    return PairMaps(
-        maps.probe_similar.attribution,
-        maps.probe_dissimilar.attribution,
-        maps.gallery_similar.attribution,
-        maps.gallery_dissimilar.attribution,
-    )
+def _pair_loss(options: dict[str, Any]) -> Loss:
+    return similarity_free_norm if options.pop("free_norm", False) else similarity
 
 
 def _random_class(network: Any, image: Image, label: ArrayLike, *, key: PRNGKeyArray) -> Attribution:
@@ -178,9 +73,9 @@ def _cam(name: str, title: str, of_class: Callable[..., Attribution], weighting:
         source=source,
         of_class=of_class,
         of_pair=functools.partial(cam.pair_cam, weighting=weighting),
-        class_cost=_constant(1, 1),
-        pair_cost=_constant(2, 2),
+        costs={"class": _constant(1, 1), "pair": _constant(2, 2)},
         needs=frozenset({"features"}),
+        presets={"pair": "face_cam"},
     )
 
 
@@ -189,12 +84,22 @@ _ROWS = (
         name="fame",
         title="FAME",
         source="Zhang and Günther, CVPRW 2026",
-        of_class=_fame_class,
-        of_pair=_fame_pair,
+        of_class=fame.class_map,
+        of_location=fame.location_map,
+        of_pair=fame.pair_maps,
         # The last evaluation of a walk only measures the loss, but it is the same program.
-        class_cost=lambda o: Cost(o["iterations"] + 1, o["iterations"] + 1),
-        pair_cost=lambda o: Cost(4 * (o["iterations"] + 1) + 2, 4 * (o["iterations"] + 1)),
-        inner=(perturb, attribution),
+        costs={
+            "class": lambda o: Cost(o["iterations"] + 1, o["iterations"] + 1),
+            "location": lambda o: Cost(o["iterations"] + 1, o["iterations"] + 1),
+            "pair": lambda o: Cost(4 * (o["iterations"] + 1) + 2, 4 * (o["iterations"] + 1)),
+        },
+        inner=(explain, perturb, attribution),
+        losses={
+            "class": lambda options: class_logit,
+            "location": lambda options: feature_activation,
+            "pair": _pair_loss,
+        },
+        presets={"class": "classification", "location": "feature_map", "pair": "faces"},
     ),
     _cam("grad_cam", "Grad-CAM", cam.grad_cam, cam.mean_gradient, "Selvaraju et al., ICCV 2017"),
     _cam(
@@ -211,7 +116,7 @@ _ROWS = (
         title="FullGrad",
         source="Srinivas and Fleuret, NeurIPS 2019, as in the grad-cam package",
         of_class=fullgrad,
-        class_cost=_constant(1, 1),
+        costs={"class": _constant(1, 1)},
         needs=frozenset({"probes"}),
     ),
     Explainer(
@@ -220,7 +125,7 @@ _ROWS = (
         source="Srinivas and Fleuret, NeurIPS 2019, Sec. 3",
         of_class=functools.partial(fullgrad, form="complete"),
         # The second forward pass has two pull-backs, the derivative that runs along with the values.
-        class_cost=_constant(2, 3),
+        costs={"class": _constant(2, 3)},
         needs=frozenset({"probes"}),
     ),
     Explainer(
@@ -228,14 +133,14 @@ _ROWS = (
         title="Gradient",
         source="Simonyan et al., 2014",
         of_class=gradient,
-        class_cost=_constant(1, 1),
+        costs={"class": _constant(1, 1)},
     ),
     Explainer(
         name="smooth_grad",
         title="SmoothGrad",
         source="Smilkov et al., 2017",
         of_class=smooth_grad,
-        class_cost=lambda o: Cost(o["samples"], o["samples"]),
+        costs={"class": lambda o: Cost(o["samples"], o["samples"])},
         needs=frozenset({"key"}),
     ),
     Explainer(
@@ -243,14 +148,15 @@ _ROWS = (
         title="Integrated gradients",
         source="Sundararajan et al., ICML 2017",
         of_class=integrated_gradients,
-        class_cost=lambda o: Cost(o["steps"], o["steps"]),
+        costs={"class": lambda o: Cost(o["steps"], o["steps"])},
     ),
     Explainer(
         name="rise",
         title="RISE",
         source="Petsiuk et al., BMVC 2018",
         of_class=rise,
-        class_cost=lambda o: Cost(o["masks"], 0),
+        costs={"class": lambda o: Cost(o["masks"], 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"key"}),
     ),
     Explainer(
@@ -258,7 +164,9 @@ _ROWS = (
         title="CorrRISE",
         source="Lu et al., WACV 2024",
         of_pair=corrrise,
-        pair_cost=lambda o: Cost(2 * o["masks"] + 2, 0),
+        presets={"pair": "corrrise"},
+        costs={"pair": lambda o: Cost(2 * o["masks"] + 2, 0)},
+        blank=Status.CONSTANT_SCORE,
         needs=frozenset({"embedding", "key"}),
     ),
     Explainer(
@@ -266,7 +174,8 @@ _ROWS = (
         title="FGGB",
         source="Lu et al., FG 2024",
         of_pair=fggb,
-        pair_cost=lambda o: Cost(2, 2 * o["embedding"]),
+        presets={"pair": "fggb"},
+        costs={"pair": lambda o: Cost(2, 2 * o["embedding"])},
         needs=frozenset({"embedding"}),
     ),
     Explainer(
@@ -274,7 +183,7 @@ _ROWS = (
         title="xSSAB",
         source="Huber et al., WACV 2024",
         of_pair=xssab,
-        pair_cost=_constant(2, 4),
+        costs={"pair": _constant(2, 4)},
         needs=frozenset({"embedding"}),
     ),
     Explainer(
@@ -283,8 +192,7 @@ _ROWS = (
         source="uniform noise",
         of_class=_random_class,
         of_pair=_random_pair,
-        class_cost=_constant(0, 0),
-        pair_cost=_constant(0, 0),
+        costs={"class": _constant(0, 0), "pair": _constant(0, 0)},
         needs=frozenset({"key"}),
     ),
 )

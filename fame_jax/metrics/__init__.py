@@ -16,12 +16,11 @@ from fame_jax.metrics.deletion import (
     rise_insertion,
 )
 from fame_jax.metrics.evenness import Remark, remark, strongest_tenth
-from fame_jax.metrics.imputation import Imputation, impute
+from fame_jax.metrics.imputation import Imputation, ImputationStatus, impute
 from fame_jax.metrics.iou import box_iou, box_masks, cropped_boxes, energy_inside, iou
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.metrics.masks import deletion_mask, insertion_mask, ranks, selected
 from fame_jax.metrics.pointing_game import (
-    SUNGLASSES,
     Concentration,
     composed_grid,
     concentration,
@@ -46,13 +45,13 @@ if TYPE_CHECKING:
     from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, pearson, spearman
 
 __all__ = [
-    "SUNGLASSES",
     "Comparison",
     "Concentration",
     "Curve",
     "Curves",
     "Estimate",
     "Imputation",
+    "ImputationStatus",
     "Locality",
     "OperatingPoint",
     "PairScores",

@@ -10,26 +10,26 @@ References:
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
-from fame_jax._types import Attribution, Image, Output, Scalar
+from fame_jax._types import Image, Output, Scalar
 from fame_jax.image import gaussian_blur
-from fame_jax.metrics.masks import TENTHS, Method, Order, count, on_canvas, ranks, warn_of_blank_maps
+from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
 from fame_jax.metrics.portions import in_portions
-from fame_jax.network import traceable
+from fame_jax.network import traceable, vector
+from fame_jax.options import check_options
+from fame_jax.scores import Score, constant, score_of
 
 Classifier = Callable[[Image], Output]
 """One image `[H, W, C]` in [0, 1] to logits `[o]`."""
-
-Score = Literal["probability", "logit"]
-"""What is read for a class: its softmax `probability` or its `logit`."""
 
 
 class Curve(NamedTuple):
@@ -38,7 +38,8 @@ class Curve(NamedTuple):
     Attributes:
         fractions: shares of the pixels, `[k]`, ascending.
         scores: one score a share, `[k]`.
-        auc: area under the curve over [0, 1] by the trapezoid rule.
+        auc: area under the curve over [0, 1] by the trapezoid rule; NaN if the score is the same at all shares, up to
+            rounding, so that there is nothing to measure, or if the map is not finite.
     """
 
     fractions: Float[Array, " k"]
@@ -53,22 +54,26 @@ class Curves(NamedTuple):
         deletion: `Curve` of arrays `[n, k]`, and AUCs `[n]`; lower is better.
         insertion: the same; higher is better.
         blank: number of all-zero maps among them.
+        not_finite: number of maps with a pixel that is no finite number, whose figures are NaN.
+        constant: number of images for which the score is the same at all shares of either curve, whose area is NaN.
     """
 
     deletion: Curve
     insertion: Curve
     blank: int
+    not_finite: int
+    constant: int
 
 
 def deletion(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     label: ArrayLike,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
     canvas: ArrayLike = 0.0,
-    score: Score = "probability",
+    score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
     batch_size: int = 32,
@@ -78,42 +83,45 @@ def deletion(
     Args:
         network: image to logits, see above.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`.
-        label: the class; traced. A number above the last class gives NaN.
+        attribution: `[H, W]`.
+        label: the class; traced. One outside the outputs, negative ones included, gives NaN.
         fractions: shares of the pixels removed, `[k]`, ascending, in [0, 1]; traced.
         canvas: what stands in for a removed pixel: a number (0 is black), one a channel, or an image.
-        score: softmax `probability` or `logit`.
+        score: what is read for the class, see `fame_jax.scores.Score`.
         method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map removes nothing.
         order: `most` or `least` relevant first.
         batch_size: images in one pass through the network; bounds memory.
 
     Returns:
         The curve; its score at 0 is the clean one.
+
+    Raises:
+        ScoreError: for a score that does not exist, or the softmax of a single output.
     """
-    fractions = jnp.asarray(fractions, map.dtype)
+    fractions = jnp.asarray(fractions, float)
     scores = _scores(
         traceable(network),
         image,
         canvas,
-        ranks(map, method=method, order=order),
-        count(fractions, map.size, method=method),
+        ranks(attribution, method=method, order=order),
+        count(fractions, attribution.size, method=method),
         label,
         score=score,
         inserting=False,
         batch_size=batch_size,
     )
-    return Curve(fractions, scores, jnp.trapezoid(scores, fractions))
+    return _curve(fractions, scores, attribution)
 
 
 def insertion(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     label: ArrayLike,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
     canvas: ArrayLike = 0.0,
-    score: Score = "probability",
+    score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
     batch_size: int = 32,
@@ -123,11 +131,11 @@ def insertion(
     Args:
         network: image to logits, see above.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`.
-        label: the class; traced. A number above the last class gives NaN.
+        attribution: `[H, W]`.
+        label: the class; traced. One outside the outputs, negative ones included, gives NaN.
         fractions: shares of the pixels shown, `[k]`, ascending, in [0, 1]; traced.
         canvas: what stands in for a pixel not yet shown: a number (0 is black), one a channel, or an image.
-        score: softmax `probability` or `logit`.
+        score: what is read for the class, see `fame_jax.scores.Score`.
         method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map shows nothing, and no
             map ever shows its smallest values.
         order: `most` or `least` relevant first.
@@ -136,28 +144,29 @@ def insertion(
     Returns:
         The curve; with `rank` its score at 1 is the clean one.
     """
-    fractions = jnp.asarray(fractions, map.dtype)
+    fractions = jnp.asarray(fractions, float)
     scores = _scores(
         traceable(network),
         image,
         canvas,
-        ranks(map, method=method, order=order),
-        count(fractions, map.size, method=method),
+        ranks(attribution, method=method, order=order),
+        count(fractions, attribution.size, method=method),
         label,
         score=score,
         inserting=True,
         batch_size=batch_size,
     )
-    return Curve(fractions, scores, jnp.trapezoid(scores, fractions))
+    return _curve(fractions, scores, attribution)
 
 
 def rise_deletion(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     *,
     mean: ArrayLike,
     pixels_a_step: int = 224,
+    score: Score = "softmax",
     batch_size: int = 32,
 ) -> Curve:
     """RISE's causal metric by deletion: the probability of the class predicted for the clean image.
@@ -165,26 +174,28 @@ def rise_deletion(
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`; equal pixels are removed row by row.
+        attribution: `[H, W]`; equal pixels are removed row by row.
         mean: colour that the network's normalisation maps to 0, `[C]` in [0, 1]: what removed pixels become.
         pixels_a_step: pixels removed between two scores.
+        score: see `deletion`; the published one is the `softmax` probability.
         batch_size: images in one pass through the network.
 
     Returns:
         The curve of `ceil(H W / pixels_a_step) + 1` scores at equal distances, which makes its area
         `(sum - first / 2 - last / 2) / steps` as published, even where the last step is a shorter one.
     """
-    return _causal(network, image, map, mean, pixels_a_step, False, batch_size)
+    return _causal(network, image, attribution, mean, pixels_a_step, False, score, batch_size)
 
 
 def rise_insertion(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     *,
     kernel_size: int = 11,
     sigma: ArrayLike = 5.0,
     pixels_a_step: int = 224,
+    score: Score = "softmax",
     batch_size: int = 32,
 ) -> Curve:
     """RISE's causal metric by insertion into the blurred image; see `rise_deletion`.
@@ -192,28 +203,29 @@ def rise_insertion(
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`; equal pixels are shown row by row.
+        attribution: `[H, W]`; equal pixels are shown row by row.
         kernel_size: taps of the blur of the canvas, whose border is mirrored.
         sigma: standard deviation of that blur in pixels.
         pixels_a_step: pixels shown between two scores.
+        score: see `rise_deletion`.
         batch_size: images in one pass through the network.
 
     Returns:
         The curve; its last score is the clean one.
     """
     blurred = jax.vmap(gaussian_blur, (2, None, None), 2)(image, kernel_size, sigma)
-    return _causal(network, image, map, blurred, pixels_a_step, True, batch_size)
+    return _causal(network, image, attribution, blurred, pixels_a_step, True, score, batch_size)
 
 
 def class_curves(
     network: Classifier,
     images: Float[Array | np.ndarray, "n height width channels"],
-    maps: Float[Array | np.ndarray, "n height width"],
+    maps: Shaped[Array | np.ndarray, "n height width"],
     labels: Int[Array | np.ndarray, " n"],
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
     canvas: ArrayLike = 0.0,
-    score: Score = "probability",
+    score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
     images_at_once: int = 4,
@@ -235,12 +247,13 @@ def class_curves(
         batch_size: masks of one image that share a pass.
 
     Returns:
-        Both curves of every image as NumPy arrays, and the number of all-zero maps.
+        Both curves of every image as NumPy arrays, and the numbers of images that have no figures, or none that says
+        anything about the method.
 
     Warns:
-        UserWarning: for all-zero maps, with their number: their curves say nothing about the method that made them.
+        UserWarning: for maps that are all zero or not finite and for scores that did not vary, with their number.
     """
-    blank = warn_of_blank_maps(maps, method)
+    blank, not_finite = warn_of_maps(maps, method)
 
     options = {"score": score, "method": method, "order": order, "batch_size": batch_size}
 
@@ -248,23 +261,26 @@ def class_curves(
         return _both(traceable(network), images, maps, labels, jnp.asarray(fractions, float), canvas, **options)
 
     removed, shown = in_portions(both, images_at_once, images, maps, labels)
-    return Curves(removed, shown, blank)
+    flat = np.any([constant(jnp.asarray(curve.scores.T)) for curve in (removed, shown)], axis=0)
+    if flat.any():
+        warnings.warn(f"{flat.sum()} of {len(maps)} images: the score did not vary; their areas are NaN.", stacklevel=2)
+    return Curves(removed, shown, blank, not_finite, int(flat.sum()))
 
 
 @functools.partial(jax.jit, static_argnames=("score", "method", "order", "batch_size"))
 def _both(
     network: Classifier,
     images: Float[Array, "n height width channels"],
-    maps: Float[Array, "n height width"],
+    maps: Shaped[Array, "n height width"],
     labels: Int[Array, " n"],
     fractions: ArrayLike,
     canvas: ArrayLike,
     **options: Any,
 ) -> tuple[Curve, Curve]:
-    def one(image: Image, map: Attribution, label: Scalar) -> tuple[Curve, Curve]:
+    def one(image: Image, attribution: AnyMap, label: Scalar) -> tuple[Curve, Curve]:
         return (
-            deletion(network, image, map, label, fractions=fractions, canvas=canvas, **options),
-            insertion(network, image, map, label, fractions=fractions, canvas=canvas, **options),
+            deletion(network, image, attribution, label, fractions=fractions, canvas=canvas, **options),
+            insertion(network, image, attribution, label, fractions=fractions, canvas=canvas, **options),
         )
 
     return jax.vmap(one)(images, maps, labels)
@@ -286,9 +302,8 @@ def _scores(
     """The score of a class with the first `reach` places removed, or with nothing else shown."""
 
     def one(reach: Scalar) -> Scalar:
-        logits = network(on_canvas((places < reach) == inserting, image, canvas))
-        values = jax.nn.softmax(logits) if score == "probability" else logits
-        return values.at[label].get(mode="fill", fill_value=jnp.nan)
+        outputs = network(on_canvas((places < reach) == inserting, image, canvas))
+        return score_of(outputs, label, score)
 
     return jax.lax.map(one, reach, batch_size=min(batch_size, reach.size))
 
@@ -296,29 +311,45 @@ def _scores(
 def _causal(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     canvas: ArrayLike,
     pixels_a_step: int,
     inserting: bool,
+    score: Score,
     batch_size: int,
 ) -> Curve:
+    check_options(pixels_a_step=pixels_a_step, batch_size=batch_size)
     network = traceable(network)
-    steps = -(-map.size // pixels_a_step)
-    reach = jnp.minimum(jnp.arange(steps + 1) * pixels_a_step, map.size)
+    steps = -(-attribution.size // pixels_a_step)
+    reach = jnp.minimum(jnp.arange(steps + 1) * pixels_a_step, attribution.size)
     scores = _scores(
         network,
         image,
         canvas,
-        ranks(map),
+        ranks(attribution),
         reach,
         _predicted(network, image),
-        score="probability",
+        score=score,
         inserting=inserting,
         batch_size=batch_size,
     )
-    return Curve(reach / map.size, scores, (jnp.sum(scores) - (scores[0] + scores[-1]) / 2) / steps)
+    # An area of equal steps, even where the last one is shorter.
+    return _curve(reach / attribution.size, scores, attribution)._replace(
+        auc=_area((jnp.sum(scores) - (scores[0] + scores[-1]) / 2) / steps, scores, attribution)
+    )
+
+
+def _curve(fractions: Float[Array, " k"], scores: Float[Array, " k"], attribution: AnyMap) -> Curve:
+    """The curve of a map, without figures where there are none."""
+    fractions = fractions.astype(scores.dtype)
+    area = _area(jnp.trapezoid(scores, fractions), scores, attribution)
+    return Curve(fractions, measured(scores, attribution), area)
+
+
+def _area(area: Scalar, scores: Float[Array, " k"], attribution: AnyMap) -> Scalar:
+    return measured(jnp.where(constant(scores), jnp.nan, area), attribution)
 
 
 @jax.jit
 def _predicted(network: Classifier, image: Image) -> Scalar:
-    return jnp.argmax(network(image))
+    return jnp.argmax(vector(network(image)))

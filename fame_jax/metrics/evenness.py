@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fame_jax._types import Scalar
+from fame_jax.metrics.masks import AnyMap, measured
+from fame_jax.options import OptionError
 
 CELLS = 10
 """Rows and columns of the grid on which a map is looked at, so that a tenth of the area is ten cells."""
@@ -40,34 +42,34 @@ class Remark(NamedTuple):
 
 
 @jax.jit
-def strongest_tenth(map: Float[Array | np.ndarray, "height width"]) -> Scalar:
+def strongest_tenth(attribution: AnyMap) -> Scalar:
     """The share of a map's mass in the strongest tenth of its area: 0.1 for a flat map, 1 if a tenth holds all of it.
 
     The map is averaged over the cells of a 10 by 10 grid; the share is that of the ten strongest cells.
 
     Args:
-        map: `[H, W]`, 0 or above, of at least 10 by 10 pixels.
+        attribution: `[H, W]`, 0 or above, of at least 10 by 10 pixels.
 
     Returns:
-        In [0.1, 1]; NaN for a blank map.
+        In [0.1, 1]; NaN for a blank map, or one with a pixel that is no finite number.
 
     Raises:
-        ValueError: for a smaller map.
+        OptionError: for a smaller map.
     """
-    if min(map.shape) < CELLS:
-        raise ValueError(f"strongest_tenth: a map of {map.shape}; expected at least {CELLS} by {CELLS} pixels.")
-    down, across = (_averages(side) for side in map.shape)
-    cells = jnp.sort((down @ map @ across.T).reshape(-1))
-    return jnp.sum(cells[-CELLS:]) / jnp.sum(cells)
+    if min(attribution.shape) < CELLS:
+        raise OptionError(f"strongest_tenth: a map of {attribution.shape}; expected at least {CELLS} by {CELLS}.")
+    down, across = (_averages(side) for side in attribution.shape)
+    cells = jnp.sort((down @ attribution @ across.T).reshape(-1))
+    return measured(jnp.sum(cells[-CELLS:]) / jnp.sum(cells), attribution)
 
 
-def remark(map: np.ndarray) -> Remark:
+def remark(attribution: np.ndarray) -> Remark:
     """What to say beside a map `[H, W]`, in words."""
-    if not np.isfinite(map).all():
+    if not np.isfinite(attribution).all():
         return Remark("not finite", "not finite: some pixels of the map are no numbers")
-    if not map.any():
+    if not attribution.any():
         return Remark("blank map", "blank map: every pixel is zero")
-    share = float(strongest_tenth(np.asarray(map, np.float32)))
+    share = float(strongest_tenth(np.asarray(attribution, np.float32)))
     if share >= NEARLY_UNIFORM:
         return Remark()
     return Remark(

@@ -24,8 +24,8 @@ from fame_jax.metrics.multigrid import Planes, laplacian, solved
 RandomKey = Key[Array, ""] | UInt32[Array, "2"]
 
 
-class Status(enum.IntEnum):
-    """How an imputation ended."""
+class ImputationStatus(enum.IntEnum):
+    """How an imputation ended; the numbers are kept in scored rows."""
 
     OK = 0
     NOT_CONVERGED = 1
@@ -43,7 +43,7 @@ class Imputation(NamedTuple):
 
     Attributes:
         imputed: `[H, W, C]`; known pixels are the image's own, the others may leave its range by the noise.
-        status: a `Status` as an integer; `Status(int(status)).message` is it in words.
+        status: a `ImputationStatus` as an integer; `ImputationStatus(int(status)).message` is it in words.
         iterations: conjugate gradient steps, `int32`.
         relative_residual: `|b - A u| / |b|`, computed anew from the solution u before the noise. Both sides are taken
             with the mean known colour as the origin, so that it does not depend on the brightness of the image.
@@ -105,11 +105,13 @@ def impute(
 @jax.custom_batching.custom_vmap
 def _solutions(*batch: Array) -> tuple[Array, ...]:
     """`_solution` of a batch; on CPU at most one a core at a time, so that they stay in the cache."""
-    if jax.default_backend() != "cpu":
-        return jax.vmap(_solution)(*batch)
     size, cores = len(batch[0]), os.cpu_count() or 1
     at_a_time = max(n for n in range(1, cores + 1) if size % n == 0)
-    return jax.lax.map(lambda one: _solution(*one), batch, batch_size=at_a_time)
+
+    def few(*batch: Array) -> tuple[Array, ...]:
+        return jax.lax.map(lambda one: _solution(*one), batch, batch_size=at_a_time)
+
+    return jax.lax.platform_dependent(*batch, cpu=few, default=jax.vmap(_solution))
 
 
 @_solutions.def_vmap
@@ -138,12 +140,12 @@ def _solution(
     relative_residual = jnp.linalg.norm(right_side - plane * laplacian(change)) / jnp.where(size > 0, size, 1)
     status = jnp.select(
         [~jnp.isfinite(relative_residual), nothing_known, ~converged],
-        [Status.NOT_FINITE, Status.NOTHING_KNOWN, Status.NOT_CONVERGED],
-        Status.OK,
+        [ImputationStatus.NOT_FINITE, ImputationStatus.NOTHING_KNOWN, ImputationStatus.NOT_CONVERGED],
+        ImputationStatus.OK,
     )
     return start + change, status.astype(jnp.int32), iterations, relative_residual
 
 
 def _mean(planes: Planes, counted: Bool[Array, "height width"]) -> Float[Array, "channels 1 1"]:
     total = jnp.sum(jnp.where(counted, planes, 0), axis=(1, 2), keepdims=True)
-    return total / jnp.sum(counted)
+    return total / jnp.sum(counted, dtype=planes.dtype)

@@ -16,7 +16,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Real
 
-from fame_jax._types import Attribution, Scalar
+from fame_jax._types import Scalar
+from fame_jax.metrics.masks import AnyMap, measured
+from fame_jax.options import OptionError
 
 Boxes = Real[np.ndarray, "boxes 4"]
 """`x_min, y_min, x_max, y_max` in pixels, the maxima outside: a box is `x_max - x_min` wide."""
@@ -55,7 +57,7 @@ def cropped_boxes(
         `[n, 4]`, float64, clamped to [0, crop]; a box outside the crop has no area left.
 
     Raises:
-        ValueError: for an unknown convention.
+        OptionError: for an unknown convention.
     """
     size = np.array([width, height], np.float64)
     if convention == "aspect_preserving":
@@ -63,7 +65,9 @@ def cropped_boxes(
     elif convention == "original_boxes":
         resized = np.full(2, short_side, np.float64)
     else:
-        raise ValueError(f"cropped_boxes: convention={convention!r}; expected 'aspect_preserving' or 'original_boxes'.")
+        raise OptionError(
+            f"cropped_boxes: convention={convention!r}; expected 'aspect_preserving' or 'original_boxes'."
+        )
     corners = boxes.reshape(-1, 2, 2) * resized / size - (resized - crop) / 2
     return np.clip(corners, 0, crop).reshape(-1, 4)
 
@@ -86,27 +90,28 @@ def box_masks(boxes: Boxes, height: int, width: int) -> Bool[np.ndarray, "boxes 
     return inside_rows[:, :, None] & inside_columns[:, None, :]
 
 
-def iou(map: Attribution, mask: Mask, threshold: ArrayLike) -> Scalar:
+def iou(attribution: AnyMap, mask: Mask, threshold: ArrayLike) -> Scalar:
     """Intersection over union of `map >= threshold` and a mask.
 
     Args:
-        map: `[H, W]` in [0, 1].
+        attribution: `[H, W]` in [0, 1].
         mask: `bool [H, W]`, for instance the union of `box_masks`.
         threshold: traced; 0.3, 0.5 and 0.7 in the paper.
 
     Returns:
-        In [0, 1]; 0 where both are empty, which the published code gets by adding 1e-8 to the union.
+        In [0, 1]; 0 where both are empty, which the published code gets by adding 1e-8 to the union. NaN for a map with
+        a pixel that is no finite number, here and below.
     """
-    above = map >= threshold
+    above = attribution >= threshold
     intersection, union = jnp.sum(above & mask), jnp.sum(above | mask)
-    return intersection / jnp.maximum(union, 1)
+    return measured(intersection / jnp.maximum(union, 1), attribution)
 
 
-def box_iou(map: Attribution, boxes: Boxes, threshold: ArrayLike, *, choose: Choice = "union") -> Scalar:
+def box_iou(attribution: AnyMap, boxes: Boxes, threshold: ArrayLike, *, choose: Choice = "union") -> Scalar:
     """`iou` of a map and the boxes of its class.
 
     Args:
-        map: `[H, W]` in [0, 1].
+        attribution: `[H, W]` in [0, 1].
         boxes: `[n, 4]` in pixels of the map, at least one. See `cropped_boxes`.
         threshold: see `iou`.
         choose: the `union` of all boxes; the `first`, as in the published code; or whichever gives the `best` value.
@@ -115,18 +120,18 @@ def box_iou(map: Attribution, boxes: Boxes, threshold: ArrayLike, *, choose: Cho
         In [0, 1].
 
     Raises:
-        ValueError: for no boxes, or an unknown choice.
+        OptionError: for no boxes, or an unknown choice.
     """
     if len(boxes) == 0:
-        raise ValueError("box_iou: no boxes; leave out photographs without one, and report how many there were.")
-    return masks_iou(map, jnp.asarray(box_masks(boxes, *map.shape)), threshold, choose=choose)
+        raise OptionError("box_iou: no boxes; leave out photographs without one, and report how many there were.")
+    return masks_iou(attribution, jnp.asarray(box_masks(boxes, *attribution.shape)), threshold, choose=choose)
 
 
-def masks_iou(map: Attribution, masks: Masks, threshold: ArrayLike, *, choose: Choice = "union") -> Scalar:
+def masks_iou(attribution: AnyMap, masks: Masks, threshold: ArrayLike, *, choose: Choice = "union") -> Scalar:
     """`box_iou` with the boxes drawn, for `vmap`: an empty mask changes nothing, so that all images can have as many.
 
     Args:
-        map: `[H, W]` in [0, 1].
+        attribution: `[H, W]` in [0, 1].
         masks: `bool [n, H, W]`, n at least one, empty ones last.
         threshold: see `iou`.
         choose: see `box_iou`.
@@ -135,26 +140,26 @@ def masks_iou(map: Attribution, masks: Masks, threshold: ArrayLike, *, choose: C
         In [0, 1].
 
     Raises:
-        ValueError: for an unknown choice.
+        OptionError: for an unknown choice.
     """
     if choose == "union":
         masks = jnp.any(masks, axis=0, keepdims=True)
     elif choose == "first":
         masks = masks[:1]
     elif choose != "best":
-        raise ValueError(f"box_iou: choose={choose!r}; expected 'union', 'first' or 'best'.")
-    return jnp.max(jax.vmap(lambda mask: iou(map, mask, threshold))(masks))
+        raise OptionError(f"box_iou: choose={choose!r}; expected 'union', 'first' or 'best'.")
+    return jnp.max(jax.vmap(lambda mask: iou(attribution, mask, threshold))(masks))
 
 
-def energy_inside(map: Attribution, mask: Mask) -> Scalar:
+def energy_inside(attribution: AnyMap, mask: Mask) -> Scalar:
     """The share of a map's mass that lies inside a mask (the energy-based pointing game of Score-CAM).
 
     Args:
-        map: `[H, W]`, nowhere negative.
+        attribution: `[H, W]`, nowhere negative.
         mask: `bool [H, W]`.
 
     Returns:
         In [0, 1]; 0 for an all-zero map.
     """
-    total = jnp.sum(map)
-    return jnp.sum(jnp.where(mask, map, 0)) / jnp.where(total > 0, total, 1)
+    total = jnp.sum(attribution)
+    return measured(jnp.sum(jnp.where(mask, attribution, 0)) / jnp.where(total > 0, total, 1), attribution)

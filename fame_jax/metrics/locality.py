@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from fame_jax._types import Attribution, Location, Scalar
+from fame_jax._types import Location, Scalar
+from fame_jax.metrics.masks import AnyMap, measured
 
 
 class Locality(NamedTuple):
-    """How a map lies relative to the cell of its location; all NaN for a blank map.
+    """How a map lies relative to the cell of its location; all NaN for a blank map or one that is not finite, and for a
+    location outside the grid.
 
     Attributes:
         outside: share of the map's mass outside the cell, in [0, 1].
@@ -38,27 +40,31 @@ def cell_edges(index: ArrayLike, cells: int, size: int) -> tuple[Array, Array]:
     return jnp.round(index * size / cells).astype(jnp.int32), jnp.round((index + 1) * size / cells).astype(jnp.int32)
 
 
-def locality(map: Attribution, location: Location, grid: tuple[int, int]) -> Locality:
+def locality(attribution: AnyMap, location: Location, grid: tuple[int, int]) -> Locality:
     """Compares one map with the cell of its location.
 
     Args:
-        map: `[H, W]`, 0 or above.
+        attribution: `[H, W]`, 0 or above.
         location: row and column in the feature map.
         grid: rows and columns of the feature map.
 
     Returns:
         Shares in [0, 1] and distances in pixels.
     """
-    height, width = map.shape
+    height, width = attribution.shape
     row, column = jnp.asarray(location)
     (top, bottom), (left, right) = cell_edges(row, grid[0], height), cell_edges(column, grid[1], width)
     rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside: Bool[Array, "height width"] = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    mass: Float[Array, "height width"] = map / jnp.sum(map)
+    attribution = jnp.asarray(attribution)
+    mass: Float[Array, "height width"] = attribution / jnp.sum(attribution)
+    rows, columns = rows.astype(mass.dtype), columns.astype(mass.dtype)
     centre_row, centre_column = jnp.sum(mass * rows), jnp.sum(mass * columns)
     down, across = centre_row - (top + bottom - 1) / 2, centre_column - (left + right - 1) / 2
     distance = jnp.hypot(rows - centre_row, columns - centre_column).reshape(-1)
     order = jnp.argsort(distance)
     held = jnp.searchsorted(jnp.cumsum(mass.reshape(-1)[order]), 0.5)
     radius = jnp.where(jnp.isfinite(centre_row), distance[order][held], jnp.nan)
-    return Locality(1 - jnp.sum(mass * inside), jnp.hypot(down, across), down, across, radius)
+    within = (row >= 0) & (row < grid[0]) & (column >= 0) & (column < grid[1])
+    found = Locality(1 - jnp.sum(mass, where=inside), jnp.hypot(down, across), down, across, radius)
+    return Locality(*(measured(jnp.where(within, figure, jnp.nan), attribution) for figure in found))

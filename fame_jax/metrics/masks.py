@@ -13,9 +13,13 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
-from fame_jax._types import Attribution, Image
+from fame_jax._types import Image, Scalar
+from fame_jax.options import OptionError
+
+AnyMap = Shaped[Array | np.ndarray, "height width"]
+"""A map of numbers of any kind: floats, integers of any width, booleans."""
 
 Method = Literal["rank", "percentile"]
 """`rank`: exactly a share of the pixels. `percentile`: the pixels above a percentile of the map, ties all or none."""
@@ -27,29 +31,44 @@ TENTHS = tuple(tenth / 10 for tenth in range(11))
 """0 %, 10 %, ..., 100 % of the pixels."""
 
 
-def ranks(map: Attribution, *, method: Method = "rank", order: Order = "most") -> Int[Array, "height width"]:
+def ranks(attribution: AnyMap, *, method: Method = "rank", order: Order = "most") -> Int[Array, "height width"]:
     """The place of every pixel in the order of removal; those below `count` are selected.
 
     Args:
-        map: `[H, W]`, of any scale.
+        attribution: `[H, W]`, of any scale and dtype.
         method: `rank` puts equal pixels in row-major order (left to right, then top to bottom) whatever the order of
             removal, so that ranks are a permutation; `percentile` gives all of them the last of their places.
         order: `most` or `least` relevant first.
 
     Returns:
-        `int32 [H, W]`, 0 for the first pixel.
+        `int32 [H, W]`, 0 for the first pixel. A map with a pixel that is no finite number has no ranks: all are H W, so
+        that nothing is ever selected; see `measured`.
 
     Raises:
-        ValueError: for an unknown method or order.
+        OptionError: for an unknown method or order.
     """
     _check(method, order)
-    keys = (-map if order == "most" else map).ravel()
+    attribution = jnp.asarray(attribution)
+    # The complement turns the order of integers and booleans around; minus would wrap those without a sign.
+    turned = -attribution if jnp.issubdtype(attribution.dtype, jnp.floating) else ~attribution
+    keys = (turned if order == "most" else attribution).ravel()
     if method == "rank":
         pixels = jnp.arange(keys.size, dtype=jnp.int32)
         places = jnp.zeros_like(pixels).at[jnp.argsort(keys, stable=True)].set(pixels)
     else:
         places = jnp.searchsorted(jnp.sort(keys), keys, side="right").astype(jnp.int32) - 1
-    return places.reshape(map.shape)
+    places = jnp.where(finite(attribution), places, jnp.int32(keys.size))
+    return places.reshape(attribution.shape)
+
+
+def finite(attribution: AnyMap) -> Scalar:
+    """Whether all pixels of a map are finite numbers."""
+    return jnp.all(jnp.isfinite(attribution))
+
+
+def measured(figures: ArrayLike, attribution: AnyMap) -> Array:
+    """Figures of a map; NaN for one with a pixel that is no finite number, which has no ranks, no hit and no figure."""
+    return jnp.where(finite(attribution), figures, jnp.nan)
 
 
 def count(fraction: ArrayLike, pixels: int, *, method: Method = "rank") -> Int[Array, "*fractions"]:
@@ -75,59 +94,68 @@ def count(fraction: ArrayLike, pixels: int, *, method: Method = "rank") -> Int[A
 
 
 def selected(
-    map: Attribution, fraction: ArrayLike, *, method: Method = "rank", order: Order = "most"
+    attribution: AnyMap, fraction: ArrayLike, *, method: Method = "rank", order: Order = "most"
 ) -> Bool[Array, "height width"]:
     """The mask of a fraction of the pixels, in the order of a map.
 
     `vmap` over fractions sorts once.
 
     Args:
-        map: `[H, W]`.
+        attribution: `[H, W]`.
         fraction: share of the pixels, in [0, 1]; traced.
         method: `rank` selects `round(fraction * H * W)` pixels. `percentile` selects what is above the percentile
             (below it for `least`): nothing of an all-zero map, and never the smallest values.
         order: `most` or `least` relevant first.
 
     Returns:
-        `bool [H, W]`.
+        `bool [H, W]`; False everywhere for a map with a pixel that is no finite number.
 
     Raises:
-        ValueError: for an unknown method or order.
+        OptionError: for an unknown method or order.
     """
-    return ranks(map, method=method, order=order) < count(fraction, map.size, method=method)
+    return ranks(attribution, method=method, order=order) < count(fraction, attribution.size, method=method)
 
 
 def deletion_mask(
-    map: Attribution, fraction_removed: ArrayLike, *, method: Method = "rank", order: Order = "most"
+    attribution: AnyMap, fraction_removed: ArrayLike, *, method: Method = "rank", order: Order = "most"
 ) -> Bool[Array, "height width"]:
     """What deletion keeps: all but the selected pixels. See `selected`."""
-    return ~selected(map, fraction_removed, method=method, order=order)
+    return ~selected(attribution, fraction_removed, method=method, order=order)
 
 
 def insertion_mask(
-    map: Attribution, fraction_inserted: ArrayLike, *, method: Method = "rank", order: Order = "most"
+    attribution: AnyMap, fraction_inserted: ArrayLike, *, method: Method = "rank", order: Order = "most"
 ) -> Bool[Array, "height width"]:
     """What insertion shows: the selected pixels. See `selected`."""
-    return selected(map, fraction_inserted, method=method, order=order)
+    return selected(attribution, fraction_inserted, method=method, order=order)
 
 
 def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:
-    """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image."""
+    """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image.
+
+    Raises:
+        OptionError: for a canvas that is none of these.
+    """
+    if jnp.shape(canvas) not in ((), image.shape[-1:], image.shape):
+        raise OptionError(
+            f"canvas: {list(jnp.shape(canvas))} numbers; expected one, one for each of the {image.shape[-1]} channels, "
+            f"or an image of {list(image.shape)}."
+        )
     return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
 
 
-def warn_of_blank_maps(maps: Float[Array | np.ndarray, "n height width"], method: Method) -> int:
-    """The number of all-zero maps, with a warning if there are any.
+def warn_of_maps(maps: Shaped[Array | np.ndarray, "n height width"], method: Method) -> tuple[int, int]:
+    """The numbers of all-zero maps and of those that are not finite, with a warning if there are any.
 
     Args:
         maps: `[n, H, W]`.
         method: the kind of mask, on which it depends what such a map does.
 
     Returns:
-        How many maps are zero everywhere.
+        How many maps are zero everywhere, and how many have a pixel that is no finite number.
 
     Warns:
-        UserWarning: names the number.
+        UserWarning: names the numbers.
     """
     blank = int(np.sum(~np.any(np.asarray(maps), axis=(1, 2))))
     if blank:
@@ -137,11 +165,17 @@ def warn_of_blank_maps(maps: Float[Array | np.ndarray, "n height width"], method
             else "their pixels are taken row by row from the top, which is no statement about the image"
         )
         warnings.warn(f"{blank} of {len(maps)} maps are all zero: {effect}.", stacklevel=3)
-    return blank
+    not_finite = int(np.sum(~np.all(np.isfinite(np.asarray(maps)), axis=(1, 2))))
+    if not_finite:
+        warnings.warn(
+            f"{not_finite} of {len(maps)} maps have pixels that are no finite numbers: their figures are NaN.",
+            stacklevel=3,
+        )
+    return blank, not_finite
 
 
 def _check(method: str, order: str) -> None:
     if method not in ("rank", "percentile"):
-        raise ValueError(f"masks: method={method!r}; expected 'rank' or 'percentile'.")
+        raise OptionError(f"masks: method={method!r}; expected 'rank' or 'percentile'.")
     if order not in ("most", "least"):
-        raise ValueError(f"masks: order={order!r}; expected 'most' or 'least'.")
+        raise OptionError(f"masks: order={order!r}; expected 'most' or 'least'.")

@@ -1,6 +1,6 @@
 """Metrics as `fame score` calls them: functions of one record to named figures, which `vmap`s them over many.
 
-Their keyword arguments are the options of the table; everything else comes from the `Example`.
+Their keyword arguments are the options of the table; everything else comes from the `Subject`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,37 +10,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from fame_jax.image import IMAGENET_MEAN
 from fame_jax.metrics import road
-from fame_jax.metrics.deletion import Curve, Score, rise_deletion, rise_insertion
+from fame_jax.metrics.deletion import Curve, rise_deletion, rise_insertion
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
 from fame_jax.metrics.masks import TENTHS, Method
 from fame_jax.metrics.pointing_game import pointing_game
 from fame_jax.metrics.verification import pair_scores
+from fame_jax.scores import Score
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 """Of the FAME paper, Tab. 1."""
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""The colour that torchvision's normalisation maps to 0, which RISE's deletion leaves behind."""
-
-
-class Example(NamedTuple):
+class Subject(NamedTuple):
     """What a metric may see of one record, as arrays or, under `vmap`, traced; what it does not need may be None.
 
     Attributes:
         image: `[H, W, C]` in [0, 1]; of a pair the probe.
-        map: `[H, W]` in [0, 1]; of a pair the probe's e+.
+        attribution: `[H, W]` in [0, 1]; of a pair the probe's e+.
         label: the explained class.
-        index: of the record, which makes its random numbers its own.
+        digest: of its pixels, which makes its random numbers its own wherever it stands.
         masks: the boxes of the class drawn as masks, `bool [boxes, H, W]`, empty ones last.
         gallery: the other face of a pair.
     """
 
     image: Any
-    map: Any
+    attribution: Any
     label: Any = None
-    index: Any = 0
+    digest: Any = 0
     masks: Any = None
     gallery: Any = None
 
@@ -50,32 +48,32 @@ Values = dict[str, Array]
 
 
 def iou(
-    network: Any, example: Example, *, thresholds: Sequence[float] = IOU_THRESHOLDS, choose: Choice = "union"
+    network: Any, subject: Subject, *, thresholds: Sequence[float] = IOU_THRESHOLDS, choose: Choice = "union"
 ) -> Values:
     """`iou` at thresholds `[k]`, see `fame_jax.metrics.box_iou`."""
-    values = [masks_iou(example.map, example.masks, threshold, choose=choose) for threshold in thresholds]
+    values = [masks_iou(subject.attribution, subject.masks, threshold, choose=choose) for threshold in thresholds]
     return {"iou": jnp.stack(values)}
 
 
-def energy(network: Any, example: Example) -> Values:
+def energy(network: Any, subject: Subject) -> Values:
     """`energy`, see `fame_jax.metrics.energy_inside`."""
-    return {"energy": energy_inside(example.map, jnp.any(example.masks, axis=0))}
+    return {"energy": energy_inside(subject.attribution, jnp.any(subject.masks, axis=0))}
 
 
-def hit(network: Any, example: Example) -> Values:
-    """`hit`, 0 or 1, see `fame_jax.metrics.pointing_game`."""
-    return {"hit": pointing_game(example.map, jnp.any(example.masks, axis=0)).astype(float)}
+def hit(network: Any, subject: Subject) -> Values:
+    """`hit`, 0 or 1 or NaN, see `fame_jax.metrics.pointing_game`."""
+    return {"hit": pointing_game(subject.attribution, jnp.any(subject.masks, axis=0))}
 
 
 def drop(
     measure: Callable[..., road.Road],
     network: Any,
-    example: Example,
+    subject: Subject,
     *,
     fractions: Sequence[float] = road.PERCENTS,
     fill: road.Fill = "linear",
     method: Method = "rank",
-    score: road.Score = "logit",
+    score: road.RoadScore = "logit",
     noise: float = 0.01,
     scale: float | Sequence[float] = 1.0,
     seed: int = 0,
@@ -84,10 +82,10 @@ def drop(
     name = "fractions_removed" if measure is road.road_delete else "fractions_inserted"
     found = measure(
         network,
-        example.image,
-        example.map,
-        example.label,
-        _key(seed, example),
+        subject.image,
+        subject.attribution,
+        subject.label,
+        _key(seed, subject),
         **{name: fractions},
         fill=fill,
         method=method,
@@ -100,17 +98,17 @@ def drop(
 
 def combined(
     network: Any,
-    example: Example,
+    subject: Subject,
     *,
     fractions: Sequence[float] = road.DECILES,
     fill: road.Fill = "linear",
     method: Method = "rank",
-    score: road.Score = "logit",
+    score: road.RoadScore = "logit",
     noise: float = 0.01,
     seed: int = 0,
 ) -> Values:
     """`combined`, see `fame_jax.metrics.road_combined`."""
-    arguments = network, example.image, example.map, example.label, _key(seed, example)
+    arguments = network, subject.image, subject.attribution, subject.label, _key(seed, subject)
     options = {"fill": fill, "method": method, "score": score, "noise": noise}
     return {"combined": road.road_combined(*arguments, fractions_removed=fractions, **options)}
 
@@ -118,19 +116,19 @@ def combined(
 def curve(
     measure: Callable[..., Curve],
     network: Any,
-    example: Example,
+    subject: Subject,
     *,
     fractions: Sequence[float] = TENTHS,
     canvas: float | Sequence[float] = 0.0,
     method: Method = "rank",
-    score: Score = "probability",
+    score: Score = "softmax",
 ) -> Values:
     """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`."""
     curve = measure(
         network,
-        example.image,
-        example.map,
-        example.label,
+        subject.image,
+        subject.attribution,
+        subject.label,
         fractions=fractions,
         canvas=jnp.asarray(canvas),
         method=method,
@@ -139,19 +137,21 @@ def curve(
     return {"auc": curve.auc, "score": curve.scores}
 
 
-def causal_deletion(network: Any, example: Example, *, mean: Sequence[float] = IMAGENET_MEAN) -> Values:
+def causal_deletion(
+    network: Any, subject: Subject, *, mean: Sequence[float] = IMAGENET_MEAN, score: Score = "softmax"
+) -> Values:
     """`auc` of `fame_jax.metrics.rise_deletion`."""
-    return {"auc": rise_deletion(network, example.image, example.map, mean=jnp.asarray(mean)).auc}
+    return {"auc": rise_deletion(network, subject.image, subject.attribution, mean=jnp.asarray(mean), score=score).auc}
 
 
-def causal_insertion(network: Any, example: Example) -> Values:
+def causal_insertion(network: Any, subject: Subject, *, score: Score = "softmax") -> Values:
     """`auc` of `fame_jax.metrics.rise_insertion`."""
-    return {"auc": rise_insertion(network, example.image, example.map).auc}
+    return {"auc": rise_insertion(network, subject.image, subject.attribution, score=score).auc}
 
 
 def similarities(
     network: Any,
-    example: Example,
+    subject: Subject,
     *,
     fractions: Sequence[float] = TENTHS,
     canvas: float | Sequence[float] = 0.0,
@@ -160,9 +160,9 @@ def similarities(
     """`clean`, and `deletion` and `insertion` at shares `[k]`, see `fame_jax.metrics.pair_scores`."""
     scores = pair_scores(
         network,
-        example.image,
-        example.gallery,
-        example.map,
+        subject.image,
+        subject.gallery,
+        subject.attribution,
         fractions=fractions,
         canvas=jnp.asarray(canvas),
         method=method,
@@ -170,5 +170,5 @@ def similarities(
     return scores._asdict()
 
 
-def _key(seed: int, example: Example) -> Array:
-    return jax.random.fold_in(jax.random.key(seed), example.index)
+def _key(seed: int, subject: Subject) -> Array:
+    return jax.random.fold_in(jax.random.key(seed), subject.digest)

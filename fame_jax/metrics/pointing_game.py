@@ -16,15 +16,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from fame_jax._types import Attribution, Image, Scalar
+from fame_jax._types import Image, Scalar
 from fame_jax.metrics.iou import Mask, energy_inside
-
-SUNGLASSES = (20, 41, 92, 62)
-"""`x_min, y_min, x_max, y_max` over the eyes of a face aligned to 112x112 by the five-point template of ArcFace.
-
-The eyes are at (38.3, 51.7) and (73.5, 51.5): half their distance further out on both sides, three tenths of it above
-and below.
-"""
+from fame_jax.metrics.masks import AnyMap, measured
 
 
 class Concentration(NamedTuple):
@@ -41,18 +35,19 @@ class Concentration(NamedTuple):
     ratio: Scalar
 
 
-def pointing_game(map: Attribution, mask: Mask) -> Scalar:
+def pointing_game(attribution: AnyMap, mask: Mask) -> Scalar:
     """Whether the largest value of a map lies inside a mask; the mean over images is the pointing game's accuracy.
 
     Args:
-        map: `[H, W]`. Of several largest values the first counts, row by row.
+        attribution: `[H, W]`. Of several largest values the first counts, row by row.
         mask: `bool [H, W]`, for instance the union of `iou.box_masks`; without the 15 pixels of tolerance around it
             that the original allows.
 
     Returns:
-        True for a hit. An all-zero map points nowhere: False.
+        1 for a hit, else 0. An all-zero map points nowhere: 0. NaN for a map with a pixel that is no finite number.
     """
-    return jnp.asarray(mask).ravel()[jnp.argmax(map)] & jnp.any(map != 0)
+    hit = jnp.asarray(mask).ravel()[jnp.argmax(attribution)] & jnp.any(attribution != 0)
+    return measured(hit.astype(float), attribution)
 
 
 def grid_members(labels: Int[np.ndarray, " n"], seed: int = 0) -> Int[np.ndarray, "grids 4"]:
@@ -101,28 +96,28 @@ def composed_grid(images: Float[Array, "4 height width channels"]) -> Image:
     return halves.transpose(0, 2, 1, 3, 4).reshape(height, width, channels)
 
 
-def grid_pointing_game(map: Attribution, quarter: ArrayLike) -> Scalar:
+def grid_pointing_game(attribution: AnyMap, quarter: ArrayLike) -> Scalar:
     """The share of a map's mass that lies in the quarter of a grid that shows the explained class.
 
     Args:
-        map: of the `composed_grid` and the class of one of its photographs, `[H, W]`, nowhere negative.
+        attribution: of the `composed_grid` and the class of one of its photographs, `[H, W]`, nowhere negative.
         quarter: 0 upper left, 1 upper right, 2 lower left, 3 lower right; traced.
 
     Returns:
         In [0, 1]; 1/4 for an evenly spread map, 0 for an all-zero one.
     """
-    height, width = map.shape
+    height, width = attribution.shape
     row, column = jnp.divmod(jnp.asarray(quarter), 2)
     rows, columns = jnp.arange(height) // (height // 2), jnp.arange(width) // (width // 2)
-    return energy_inside(map, (rows == row)[:, None] & (columns == column)[None, :])
+    return energy_inside(attribution, (rows == row)[:, None] & (columns == column)[None, :])
 
 
-def occluded(image: Image, box: tuple[int, int, int, int] = SUNGLASSES, colour: ArrayLike = 0.0) -> Image:
+def occluded(image: Image, box: tuple[int, int, int, int], colour: ArrayLike = 0.0) -> Image:
     """An image with a rectangle drawn on it.
 
     Args:
         image: `[H, W, C]` in [0, 1].
-        box: `x_min, y_min, x_max, y_max` in pixels, the maxima outside.
+        box: `x_min, y_min, x_max, y_max` in pixels, the maxima outside; `fame_jax.data.faces.SUNGLASSES`, say.
         colour: a number or one a channel, in [0, 1].
 
     Returns:
@@ -132,21 +127,22 @@ def occluded(image: Image, box: tuple[int, int, int, int] = SUNGLASSES, colour: 
     return image.at[y_min:y_max, x_min:x_max].set(jnp.asarray(colour, image.dtype))
 
 
-def concentration(map: Attribution, mask: Mask, face: Mask | None = None) -> Concentration:
+def concentration(attribution: AnyMap, mask: Mask, face: Mask | None = None) -> Concentration:
     """How much of a map lies on an occluder, against how much of the face the occluder covers.
 
     What supports a match cannot come from under an occluder of one image of a genuine pair, so that its e+ should
     stay away from it: a ratio below 1.
 
     Args:
-        map: e+ of the `occluded` probe, `[H, W]`, nowhere negative.
+        attribution: e+ of the `occluded` probe, `[H, W]`, nowhere negative.
         mask: of the occluder, `bool [H, W]`: `iou.box_masks(np.array([box]), H, W)[0]`.
         face: `bool [H, W]`, of which share and area are taken; None for the whole crop.
 
     Returns:
-        Share, area and their ratio, which is NaN where the occluder misses the face.
+        Share, area and their ratio, which is NaN where the occluder misses the face. Share and ratio are NaN for a map
+        with a pixel that is no finite number.
     """
-    face = jnp.ones(map.shape, bool) if face is None else jnp.asarray(face)
-    share = energy_inside(jnp.where(face, map, 0), mask)
-    area = energy_inside(face.astype(map.dtype), mask)
+    face = jnp.ones(attribution.shape, bool) if face is None else jnp.asarray(face)
+    share = measured(energy_inside(jnp.where(face, attribution, 0), mask), attribution)
+    area = energy_inside(face.astype(float), mask)
     return Concentration(share, area, share / area)

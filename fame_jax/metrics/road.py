@@ -10,24 +10,26 @@ References:
 
 import functools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from fame_jax._types import Attribution, Image, Output, Scalar
+from fame_jax._types import Image, Scalar
 from fame_jax.metrics.deletion import Classifier
-from fame_jax.metrics.imputation import Imputation, RandomKey, Status, impute
-from fame_jax.metrics.masks import Method, Order, count, ranks
-from fame_jax.network import traceable
+from fame_jax.metrics.imputation import Imputation, ImputationStatus, RandomKey, impute
+from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, ranks
+from fame_jax.network import traceable, vector
+from fame_jax.options import OptionError
+from fame_jax.scores import Score, ScoreError, constant, output_of, score_of
 
 Fill = Literal["linear", "zero"]
 """What stands in for a removed pixel: noisy `linear` imputation, or `zero`, black before normalisation."""
 
-Score = Literal["logit", "probability", "accuracy"]
-"""What is read for a class: its `logit`, its softmax `probability`, or 1 if it is the predicted one (`accuracy`)."""
+RoadScore = Score | Literal["accuracy"]
+"""What is read for a class: see `fame_jax.scores.Score`; or 1 if it is the predicted one (`accuracy`)."""
 
 PERCENTS = (0.1, 0.3, 0.5)
 """The shares of the pixels that the FAME paper removes (Tab. 1)."""
@@ -39,11 +41,13 @@ DECILES = tuple(tenth / 10 for tenth in range(1, 10))
 class Road(NamedTuple):
     """The result of `road_delete` and `road_insert`, for one image; arrays of one more axis under `vmap`.
 
+    Scores and drops are NaN for a map with a pixel that is no finite number, and for a class outside the outputs.
+
     Attributes:
         fractions: shares of the pixels removed or shown, `[k]`.
         scores: score of the class at every share, `[k]`.
         drops: score of the clean image minus `scores`, `[k]`; positive where removal hurts.
-        status: `Status` of every imputation, `[k]`.
+        status: `ImputationStatus` of every imputation, `[k]`; `not finite` for such a map.
         relative_residual: of every imputation, `[k]`.
     """
 
@@ -57,14 +61,14 @@ class Road(NamedTuple):
 def road_delete(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     label: ArrayLike,
     key: RandomKey,
     *,
     fractions_removed: Sequence[float] | ArrayLike = PERCENTS,
     order: Order = "most",
     fill: Fill = "linear",
-    score: Score = "logit",
+    score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
     scale: ArrayLike = 1.0,
@@ -77,13 +81,13 @@ def road_delete(
     Args:
         network: image to logits. A pytree is traced; a plain function is code and compiles anew when created anew.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`.
-        label: the class; traced. A number above the last class gives NaN.
+        attribution: `[H, W]`.
+        label: the class; traced. One outside the outputs, negative ones included, gives NaN.
         key: randomness of the noise, which is drawn anew for every share.
         fractions_removed: shares of the pixels removed, `[k]`, in [0, 1]; traced.
         order: `most` or `least` relevant first.
         fill: `linear` imputation, or `zero`, which needs no key but takes one.
-        score: `logit`, `probability`, or `accuracy`, whose mean over images is the accuracy.
+        score: see `RoadScore`; the mean of `accuracy` over images is the accuracy.
         method: `rank` or `percentile`, see `masks.selected`. Rong et al. break ties at random, `rank` row by row.
         noise: see `impute`.
         scale: see `impute`.
@@ -97,24 +101,35 @@ def road_delete(
         >>> result = jax.vmap(lambda *one: road_delete(network, *one))(images, maps, labels, keys)
         >>> result.drops.mean(axis=0)
     """
-    fractions = jnp.asarray(fractions_removed, map.dtype)
-    removed = _first(map, fractions, method, order)
+    fractions = jnp.asarray(fractions_removed, float)
+    removed = _first(attribution, fractions, method, order)
     return _road(
-        traceable(network), image, removed, fractions, label, key, noise, scale, fill, score, batch_size=batch_size
+        traceable(network),
+        image,
+        removed,
+        finite(attribution),
+        fractions,
+        label,
+        key,
+        noise,
+        scale,
+        fill,
+        score,
+        batch_size=batch_size,
     )
 
 
 def road_insert(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     label: ArrayLike,
     key: RandomKey,
     *,
     fractions_inserted: Sequence[float] | ArrayLike = PERCENTS,
     order: Order = "most",
     fill: Fill = "linear",
-    score: Score = "logit",
+    score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
     scale: ArrayLike = 1.0,
@@ -125,7 +140,7 @@ def road_insert(
     Args:
         network: see `road_delete`.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`.
+        attribution: `[H, W]`.
         label: the class; traced.
         key: randomness of the noise.
         fractions_inserted: shares of the pixels shown, `[k]`; all others are imputed from them. At 0 nothing is known
@@ -141,23 +156,34 @@ def road_insert(
     Returns:
         Scores, drops against the clean image, and how every imputation ended.
     """
-    fractions = jnp.asarray(fractions_inserted, map.dtype)
-    removed = ~_first(map, fractions, method, order)
+    fractions = jnp.asarray(fractions_inserted, float)
+    removed = ~_first(attribution, fractions, method, order)
     return _road(
-        traceable(network), image, removed, fractions, label, key, noise, scale, fill, score, batch_size=batch_size
+        traceable(network),
+        image,
+        removed,
+        finite(attribution),
+        fractions,
+        label,
+        key,
+        noise,
+        scale,
+        fill,
+        score,
+        batch_size=batch_size,
     )
 
 
 def road_combined(
     network: Classifier,
     image: Image,
-    map: Attribution,
+    attribution: AnyMap,
     label: ArrayLike,
     key: RandomKey,
     *,
     fractions_removed: Sequence[float] | ArrayLike = DECILES,
     fill: Fill = "linear",
-    score: Score = "logit",
+    score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
     scale: ArrayLike = 1.0,
@@ -168,7 +194,7 @@ def road_combined(
     Args:
         network: see `road_delete`.
         image: `[H, W, C]` in [0, 1].
-        map: `[H, W]`.
+        attribution: `[H, W]`.
         label: the class; traced.
         key: randomness of the noise, the same for both orders, which takes its share of the variance away.
         fractions_removed: shares of the pixels removed, `[k]`.
@@ -180,13 +206,14 @@ def road_combined(
         batch_size: see `road_delete`.
 
     Returns:
-        One number, in units of the score; 0 for a map that orders pixels no better than chance.
+        One number, in units of the score; 0 for a map that orders pixels no better than chance. NaN where the score
+        does not vary, or for a map that is not finite.
     """
     least, most = (
         road_delete(
             network,
             image,
-            map,
+            attribution,
             label,
             key,
             fractions_removed=fractions_removed,
@@ -200,15 +227,16 @@ def road_combined(
         ).scores
         for order in ("least", "most")
     )
-    return jnp.mean(least - most) / 2
+    flat = constant(jnp.concatenate([least, most])) & (score != "accuracy")
+    return jnp.where(flat, jnp.nan, jnp.mean(least - most) / 2)
 
 
 def _first(
-    map: Attribution, fractions: Float[Array, " k"], method: Method, order: Order
+    attribution: AnyMap, fractions: Float[Array, " k"], method: Method, order: Order
 ) -> Bool[Array, "k height width"]:
     """The pixels that come first, for every share."""
-    places = ranks(map, method=method, order=order)
-    return jax.vmap(lambda reach: places < reach)(count(fractions, map.size, method=method))
+    places = ranks(attribution, method=method, order=order)
+    return jax.vmap(lambda reach: places < reach)(count(fractions, attribution.size, method=method))
 
 
 @functools.partial(jax.jit, static_argnames=("fill", "score", "batch_size"))
@@ -216,13 +244,14 @@ def _road(
     network: Classifier,
     image: Image,
     removed: Bool[Array, "k height width"],
+    known: Scalar,
     fractions: Float[Array, " k"],
     label: ArrayLike,
     key: RandomKey,
     noise: ArrayLike,
     scale: ArrayLike,
     fill: Fill,
-    score: Score,
+    score: RoadScore,
     *,
     batch_size: int,
 ) -> Road:
@@ -234,23 +263,27 @@ def _road(
 
         filled = jax.vmap(imputation)(removed, jax.random.split(key, len(removed)))
     elif fill == "zero":
-        done = jnp.full(len(removed), Status.OK, jnp.int32)
+        done = jnp.full(len(removed), ImputationStatus.OK, jnp.int32)
         black = jax.vmap(lambda removed: jnp.where(removed[..., None], 0, image))(removed)
         filled = Imputation(black, done, done, done.astype(image.dtype))
     else:
-        raise ValueError(f"road: fill={fill!r}; expected 'linear' or 'zero'.")
+        raise OptionError(f"road: fill={fill!r}; expected 'linear' or 'zero'.")
 
     def value(image: Image) -> Scalar:
         return _score(network(image), label, score)
 
     scores = jax.lax.map(value, filled.imputed, batch_size=min(batch_size, len(removed)))
-    return Road(fractions, scores, value(image) - scores, filled.status, filled.relative_residual)
+    scores, clean = jnp.where(known, scores, jnp.nan), value(image)
+    status = jnp.where(known, filled.status, ImputationStatus.NOT_FINITE)
+    return Road(fractions.astype(scores.dtype), scores, clean - scores, status, filled.relative_residual)
 
 
-def _score(logits: Output, label: ArrayLike, score: Score) -> Scalar:
-    if score == "accuracy":
-        return (jnp.argmax(logits) == label).astype(logits.dtype)
-    if score not in ("logit", "probability"):
-        raise ValueError(f"road: score={score!r}; expected 'logit', 'probability' or 'accuracy'.")
-    values = jax.nn.softmax(logits) if score == "probability" else logits
-    return values.at[label].get(mode="fill", fill_value=jnp.nan)
+def _score(outputs: Any, label: ArrayLike, score: RoadScore) -> Scalar:
+    if score != "accuracy":
+        return score_of(outputs, label, score)
+    if vector(outputs).shape[0] == 1:
+        raise ScoreError(
+            "score='accuracy': a single output is always the predicted one; say score='sigmoid' or 'logit'."
+        )
+    known = jnp.isfinite(output_of(outputs, label)) & jnp.all(jnp.isfinite(outputs))
+    return jnp.where(known, (jnp.argmax(outputs) == label).astype(outputs.dtype), jnp.nan)

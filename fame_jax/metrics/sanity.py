@@ -37,7 +37,8 @@ CELL = 16
 
 
 class Similarity(NamedTuple):
-    """How alike two maps are: 1 for equal ones. NaN where a map is constant and has nothing to correlate.
+    """How alike two maps are: 1 for equal ones. NaN where a map is constant and has nothing to correlate,
+    or has pixels that are no finite numbers.
 
     Attributes:
         spearman: rank correlation of the maps as they are, in [-1, 1].
@@ -118,11 +119,11 @@ def randomised(network: Tree, fresh: Tree, layers: Sequence[str]) -> Tree:
     )
 
 
-def similarity(map: Map, other: OtherMap) -> Similarity:
+def similarity(attribution: Map, other: OtherMap) -> Similarity:
     """How alike two maps of one image are, by the measures of Adebayo et al. On the host.
 
     Args:
-        map: `[H, W]`, of the trained network, at least 48 pixels a side.
+        attribution: `[H, W]`, of the trained network, at least 48 pixels a side.
         other: `[H, W]`, of the randomised one.
 
     Returns:
@@ -131,22 +132,24 @@ def similarity(map: Map, other: OtherMap) -> Similarity:
     Raises:
         ValueError: for maps of different or too small size.
     """
-    map, other = (np.asarray(array, np.float64) for array in (map, other))
-    if map.shape != other.shape or min(map.shape) < 3 * CELL:
+    attribution, other = (np.asarray(array, np.float64) for array in (attribution, other))
+    if attribution.shape != other.shape or min(attribution.shape) < 3 * CELL:
         raise ValueError(
-            f"similarity: maps of {map.shape} and {other.shape}; expected the same size, {3 * CELL} pixels or more."
+            f"similarity: maps of {attribution.shape} and {other.shape}; expected one size, {3 * CELL} pixels or more."
         )
-    scaled = _scaled(map), _scaled(other)
+    if not (np.isfinite(attribution).all() and np.isfinite(other).all()):
+        return Similarity(*[float("nan")] * 4)
+    scaled = _scaled(attribution), _scaled(other)
     descriptors = (np.asarray(hog(a, orientations=9, pixels_per_cell=(CELL, CELL))) for a in scaled)
     return Similarity(
-        spearman(map, other),
-        spearman(np.abs(map), np.abs(other)),
+        spearman(attribution, other),
+        spearman(np.abs(attribution), np.abs(other)),
         np.asarray(structural_similarity(*scaled, data_range=1.0)).item(),
         pearson(*descriptors),
     )
 
 
-def _scaled(map: np.ndarray) -> np.ndarray:
+def _scaled(attribution: np.ndarray) -> np.ndarray:
     """To [0, 1]; a constant map becomes zeros."""
-    span = map.max() - map.min()
-    return (map - map.min()) / (span if span > 0 else 1)
+    span = attribution.max() - attribution.min()
+    return (attribution - attribution.min()) / (span if span > 0 else 1)

@@ -8,12 +8,11 @@ References:
     (permutation tests).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.stats import rankdata
+from scipy.stats import bootstrap, permutation_test, rankdata
 
 Values = Float[Array | np.ndarray, " n"] | Int[Array | np.ndarray, " n"]
 """One figure an image."""
@@ -86,9 +85,20 @@ def estimate(values: Values, *, level: float = 0.95, resamples: int = 10_000, se
     kept = values[np.isfinite(values)]
     if not kept.size:
         return Estimate(np.nan, np.nan, np.nan, 0, values.size)
-    means = _resampled(lambda rng, rows: kept[rng.integers(kept.size, size=rows)], kept.size, resamples, seed)
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return Estimate(float(kept.mean()), float(low), float(high), kept.size, values.size - kept.size)
+    mean, dropped = float(kept.mean()), values.size - kept.size
+    if kept.size == 1:
+        return Estimate(mean, mean, mean, 1, dropped)
+    resampled = bootstrap(
+        (kept,),
+        np.mean,
+        n_resamples=resamples,
+        batch=_portion(kept.size),
+        confidence_level=level,
+        method="percentile",
+        rng=seed,
+    )
+    low, high = map(float, resampled.confidence_interval)
+    return Estimate(mean, low, high, kept.size, dropped)
 
 
 def compare(
@@ -104,8 +114,9 @@ def compare(
         seed: of both.
 
     Returns:
-        Difference, interval, p-value, number of pairs, and number dropped. The p-value counts the observed pattern as
-        one of the sampled ones, so that it is never below `1 / (resamples + 1)`.
+        Difference, interval, p-value, number of pairs, and number dropped. The p-value is exact where there are no
+        more than `resamples` sign patterns; else it counts the observed pattern as one of the sampled ones, so that it
+        is never below `2 / (resamples + 1)`.
 
     Raises:
         ValueError: for methods with different numbers of images, or see `estimate`.
@@ -116,13 +127,18 @@ def compare(
     usable = np.isfinite(first) & np.isfinite(second)
     differences = np.where(usable, first, np.nan) - np.where(usable, second, 0)
     mean, low, high, number, dropped = estimate(differences, level=level, resamples=resamples, seed=seed)
-    if number == 0:
+    if number < 2:
         return Comparison(mean, low, high, 1.0, number, dropped)
-    kept = differences[usable]
-    flipped = _resampled(lambda rng, rows: kept * rng.choice((-1, 1), size=rows), kept.size, resamples, seed)
-    # Patterns that equal the observed one must count, however their sum is rounded.
-    extreme = np.abs(flipped) >= abs(mean) * (1 - 1e-12)
-    return Comparison(mean, low, high, float((extreme.sum() + 1) / (resamples + 1)), number, dropped)
+    # Of one sample, SciPy flips signs.
+    flipped = permutation_test(
+        (differences[usable],),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=resamples,
+        batch=_portion(number),
+        rng=seed,
+    )
+    return Comparison(mean, low, high, float(flipped.pvalue), number, dropped)
 
 
 def pearson(first: Float[Array | np.ndarray, "*shape"], second: Float[Array | np.ndarray, "*shape"]) -> float:
@@ -139,14 +155,9 @@ def spearman(first: Float[Array | np.ndarray, "*shape"], second: Float[Array | n
     return pearson(*(rankdata(np.asarray(array).ravel()) for array in (first, second)))
 
 
-def _resampled(
-    draw: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], size: int, resamples: int, seed: int
-) -> np.ndarray:
-    """`[resamples]` means over the rows of `draw(rng, (rows, size))`, some rows at a time."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, PORTION // size)
-    portions = (min(rows, resamples - start) for start in range(0, resamples, rows))
-    return np.concatenate([draw(rng, (portion, size)).mean(axis=1) for portion in portions])
+def _portion(size: int) -> int:
+    """Samples drawn at a time."""
+    return max(1, PORTION // size)
 
 
 def _check(level: float, resamples: int) -> None:

@@ -1,14 +1,13 @@
 """Every metric by name, with what it needs, costs and comes from, for `fame score`, the docs and the tests.
 
-A metric of the table is a function of one record, `measure(network, example, **options)`, to named figures: one number
+A metric of the table is a function of one record, `measure(network, subject, **options)`, to named figures: one number
 each, or one a share of the pixels or a threshold. `vmap` it for many records.
 
 Example:
     >>> row = METRICS["road_delete"]
-    >>> row.measure(network, Example(image, map, label=285, index=0))["drop"]
+    >>> row.measure(network, Subject(image, attribution, label=285, digest=0))["drop"]
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,9 +17,10 @@ from typing import Any, Literal, NamedTuple
 
 from fame_jax.metrics import measures, road
 from fame_jax.metrics.deletion import deletion, insertion
-from fame_jax.metrics.measures import Example, Values
+from fame_jax.metrics.measures import Subject, Values
+from fame_jax.words import did_you_mean, markdown
 
-__all__ = ["METRICS", "Example", "Figure", "Metric", "UnknownMetricError", "metric", "metrics_table"]
+__all__ = ["METRICS", "Figure", "Metric", "Subject", "UnknownMetricError", "metric", "metrics_table"]
 
 Need = Literal["network", "boxes", "genuine", "label"]
 Better = Literal["higher", "lower"]
@@ -57,7 +57,7 @@ class Metric:
         needs: what is asked for beyond the map: the `network` and its images, `boxes`, a `label`, or whether a pair is
             `genuine`.
         passes: forward passes of the network for one record, `(a, b)` for `a k + b` at k shares of the pixels.
-        measure: network and `Example` to figures; None where finished maps are not enough, since the metric has images
+        measure: network and `Subject` to figures; None where finished maps are not enough, since the metric has images
             of its own to explain.
         along: the option that lists what figures of `[k]` numbers are given for.
         preset: the group of `fame_jax.presets` with its options.
@@ -89,22 +89,42 @@ class UnknownMetricError(ValueError):
     """A name that is not in the table, or that finished maps are not enough for."""
 
 
-def metric(name: str) -> Metric:
-    """The row of a name.
+def metric(name: str | Metric | Callable[..., Any], task: Literal["class", "pair"] = "class") -> Metric:
+    """The row of a name, or a metric of your own: a `Metric`, or a function, see `of_your_own`.
 
     Raises:
         UnknownMetricError: with the nearest names.
     """
+    if isinstance(name, Metric):
+        return name
+    if not isinstance(name, str):
+        return of_your_own(name, task)
     able = [name for name, row in METRICS.items() if row.measure is not None]
     if name not in METRICS:
-        near = difflib.get_close_matches(name, able, n=3, cutoff=0.4) or able
-        raise UnknownMetricError(f"unknown metric {name!r}; did you mean {' or '.join(near)}?")
+        raise UnknownMetricError(f"unknown metric {name!r}; {did_you_mean(name, able)}")
     if METRICS[name].measure is None:
         raise UnknownMetricError(
             f"{name} makes images of its own to explain, so that finished maps are not enough: "
             f"call fame_jax.metrics.{name}. Of finished maps there are {', '.join(able)}."
         )
     return METRICS[name]
+
+
+def own_figure(title: str) -> tuple[Figure, ...]:
+    """What a metric of your own has to show: one number a record."""
+    return (Figure("value", title, "higher", "your own"),)
+
+
+def of_your_own(function: Callable[..., Any], task: Literal["class", "pair"]) -> Metric:
+    """A function `(network, subject, **options)` to one number as a metric of maps; `Subject` says what it sees."""
+    name = getattr(function, "__name__", type(function).__name__)
+    title = name.replace("_", " ").strip()
+
+    @functools.wraps(function)
+    def measure(network: Any, subject: Subject, **options: Any) -> Values:
+        return {"value": function(network, subject, **options)}
+
+    return Metric(name, title, task, own_figure(title), function.__module__, frozenset({"network"}), measure=measure)
 
 
 def _bound(function: Callable[..., Values], measure: Callable[..., Any]) -> Measure:
@@ -270,13 +290,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _ROWS
 
 def metrics_table() -> str:
     """`METRICS` as the Markdown table of `fame_jax/docs/choose_a_metric.md`."""
-    lines = ["| metric | figure | better | range | passes | source |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [("metric", "figure", "better", "range", "passes", "source")]
     for row in METRICS.values():
         for figure in row.figures:
             arrow = "↑" if figure.better == "higher" else "↓"
             name = f"`{row.name}`" if row.measure else f"`fame_jax.metrics.{row.name}`"
-            lines.append(f"| {name} | {figure.title} | {arrow} | {figure.range} | {_passes(row)} | {row.source} |")
-    return "\n".join(lines)
+            rows.append((name, figure.title, arrow, figure.range, _passes(row), row.source))
+    return markdown(rows)
 
 
 def _passes(row: Metric) -> str:

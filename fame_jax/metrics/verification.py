@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
-from fame_jax._types import Attribution, Embedding, Image, Scalar
-from fame_jax.metrics.masks import TENTHS, Method, Order, count, on_canvas, ranks, warn_of_blank_maps
+from fame_jax._types import Embedding, Image, Scalar
+from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
 from fame_jax.metrics.portions import in_portions
-from fame_jax.network import traceable
+from fame_jax.network import traceable, vector
+from fame_jax.options import OptionError
 
 Embedder = Callable[[Image], Embedding]
 """One face `[H, W, C]` in [0, 1] to its embedding `[d]`, of any length."""
@@ -30,8 +31,8 @@ Scores = Float[np.ndarray, " n"]
 Genuine = Bool[np.ndarray, " n"]
 """True for two faces of one person, False for impostors."""
 
-Criterion = Literal["equal_error_rate", "max_accuracy"]
-"""What a threshold is chosen for."""
+Criterion = Literal["equal_error_rate", "max_accuracy"] | float
+"""What a threshold is chosen for; a number is a false match rate."""
 
 
 class OperatingPoint(NamedTuple):
@@ -82,6 +83,7 @@ class VerificationCurves(NamedTuple):
         scores: the similarities behind them, of arrays `[n]`, `[n, k]` and `[n, k]`, from which accuracies of other
             thresholds or of resampled pairs follow.
         blank: number of all-zero maps.
+        not_finite: number of maps with a pixel that is no finite number, whose pairs are left out of the accuracies.
     """
 
     fractions: Float[np.ndarray, " k"]
@@ -92,6 +94,7 @@ class VerificationCurves(NamedTuple):
     threshold: float
     scores: PairScores
     blank: int
+    not_finite: int
 
 
 def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "equal_error_rate") -> OperatingPoint:
@@ -103,19 +106,23 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         scores: similarities of the clean pairs, `[n]`.
         genuine: `[n]`.
         criterion: `equal_error_rate` for the smallest difference of false match rate and false non-match rate, which
-            is the lowest genuine score where pairs are separated perfectly; `max_accuracy` for the fewest errors.
+            is the lowest genuine score where pairs are separated perfectly; `max_accuracy` for the fewest errors; a
+            number for the lowest threshold with no higher false match rate, which lies just above all scores where the
+            highest of them is an impostor's and already too many.
 
     Returns:
         Threshold and rates.
 
     Raises:
-        ValueError: without both kinds of pairs, for a score that is not finite, or an unknown criterion.
+        OptionError: without both kinds of pairs, for a score that is not finite, or an unknown criterion.
     """
     pairs, impostors = np.sort(scores[genuine]), np.sort(scores[~genuine])
     if not (len(pairs) and len(impostors)):
-        raise ValueError(f"operating_point: {len(pairs)} genuine and {len(impostors)} impostor pairs; both are needed.")
+        raise OptionError(
+            f"operating_point: {len(pairs)} genuine and {len(impostors)} impostor pairs; both are needed."
+        )
     if not np.isfinite(scores).all():
-        raise ValueError(f"operating_point: {np.sum(~np.isfinite(scores))} of {len(scores)} scores are not finite.")
+        raise OptionError(f"operating_point: {np.sum(~np.isfinite(scores))} of {len(scores)} scores are not finite.")
     thresholds = np.unique(scores)[::-1]
     rejected = np.searchsorted(pairs, thresholds)
     accepted = len(impostors) - np.searchsorted(impostors, thresholds)
@@ -123,8 +130,15 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         best = np.argmin(np.abs(accepted * len(pairs) - rejected * len(impostors)))
     elif criterion == "max_accuracy":
         best = np.argmin(accepted + rejected)
+    elif isinstance(criterion, float) and 0 <= criterion < 1:
+        thresholds = np.append(np.nextafter(thresholds[:1], np.inf, dtype=thresholds.dtype), thresholds)
+        accepted, rejected = np.append(0, accepted), np.append(len(pairs), rejected)
+        best = np.flatnonzero(accepted / len(impostors) <= criterion)[-1]
     else:
-        raise ValueError(f"operating_point: criterion={criterion!r}; expected 'equal_error_rate' or 'max_accuracy'.")
+        raise OptionError(
+            f"operating_point: criterion={criterion!r}; expected 'equal_error_rate', 'max_accuracy' or a false match "
+            "rate from 0 to below 1, such as 0.001."
+        )
     return OperatingPoint(
         threshold=float(thresholds[best]),
         false_match_rate=float(accepted[best] / len(impostors)),
@@ -139,24 +153,27 @@ def verification_accuracy(
     """The share of pairs that `score >= threshold` decides rightly, genuine and impostor alike.
 
     Args:
-        scores: `[n]`, or `[n, k]` for k shares of the pixels.
+        scores: `[n]`, or `[n, k]` for k shares of the pixels; NaN for a pair without a figure.
         genuine: `[n]`.
         threshold: see `operating_point`.
 
     Returns:
-        One accuracy, or `[k]`.
+        One accuracy, or `[k]`, of the pairs that have a score; NaN if none has.
     """
     # Compared in double precision, in which a threshold taken from the scores is still one of them.
     accepted = scores.astype(np.float64) >= threshold
-    return np.asarray(np.mean(genuine == accepted.T, axis=-1))
+    counted = ~np.isnan(scores).T
+    number = counted.sum(axis=-1)
+    right = np.sum((genuine == accepted.T) & counted, axis=-1)
+    return np.where(number > 0, right / np.maximum(number, 1), np.nan)
 
 
 def pair_scores(
     network: Embedder,
     probe: Image,
     gallery: Image,
-    map: Attribution,
-    gallery_map: Attribution | None = None,
+    attribution: AnyMap,
+    gallery_map: AnyMap | None = None,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
     canvas: ArrayLike = 0.0,
@@ -170,7 +187,7 @@ def pair_scores(
         network: face to embedding; a pytree is traced, a plain function is code.
         probe: `[H, W, C]` in [0, 1].
         gallery: `[H, W, C]` in [0, 1].
-        map: of the probe, `[H, W]`: e+ of this very pair.
+        attribution: of the probe, `[H, W]`: e+ of this very pair.
         gallery_map: of the gallery image, `[H, W]`, to mask it by the same shares; None to leave it as it is.
         fractions: shares of the pixels, `[k]`, ascending, in [0, 1]; traced.
         canvas: what stands in for a pixel not visible: a number (0 is black), one a channel, or an image.
@@ -180,15 +197,16 @@ def pair_scores(
 
     Returns:
         The clean score and both curves. Where a mask leaves the pair as it is, the score is the clean one to the last
-        bit: a pair at the very threshold stays on its side of it.
+        bit: a pair at the very threshold stays on its side of it. Both curves are NaN for a map with a pixel that is no
+        finite number.
     """
     return _pair_scores(
         traceable(network),
         probe,
         gallery,
-        map,
+        attribution,
         gallery_map,
-        jnp.asarray(fractions, map.dtype),
+        jnp.asarray(fractions, float),
         canvas,
         method=method,
         order=order,
@@ -200,10 +218,10 @@ def verification_curves(
     network: Embedder,
     probes: Float[Array | np.ndarray, "n height width channels"],
     galleries: Float[Array | np.ndarray, "n height width channels"],
-    maps: Float[Array | np.ndarray, "n height width"],
+    maps: Shaped[Array | np.ndarray, "n height width"],
     genuine: Genuine,
     *,
-    gallery_maps: Float[Array | np.ndarray, "n height width"] | None = None,
+    gallery_maps: Shaped[Array | np.ndarray, "n height width"] | None = None,
     threshold: float | Criterion = "equal_error_rate",
     decimals: int | None = None,
     fractions: Sequence[float] | ArrayLike = TENTHS,
@@ -232,15 +250,16 @@ def verification_curves(
         batch_size: masks of one pair that share a pass.
 
     Returns:
-        Accuracies, areas in percent, the threshold, the scores behind them and the number of all-zero maps.
+        Accuracies, areas in percent, the threshold, the scores behind them and the numbers of maps that are
+        all zero or not finite.
 
     Raises:
-        ValueError: for no pairs, arrays that differ in number, or what `operating_point` refuses.
+        OptionError: for no pairs, arrays that differ in number, or what `operating_point` refuses.
 
     Warns:
-        UserWarning: for all-zero maps, with their number.
+        UserWarning: for maps that are all zero or not finite, with their number.
     """
-    blank = warn_of_blank_maps(maps, method)
+    blank, not_finite = warn_of_maps(maps, method)
     options = {"method": method, "order": order, "batch_size": batch_size}
 
     def of_portion(*pairs: jax.Array) -> PairScores:
@@ -263,6 +282,7 @@ def verification_curves(
         threshold=threshold,
         scores=scores,
         blank=blank,
+        not_finite=not_finite,
     )
 
 
@@ -271,8 +291,8 @@ def _pair_scores(
     network: Embedder,
     probe: Image,
     gallery: Image,
-    map: Attribution,
-    gallery_map: Attribution | None,
+    attribution: AnyMap,
+    gallery_map: AnyMap | None,
     fractions: Float[Array, " k"],
     canvas: ArrayLike,
     *,
@@ -280,16 +300,20 @@ def _pair_scores(
     order: Order,
     batch_size: int,
 ) -> PairScores:
-    places = ranks(map, method=method, order=order)
+    places = ranks(attribution, method=method, order=order)
     gallery_places = None if gallery_map is None else ranks(gallery_map, method=method, order=order)
-    reach = count(fractions, map.size, method=method)
+    reach = count(fractions, attribution.size, method=method)
     reference = _unit(network(gallery))
     clean = jnp.vdot(_unit(network(probe)), reference, precision="highest")
 
     def masked(reach_and_inserting: tuple[Scalar, Scalar]) -> Scalar:
         reach, inserting = reach_and_inserting
         visible = (places < reach) == inserting
-        embedding, other, untouched = _unit(network(on_canvas(visible, probe, canvas))), reference, jnp.all(visible)
+        embedding, other, untouched = (
+            _unit(network(on_canvas(visible, probe, canvas))),
+            reference,
+            jnp.all(visible),
+        )
         if gallery_places is not None:
             visible = (gallery_places < reach) == inserting
             other, untouched = _unit(network(on_canvas(visible, gallery, canvas))), untouched & jnp.all(visible)
@@ -297,6 +321,8 @@ def _pair_scores(
 
     both = jnp.tile(reach, 2), jnp.arange(2 * reach.size) >= reach.size
     scores = jax.lax.map(masked, both, batch_size=min(batch_size, 2 * reach.size))
+    for masked_by in (attribution,) if gallery_map is None else (attribution, gallery_map):
+        scores = measured(scores, masked_by)
     return PairScores(clean, *jnp.split(scores, 2))
 
 
@@ -311,7 +337,8 @@ def _pairs_scores(
     return jax.vmap(lambda *pair: pair_scores(network, *pair, fractions=fractions, canvas=canvas, **options))(*pairs)
 
 
-def _unit(embedding: Embedding) -> Embedding:
+def _unit(outputs: Any) -> Embedding:
     """The embedding over its norm; all zeros stay zeros, so that their similarity to anything is 0."""
+    embedding = vector(outputs)
     square = jnp.sum(embedding**2)
     return embedding / jnp.sqrt(jnp.where(square > 0, square, 1))

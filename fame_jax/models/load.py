@@ -1,21 +1,31 @@
-"""From a name, and perhaps a path, to a network with weights."""
+"""From a converted folder or a publisher's file to a network with weights."""
 
-import importlib
 import os
 import pathlib
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 
-from fame_jax.architectures.precision import Precision, image_dtype, with_precision
+from fame_jax import architectures
+from fame_jax.architectures import Precision, Standardized, with_precision
 from fame_jax.models import checkpoint
-from fame_jax.models.registry import abstract, entry
+from fame_jax.models.card import Card
+from fame_jax.models.registry import REGISTRY, abstract, parameter_count
+from weight_conversion import CheckpointError, convert_file, sha256
 
 BUNDLED = pathlib.Path(__file__).resolve().parents[1] / "bundled"
 
 
 class WeightsNotFoundError(FileNotFoundError):
     """A network whose weights are neither bundled nor installed."""
+
+
+class Loaded(NamedTuple):
+    """A network that takes one RGB image `[H, W, 3]` in [0, 1], and its card."""
+
+    card: Card
+    network: Any
 
 
 def home() -> pathlib.Path:
@@ -26,70 +36,70 @@ def home() -> pathlib.Path:
 def installed(name: str) -> pathlib.Path | None:
     """The folder of converted weights of a network: under `home()` first, then bundled; None if there is none."""
     for folder in (home() / "models" / name, BUNDLED / name):
-        if (folder / "network.json").is_file():
+        if (folder / checkpoint.ABOUT).is_file():
             return folder
     return None
 
 
-def load(name: str, path: str | os.PathLike[str] | None = None, *, precision: Precision = "float32") -> Any:
-    """A network with its weights, which maps one RGB image `[H, W, 3]` in [0, 1] to logits or an embedding.
+def installed_names() -> list[str]:
+    """Every network under `home()` or bundled, in the order of the alphabet."""
+    folders = [*(home() / "models").glob(f"*/{checkpoint.ABOUT}"), *BUNDLED.glob(f"*/{checkpoint.ABOUT}")]
+    return sorted({folder.parent.name for folder in folders})
 
-    Args:
-        name: in the registry; `fame models` prints it.
-        path: folder of converted weights, or the publisher's own file (`.pth`, `.ckpt`, `.safetensors`, `.onnx`), which
-            is converted in memory; None for what is installed or bundled.
-        precision: `float64`, `float32`, `tf32` or `bfloat16`.
 
-    Returns:
-        A `fame_jax.models.Standardized` network: `features`, `head`, and their composition.
+def restored(folder: str | os.PathLike[str], precision: Precision = "float32") -> Loaded:
+    """The network in a folder made by `fame convert` or `fame download`.
 
     Raises:
-        UnknownNetworkError: for a name that is not in the registry.
-        WeightsNotFoundError: if there are no weights; it says how to get them.
-        ValueError: `CheckpointError` or `ConversionError`, naming the file, for weights that are not this network's.
-        PrecisionError: for an unknown precision, or float64 in 32-bit JAX.
+        CheckpointError: if the folder is incomplete, damaged, or holds other weights than its card says.
     """
-    image_dtype(precision)
-    folder = _whereabouts(name, path)
-    network = _restored(name, folder) if folder.is_dir() else _converted(name, folder)
-    return with_precision(network, precision)
-
-
-def weights_hash(name: str, path: str | os.PathLike[str] | None = None) -> str:
-    """SHA-256 of the publisher's file that the weights come from; see `load` for the arguments and errors."""
-    folder = _whereabouts(name, path)
-    return checkpoint.about(folder)["sha256"] if folder.is_dir() else _conversion().sha256(folder)
-
-
-def _whereabouts(name: str, path: str | os.PathLike[str] | None) -> pathlib.Path:
-    card = entry(name)
-    folder = installed(name) if path is None else pathlib.Path(path)
-    if folder is None:
-        how = f"`fame download {name}`" if card.address else f"`fame convert {name} {card.file or 'FILE'}`"
-        raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
-    if not folder.exists():
-        raise WeightsNotFoundError(f"{folder}: no such file or folder; expected the weights of {name}.")
-    if not folder.is_dir() and not folder.is_file():
-        raise WeightsNotFoundError(f"{folder}: no regular file; expected the weights of {name}.")
-    return folder
-
-
-def _restored(name: str, folder: pathlib.Path) -> Any:
-    about = checkpoint.about(folder)
-    if about["network"] != name:
-        raise checkpoint.CheckpointError(f"{folder}: holds the weights of {about['network']}, expected {name}.")
+    card = checkpoint.about(folder).card
     values = checkpoint.restore(folder)
+    last = f"network.{architectures.architecture(card.architecture).last}.kernel"
     try:
-        network = checkpoint.with_weights(abstract(name), values)
-    except checkpoint.CheckpointError as error:
-        raise checkpoint.CheckpointError(f"{folder}: {error}") from error
-    return jax.tree.map(jax.numpy.asarray, network)
+        if last not in values:
+            raise CheckpointError(f"{last} is missing.")
+        network = checkpoint.with_weights(abstract(card, outputs=values[last].shape[-1]), values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    return Loaded(card, with_precision(jax.tree.map(jax.numpy.asarray, network), precision))
 
 
-def _converted(name: str, file: pathlib.Path) -> Any:
-    return _conversion().convert_file(name, file)
+def converted(
+    card: Card, path: str | os.PathLike[str], *, key: str | None = None, precision: Precision = "float32"
+) -> Loaded:
+    """A network with the weights of a publisher's or trainer's file, converted in memory.
+
+    The number of outputs is the file's. Where it is not the number of the card's labels, the labels are not this
+    network's and are left out.
+
+    Args:
+        card: of the network; its `architecture` says what the file holds.
+        path: of the file, see `weight_conversion.read_checkpoint`.
+        key: where in the file the weights are, if several fit.
+        precision: of the network.
+
+    Returns:
+        The network, and the card with the file's hash and the number of parameters.
+
+    Raises:
+        UnknownArchitectureError: if the card names none.
+        CheckpointError: if the file cannot be read.
+        ConversionError: if it holds other weights than the architecture's.
+    """
+    conversion = convert_file(card.architecture, path, key=key)
+    network = Standardized(conversion.network, card.mean, card.std, reverse_channels=card.reverse_channels)
+    last = f"{architectures.architecture(card.architecture).last}.kernel"
+    outputs = next(row.shape[0] for row in conversion.rows if row.layer == last)
+    labels = card.labels if card.labels and len(card.labels) == outputs else None
+    card = replace(card, labels=labels, sha256=sha256(path), parameters=parameter_count(network))
+    return Loaded(card, with_precision(network, precision))
 
 
-def _conversion() -> Any:
-    """`weight_conversion` stands above `models`; only a publisher's own file needs it, so it is imported when met."""
-    return importlib.import_module("weight_conversion")
+def card_of_file(path: pathlib.Path) -> Card | None:
+    """The card of a published network whose official file this is, by its hash or its name."""
+    digest = sha256(path)
+    for published in REGISTRY.values():
+        if (published.sha256 and digest.startswith(published.sha256)) or path.name == published.file:
+            return published.card
+    return None

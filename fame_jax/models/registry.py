@@ -1,183 +1,175 @@
-"""The networks by name: how to build each, where its official weights are, and how its input is prepared.
+"""The published networks by name: a card each, and where its official file is."""
 
-The registry is data. Hash prefixes of torchvision's files are part of their names; the photometry (`mean`, `std`) goes
-into `Standardized`, the geometry (`resize`, `size`) into `fame_jax.data.images`.
-"""
-
-import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 from flax import nnx
 
-from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
-from fame_jax.architectures.standardized import Standardized
-from fame_jax.presets import IMAGENET_STD
+from fame_jax import architectures
+from fame_jax.architectures import ARCHITECTURES, Standardized, sface
+from fame_jax.models.card import Card, imagenet_labels
+from fame_jax.words import did_you_mean
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 TORCHVISION = "https://download.pytorch.org/models/"
 
 
 class UnknownNetworkError(ValueError):
-    """A name that is not in the registry."""
+    """A name that is neither in the registry nor installed."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One network.
+class Published:
+    """A published network.
 
     Attributes:
-        name: in this registry.
-        build: makes the network of normalised images with fresh weights; takes `dtype` and `rngs`.
-        task: `class` (logits) or `face` (embedding before L2 normalisation).
+        card: of the network; its `sha256` is empty where only `sha256` here, a beginning, is known.
         file: official name of the weights, or None where nobody publishes any.
-        sha256_prefix: leading digits of the file's SHA-256.
-        licence: of the weights.
+        sha256: of the file, or as many leading digits as are known; torchvision has eight in each name.
         address: folder the file is fetched from, or None where the publisher has no stable address.
-        source: who publishes the weights, in words.
-        parameters: number of trained values.
-        size: side of the square input in pixels.
-        resize: short side before the centre crop, the weights' own rule; equal to `size` for faces, which are aligned.
-        mean: of red, green and blue in [0, 1].
-        std: of red, green and blue.
-        reverse_channels: the network takes BGR.
-        layer: the torch name of the layer that `features` returns.
+        hub: repository on the Hugging Face hub with the weights, `OWNER/NAME`, or None.
     """
 
-    name: str
-    build: Callable[..., nnx.Module]
-    task: Literal["class", "face"]
+    card: Card
     file: str | None
-    sha256_prefix: str
-    licence: str
-    address: str | None
-    source: str
-    parameters: int
-    size: int
-    resize: int
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    reverse_channels: bool = False
-    layer: str = ""
+    sha256: str = ""
+    address: str | None = None
+    hub: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the whole hash is known."""
+        return len(self.sha256) == 64
 
 
-def _torchvision(name: str, build: Callable[..., nnx.Module], file: str, parameters: int, resize: int, layer: str):
-    prefix = file.removesuffix(".pth").rsplit("-", 1)[1]
-    return Entry(
+def _torchvision(name: str, file: str, parameters: int, resize: int, sha256: str = "") -> Published:
+    sha256 = sha256 or file.removesuffix(".pth").rsplit("-", 1)[1]
+    card = Card(
         name=name,
-        build=build,
         task="class",
-        file=file,
-        sha256_prefix=prefix,
-        licence="BSD-3-Clause",
-        address=TORCHVISION,
-        source="torchvision",
-        parameters=parameters,
         size=224,
         resize=resize,
-        layer=layer,
-    )
-
-
-def _adaface(name: str, build: Callable[..., nnx.Module], file: str | None, parameters: int):
-    return Entry(
-        name=name,
-        build=build,
-        task="face",
-        file=file,
-        sha256_prefix="",
-        licence="MIT",
-        address=None,
-        source="AdaFace (github.com/mk-minchul/AdaFace)",
+        labels=imagenet_labels(),
+        architecture=name,
+        layer=ARCHITECTURES[name].layer,
+        source="torchvision",
+        licence="BSD-3-Clause",
+        sha256=sha256 if len(sha256) == 64 else "",
         parameters=parameters,
+    )
+    return Published(card, file, sha256, TORCHVISION)
+
+
+def _adaface(name: str, file: str | None, parameters: int, hub: str | None) -> Published:
+    card = Card(
+        name=name,
+        task="face",
         size=112,
         resize=112,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         reverse_channels=True,
-        layer="body[-1]",
+        score="logit",
+        architecture=name,
+        layer=ARCHITECTURES[name].layer,
+        source="AdaFace (github.com/mk-minchul/AdaFace)",
+        licence="MIT",
+        parameters=parameters,
     )
+    return Published(card, file, hub=hub)
 
 
-_ENTRIES = (
-    _torchvision("resnet18", resnet.resnet18, "resnet18-f37072fd.pth", 11_689_512, 256, "layer4[-1]"),
-    _torchvision("resnet34", resnet.resnet34, "resnet34-b627a593.pth", 21_797_672, 256, "layer4[-1]"),
-    _torchvision("resnet50", resnet.resnet50, "resnet50-11ad3fa6.pth", 25_557_032, 232, "layer4[-1]"),
-    _torchvision("resnet101", resnet.resnet101, "resnet101-cd907fc2.pth", 44_549_160, 232, "layer4[-1]"),
-    _torchvision("resnet152", resnet.resnet152, "resnet152-f82ba261.pth", 60_192_808, 232, "layer4[-1]"),
-    _torchvision("mobilenet_v2", mobilenet_v2.MobileNetV2, "mobilenet_v2-b0353104.pth", 3_504_872, 256, "features[-1]"),
-    _torchvision("vgg19", vgg.vgg19, "vgg19-dcbb9e9d.pth", 143_667_240, 256, "features[35]"),
-    _torchvision(
-        "convnext_tiny", convnext.convnext_tiny, "convnext_tiny-983f1562.pth", 28_589_128, 236, "features[-1][-1]"
-    ),
-    _torchvision(
-        "convnext_small", convnext.convnext_small, "convnext_small-0c510722.pth", 50_223_688, 230, "features[-1][-1]"
-    ),
-    _torchvision(
-        "convnext_base", convnext.convnext_base, "convnext_base-6075fbad.pth", 88_591_464, 232, "features[-1][-1]"
-    ),
-    _torchvision(
-        "vit_b_16", vit.vit_b_16, "vit_b_16-c867db91.pth", 86_567_656, 256, "encoder.layers[-1].self_attention"
-    ),
-    _adaface("iresnet18", iresnet.iresnet18, "adaface_ir18_webface4m.ckpt", 24_020_352),
-    # AdaFace has the architecture, but no weights of it.
-    _adaface("iresnet34", iresnet.iresnet34, None, 34_134_080),
-    _adaface("iresnet50", iresnet.iresnet50, "adaface_ir50_webface4m.ckpt", 43_585_600),
-    _adaface("iresnet101", iresnet.iresnet101, "adaface_ir101_webface12m.ckpt", 65_150_912),
-    Entry(
+def _sface() -> Published:
+    digest = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
+    card = Card(
         name="sface",
-        build=sface.sface,
         task="face",
-        file="face_recognition_sface_2021dec.onnx",
-        sha256_prefix="0ba9fbfa",
-        licence="Apache-2.0",
-        address="https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/",
-        source="OpenCV Zoo",
-        parameters=9_642_880,
         size=112,
         resize=112,
         mean=sface.MEAN,
         std=sface.STD,
-        layer="conv_14_relu",
-    ),
+        score="logit",
+        architecture="sface",
+        layer=ARCHITECTURES["sface"].layer,
+        source="OpenCV Zoo",
+        licence="Apache-2.0",
+        sha256=digest,
+        parameters=9_642_880,
+    )
+    address = "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+    return Published(card, "face_recognition_sface_2021dec.onnx", digest, address)
+
+
+_MOBILENET_V2 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+
+_PUBLISHED = (
+    _torchvision("resnet18", "resnet18-f37072fd.pth", 11_689_512, 256),
+    _torchvision("resnet34", "resnet34-b627a593.pth", 21_797_672, 256),
+    _torchvision("resnet50", "resnet50-11ad3fa6.pth", 25_557_032, 232),
+    _torchvision("resnet101", "resnet101-cd907fc2.pth", 44_549_160, 232),
+    _torchvision("resnet152", "resnet152-f82ba261.pth", 60_192_808, 232),
+    _torchvision("mobilenet_v2", "mobilenet_v2-b0353104.pth", 3_504_872, 256, _MOBILENET_V2),
+    _torchvision("vgg19", "vgg19-dcbb9e9d.pth", 143_667_240, 256),
+    _torchvision("convnext_tiny", "convnext_tiny-983f1562.pth", 28_589_128, 236),
+    _torchvision("convnext_small", "convnext_small-0c510722.pth", 50_223_688, 230),
+    _torchvision("convnext_base", "convnext_base-6075fbad.pth", 88_591_464, 232),
+    _torchvision("vit_b_16", "vit_b_16-c867db91.pth", 86_567_656, 256),
+    _adaface("iresnet18", "adaface_ir18_webface4m.ckpt", 24_020_352, "minchul/cvlface_adaface_ir18_webface4m"),
+    # AdaFace has the architecture, but no weights of it.
+    _adaface("iresnet34", None, 34_134_080, None),
+    _adaface("iresnet50", "adaface_ir50_webface4m.ckpt", 43_585_600, "minchul/cvlface_adaface_ir50_webface4m"),
+    _adaface("iresnet101", "adaface_ir101_webface12m.ckpt", 65_150_912, "minchul/cvlface_adaface_ir101_webface12m"),
+    _sface(),
 )
 
-REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+REGISTRY: dict[str, Published] = {published.card.name: published for published in _PUBLISHED}
 
 
-def entry(name: str) -> Entry:
-    """The registry's entry of a name.
+def published(name: str) -> Published:
+    """The registry's record of a name.
 
     Raises:
         UnknownNetworkError: with the nearest names.
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(REGISTRY)}."
-    raise UnknownNetworkError(f"unknown network {name!r}. {hint} `fame models` lists them all.")
+    raise UnknownNetworkError(f"unknown network {name!r}; {did_you_mean(name, REGISTRY)} `fame models` lists them all.")
 
 
-def build(name: str, *, seed: int = 0, dtype: Any = "float32") -> Standardized:
+def card(name: str) -> Card:
+    """The card of a published network; see `published` for errors."""
+    return published(name).card
+
+
+def card_of_format_1(name: str, sha256: str, licence: str) -> Card:
+    """The card of a network that was converted before folders held cards."""
+    return replace(card(name), sha256=sha256, licence=licence)
+
+
+def build(name: str | Card, *, outputs: int | None = None, seed: int = 0, dtype: Any = "float32") -> Standardized:
     """A network with freshly initialised weights, which takes RGB in [0, 1].
 
     Args:
-        name: in the registry.
+        name: in the registry, or the card of a network of a known architecture.
+        outputs: number of classes, or length of the embedding; None for one for each label, or else the published
+            networks' number.
         seed: of the weights.
         dtype: of the weights.
+
+    Raises:
+        UnknownNetworkError, UnknownArchitectureError: with the nearest names.
     """
-    card = entry(name)
-    network = card.build(dtype=dtype, rngs=nnx.Rngs(seed))
-    return Standardized(network, card.mean, card.std, reverse_channels=card.reverse_channels)
+    made_of = name if isinstance(name, Card) else card(name)
+    count = len(made_of.labels) if outputs is None and made_of.labels else outputs
+    network = architectures.build(made_of.architecture, outputs=count, seed=seed, dtype=dtype)
+    return Standardized(network, made_of.mean, made_of.std, reverse_channels=made_of.reverse_channels)
 
 
-def abstract(name: str) -> Standardized:
-    """The network with shapes in place of weights: nothing is computed or allocated."""
-    return nnx.eval_shape(lambda: build(name))
+def abstract(name: str | Card, *, outputs: int | None = None) -> Standardized:
+    """The network with shapes in place of weights: nothing is computed or allocated; see `build`."""
+    return nnx.eval_shape(lambda: build(name, outputs=outputs))
 
 
-def parameter_count(network: nnx.Module) -> int:
+def parameter_count(network: Any) -> int:
     """Number of trained values; running statistics are not trained."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))

@@ -1,7 +1,6 @@
 """An ONNX graph as a network: one image in, its parameters a pytree that is passed and never baked in."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from fame_jax.onnx.graph import Graph
 from fame_jax.onnx.inspection import ImageInput, depending, fed, map_channels, shapes
 from fame_jax.onnx.operators import ChannelsLast
 from fame_jax.onnx.photometry import Photometry
+from fame_jax.words import did_you_mean, nearest
 
 Values = Shaped[Array, "..."]
 
@@ -225,7 +225,7 @@ def forms(
     known = [name for node in graph.nodes for name in node.outputs if name]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[-3:]
-            raise GraphError(f"{graph.source}: no node makes a tensor {name!r}; did you mean {' or '.join(near)}?")
+            near = did_you_mean(name, nearest(name, known) or known[-3:])
+            raise GraphError(f"{graph.source}: no node makes a tensor {name!r}; {near}")
     seen = shapes(graph, parameters, image, size, names)
     return [Form(name, map_channels(seen[name]), seen[name][0]) for name in names]

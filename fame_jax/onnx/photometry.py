@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax._types import Image
+from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
 from fame_jax.onnx.errors import GraphError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)

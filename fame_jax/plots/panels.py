@@ -1,6 +1,5 @@
 """One photograph or pair with its maps, photographs by method, and the sheet of all locations."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
+
+from fame_jax.words import did_you_mean, nearest
 
 COLOURS = "inferno"
 
@@ -25,8 +26,8 @@ def check_colours(name: str) -> None:
         ColourError: with the nearest names.
     """
     if name not in colormaps:
-        near = difflib.get_close_matches(name, colormaps, n=3, cutoff=0.5) or [COLOURS, "viridis", "jet"]
-        raise ColourError(f"there is no colour map {name!r}; did you mean {' or '.join(near)}?")
+        near = nearest(name, colormaps) or [COLOURS, "viridis", "jet"]
+        raise ColourError(f"there is no colour map {name!r}; {did_you_mean(name, near)}")
 
 
 def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS, opacity: float = 0.5) -> NDArray[Any]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fame_jax.data.encoded import encoded_image, encoded_map
-from fame_jax.experiments.store import MAPS
+from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import read_json
 from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
+from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.report.words import layer, method_title, number
+from fame_jax.walk import Status
 
 
 def sources(folder: pathlib.Path) -> list[Source]:
@@ -146,7 +147,7 @@ def _layer(role: str, map: np.ndarray | None, walk: Mapping[str, Any]):
         role,
         None if map is None else encoded_map(map),
         map,
-        _text(walk.get("status", "the method has no such map")),
+        _text(walk.get("status", Status.NO_MAP.message)),
         first_loss=_number(walk.get("first_loss")),
         last_loss=_number(walk.get("last_loss")),
         steps=_number(walk.get("steps", 0)),

@@ -11,10 +11,10 @@ import jinja2
 import numpy as np
 
 from fame_jax import plots
-from fame_jax.data.encoded import LEVELS, data_uri
 from fame_jax.files import environment
 from fame_jax.report import words
 from fame_jax.report.content import Item, Source
+from fame_jax.report.encoded import LEVELS, data_uri
 from fame_jax.report.merged import counts, measures, merged, record
 from fame_jax.report.provenance import provenance
 from fame_jax.report.scores import side_by_side

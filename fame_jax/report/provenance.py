@@ -52,9 +52,10 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "network", network
     yield "weights, SHA-256", str(manifest.get("weights_sha256") or "not known")
     if network in REGISTRY:
-        card = REGISTRY[network]
-        yield "weights, source", f"{card.file}, {card.source}" if card.file else "not published"
-        yield "weights, licence", card.licence
+        published = REGISTRY[network]
+        source = f"{published.file}, {published.card.source}" if published.file else "not published"
+        yield "weights, source", source
+        yield "weights, licence", published.card.licence
     methods = manifest.get("methods") or [manifest.get("method", "not known")]
     yield "methods", ", ".join(map(str, methods))
     for name, value in _mapping(manifest, "options").items():
@@ -87,7 +88,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
     if command.startswith("fame "):
         return command
     paths = dict.fromkeys(entry["path"] for entry in manifest.get("inputs", ()) if entry.get("path"))
-    words = ["fame", command, *paths, "--model", manifest["network"]]
+    words = ["fame", command, *paths, "--model", manifest.get("source") or manifest["network"]]
     if command != "locations":
         words += ["--method", ",".join(manifest["methods"])]
     for name, value in given.items():
@@ -101,6 +102,8 @@ def _option(name: str, value: Any) -> list[str]:
         return []
     if value is True:
         return [flag]
+    if name == "option":
+        return [f"{flag}={one}" for one in value]
     return [flag, *map(str, value)] if isinstance(value, list) else [f"{flag}={value}"]
 
 

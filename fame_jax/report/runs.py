@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from fame_jax.data.classes import class_names
-from fame_jax.data.encoded import encoded_image, encoded_map
 from fame_jax.data.records import ClassRecord, pictures_of
-from fame_jax.experiments.inputs import PictureError, geometry_of, images
-from fame_jax.experiments.store import DONE, FAILED, NO_MAP, PENDING, Run, RunError, status_message
+from fame_jax.experiments.store import DONE, FAILED, PENDING, Run, RunError
 from fame_jax.files import sha256
+from fame_jax.inputs import PictureError, geometry_of, images
 from fame_jax.report.content import Column, Failure, Item, Layer, Source
-from fame_jax.report.scores import Scores, read_scores, summary
+from fame_jax.report.encoded import encoded_image, encoded_map
+from fame_jax.report.scores import figures
 from fame_jax.report.words import layer, method_title
+from fame_jax.walk import Status
 
 
 class _Opened(NamedTuple):
@@ -22,7 +23,7 @@ class _Opened(NamedTuple):
 
     run: Run
     columns: Mapping[str, np.ndarray]
-    scores: Scores
+    figures: Mapping[int, Mapping[str, float]]
 
 
 def source(folder: pathlib.Path, *, limit: int) -> Source:
@@ -30,10 +31,12 @@ def source(folder: pathlib.Path, *, limit: int) -> Source:
 
     Raises:
         RunError: for a run that cannot be read.
+        ScoreError: for scores that cannot be read.
     """
     run = Run(folder)
     names = ("state", "label", "similarity", "status", "steps", "first_loss", "last_loss", "sha256")
-    opened = _Opened(run, {name: run.column(name) for name in names}, read_scores(folder))
+    scores, of_records = figures(run)
+    opened = _Opened(run, {name: run.column(name) for name in names}, of_records)
     states = opened.columns["state"]
     reasons = run.failures()
     failures = [
@@ -53,7 +56,7 @@ def source(folder: pathlib.Path, *, limit: int) -> Source:
         manifest=run.manifest,
         items=tuple(items),
         failures=tuple(failures),
-        scores=summary(opened.scores),
+        scores=scores,
         total=len(run.records),
         unfinished=int((states == PENDING).sum()),
         inputs=tuple(pair for index in shown for pair in zip(*_hashes(opened, index), strict=True)),
@@ -64,7 +67,7 @@ def _item(opened: _Opened, index: int) -> Item:
     record, method = opened.run.records[index], _method(opened.run)
     target = "" if opened.run.task == "pair" else _class_name(int(opened.columns["label"][index]))
     layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.maps)}
-    column = Column(method, method_title(method), target, layers, opened.scores.of_record(index))
+    column = Column(method, method_title(method), target, layers, opened.figures.get(index, {}))
     pictures, problem = _pictures(opened, index)
     facts = [problem] if problem else []
     if isinstance(record, ClassRecord):
@@ -86,15 +89,15 @@ def _item(opened: _Opened, index: int) -> Item:
 def _layer(opened: _Opened, index: int, position: int) -> Layer:
     role = opened.run.maps[position]
     status = int(opened.columns["status"][index, position])
-    if status == NO_MAP:
-        return layer(role, None, None, "the method has no such map")
+    if status == Status.NO_MAP:
+        return layer(role, None, None, Status.NO_MAP.message)
     map = opened.run.map(index, role)
     first, last = (float(opened.columns[name][index, position]) for name in ("first_loss", "last_loss"))
     return layer(
         role,
         encoded_map(map),
         map,
-        status_message(status),
+        Status(status).message,
         first_loss=first,
         last_loss=last,
         steps=int(opened.columns["steps"][index, position]),

@@ -53,10 +53,13 @@ def small_vgg(torchvision: Any, feature_layer: int | None = None) -> Twin:
     ]
     for position in (2, 5, 10, 15, 20):
         plan.insert(position, "M")
-    module = torchvision.models.VGG(torchvision.models.vgg.make_layers(plan))
-    module.classifier[0] = torch.nn.Linear(49 * 12, 16)
-    module.classifier[3] = torch.nn.Linear(16, 16)
-    module.classifier[6] = torch.nn.Linear(16, 5)
+    # Without values until the linear layers, which have half a gigabyte, are replaced; `twins.randomise` fills all.
+    with torch.device("meta"):
+        module = torchvision.models.VGG(torchvision.models.vgg.make_layers(plan))
+        module.classifier[0] = torch.nn.Linear(49 * 12, 16)
+        module.classifier[3] = torch.nn.Linear(16, 16)
+        module.classifier[6] = torch.nn.Linear(16, 5)
+    module.to_empty(device="cpu")
     widths = ((4, 2), (6, 2), (8, 4), (10, 4), (12, 4))
     network = shapes(vgg.VGG, widths, feature_layer=feature_layer, hidden=16, classes=5)
     return Twin(network, module, f"features.{feature_layer or 35}", 96, NAMES["vgg19"])

@@ -1,5 +1,6 @@
 """The fast forms of the layers against the plain ones: values, input gradients and kernel gradients."""
 
+import functools
 import itertools
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from fame_jax.architectures import layers
+from fame_jax.architectures import convolution, layers
 
 
 def plain(x, kernel, stride, pad, groups):
@@ -24,7 +25,14 @@ def plain(x, kernel, stride, pad, groups):
 
 
 def fast(x, kernel, stride, pad, groups):
-    return layers.convolution(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), feature_group_count=groups)
+    return convolution.convolution(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), feature_group_count=groups)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def value_and_gradients(form, x, kernel, slope, options):
+    """In one program, not in one for every operation."""
+    value, pullback = jax.vjp(lambda x, k: form(x, k, *options), x, kernel)
+    return value, *pullback(slope)
 
 
 # Kernel, stride, padding, rows: the shapes of the networks' layers, then odd ones in which phases are uneven.
@@ -52,10 +60,10 @@ def test_fast_convolution_equals_the_plain_one(shape, groups):
         keys = jax.random.split(jax.random.key(size * 10 + stride), 3)
         x = jax.random.normal(keys[0], (2, rows, rows + 1, 6))
         kernel = jax.random.normal(keys[1], (size, size, 6 // groups, 6 if groups > 1 else 5))
-        expected, expected_pullback = jax.vjp(lambda x, k: plain(x, k, stride, pad, groups), x, kernel)
-        found, pullback = jax.vjp(lambda x, k: fast(x, k, stride, pad, groups), x, kernel)
-        slope = jax.random.normal(keys[2], expected.shape)
-        for a, b in zip((found, *pullback(slope)), (expected, *expected_pullback(slope)), strict=True):
+        options = (stride, pad, groups)
+        slope = jax.random.normal(keys[2], plain(x, kernel, *options).shape)
+        found, expected = (value_and_gradients(form, x, kernel, slope, options) for form in (fast, plain))
+        for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-11)
 
 
@@ -65,11 +73,12 @@ def test_pullbacks_run_under_one_vmap_over_images_and_one_over_directions(groups
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 6 // groups, 6))
     slopes = jax.random.normal(jax.random.key(2), (2, 1, 7, 7, 6))
 
+    @jax.jit
     def of_image(x):
         _, pull = jax.vjp(lambda x, k: fast(x, k, 1, 1, groups), x, kernel)
         return jax.vmap(pull)(slopes)
 
-    found = jax.vmap(of_image)(x)
+    found = jax.jit(jax.vmap(of_image))(x)
     for a, b in zip(found, jax.tree.map(lambda *one: jnp.stack(one), *map(of_image, x)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -84,12 +93,13 @@ def test_second_derivatives_go_through_the_fast_convolution(groups):
             slope = jax.grad(lambda x: jnp.sum(form(x, kernel, 2, 1, groups) ** 3))
             return jax.grad(lambda x: jnp.sum(slope(x) ** 2))(x)
 
-        np.testing.assert_allclose(curvature(fast), curvature(plain), atol=1e-9)
+        found, expected = (jax.jit(curvature, static_argnums=0)(form) for form in (fast, plain))
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_dilated_convolution_is_refused():
     with pytest.raises(ValueError, match="rhs_dilation=\\(2, 2\\)"):
-        layers.convolution(
+        convolution.convolution(
             jnp.ones((1, 4, 4, 1)), jnp.ones((1, 1, 1, 1)), (1, 1), ((0, 0), (0, 0)), rhs_dilation=(2, 2)
         )
 
@@ -112,10 +122,11 @@ def test_max_pool_equals_torch_in_value_and_gradient(size, stride, padding):
 @pytest.mark.parametrize("form", ["_product_of_patches", "_pairs_of_columns"])
 def test_shapes_of_the_fast_convolution_are_among_those_tested(form, monkeypatch):
     calls = []
-    original = getattr(layers, form)
-    monkeypatch.setattr(layers, form, lambda *args: calls.append(args) or original(*args))
+    original = getattr(convolution, form)
+    monkeypatch.setattr(convolution, form, lambda *args: calls.append(args) or original(*args))
     for size, stride, pad, rows in SHAPES:
-        fast(jnp.ones((2, rows, rows + 1, 6)), jnp.ones((size, size, 6, 5)), stride, pad, 1)
+        one = functools.partial(fast, stride=stride, pad=pad, groups=1)
+        jax.eval_shape(one, jnp.ones((2, rows, rows + 1, 6)), jnp.ones((size, size, 6, 5)))
     assert len(calls) > 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fame_jax import class_logit, perturb
 from fame_jax.architectures import resnet
-from fame_jax.models import abstract, parameter_count, registry
+from fame_jax.models import abstract, card, parameter_count
 
 torch = pytest.importorskip("torch")
 
@@ -60,8 +60,8 @@ def test_every_weight_has_torchvisions_shape_and_none_is_left_over(torchvision, 
         module = getattr(torchvision.models, name)()
     state = {key: np.zeros(value.shape, np.float32) for key, value in module.state_dict().items()}
     convert(abstract(name), state, NAMES[name])
-    assert parameter_count(abstract(name)) == registry.entry(name).parameters
-    assert registry.entry(name).parameters == sum(p.numel() for p in module.parameters())
+    assert parameter_count(abstract(name)) == card(name).parameters
+    assert card(name).parameters == sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.slow

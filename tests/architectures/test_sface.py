@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fame_jax.losses import class_logit
-from fame_jax.models import entry, installed, load
+from fame_jax.models import card, installed, load
 from fame_jax.models.checkpoint import about
 from fame_jax.walk import perturb
 from weight_conversion import read_checkpoint
@@ -55,7 +55,7 @@ def test_embeddings_are_onnx_runtimes(file, faces, expected):
 
 def test_bundled_weights_are_the_published_ones_in_half_precision(file, faces, expected):
     stored = about(installed("sface"))
-    assert (stored["source"], stored["dtype"]) == (FILE, "float16")
+    assert (stored.file, stored.dtype) == (FILE, "float16")
     published, bundled = load("sface", file), load("sface")
     for exact, rounded in zip(jax.tree.leaves(published), jax.tree.leaves(bundled), strict=True):
         np.testing.assert_array_equal(np.asarray(exact).astype(np.float16), rounded)
@@ -73,10 +73,10 @@ def test_one_person_is_similar_and_another_is_not(faces):
 
 
 def test_the_graphs_photometry_is_that_of_the_registry():
-    card = entry("sface")
+    sface = card("sface")
     levels = np.arange(256)
     expected = (levels - 127.5) * 0.0078125
-    np.testing.assert_allclose((levels / 255 - card.mean[0]) / card.std[0], expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose((levels / 255 - sface.mean[0]) / sface.std[0], expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 
 from fame_jax.datasets.catalogue import DATASETS
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"arface", "scface"}))

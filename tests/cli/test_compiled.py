@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import jax
+
 RUN = """
 import atexit, json, sys
 import jax
@@ -18,10 +20,11 @@ main(["explain", "--iterations", "2", "--no-progress", "--out", sys.argv[1]])
 
 def test_a_second_run_compiles_nothing(tmp_path):
     found = []
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     for number in (1, 2):
         run = subprocess.run(
             [sys.executable, "-c", RUN, str(tmp_path / f"{number}")],
-            env={**os.environ, "FAME_HOME": str(tmp_path / "home")},
+            env={**environment, "FAME_HOME": str(tmp_path / "home")},
             capture_output=True,
             text=True,
             check=True,
@@ -30,3 +33,8 @@ def test_a_second_run_compiles_nothing(tmp_path):
     (misses, _), (misses_again, hits) = found
     assert misses_again == 0
     assert hits == misses > 10
+
+
+def test_the_folder_that_a_user_has_named_is_used(fame):
+    assert fame("models").code == 0
+    assert jax.config.jax_compilation_cache_dir == os.environ["JAX_COMPILATION_CACHE_DIR"]

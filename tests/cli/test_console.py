@@ -11,21 +11,20 @@ from fame_jax.cli.console import progress_bar, say_error
     ("arguments", "words"),
     [
         (("explain", "--iterations", "many"), "--iterations"),
-        (("explain", "--iteration", "3"), "Did you mean --iterations?"),
-        (("explain", "--preset", "papre"), "Expected one of ('paper', 'official')"),
+        (("explain", "--iteration", "3"), "--iterations"),
+        (("explain", "--preset", "papre"), "paper"),
         (("explain", "--step-size", "1/0"), "1/0 is no finite number"),
-        (("convert",), "missing: NETWORK, FILE."),
-        (("run", "folder"), "missing: ROOT, --out PATH."),
-        (("explain", "--model"), "Missing value for argument '--model'"),
+        (("convert",), "FILE"),
+        (("run", "folder"), "--out"),
+        (("explain", "--model"), "--model"),
     ],
 )
-def test_what_the_parser_refuses_is_said_in_one_line(fame, arguments, words):
+def test_the_parser_says_what_it_refuses_and_where_there_is_help(fame, arguments, words):
     ended = fame(*arguments)
     assert ended.code == 2
-    assert ended.err.count("\n") == 1
     assert words in ended.err
-    assert "---" not in ended.err
-    assert f"See fame {arguments[0]} --help." in ended.err
+    assert f"fame {arguments[0]} --help" in ended.err
+    assert "Traceback" not in ended.err
     assert not ended.out
 
 

@@ -94,7 +94,7 @@ def test_stop_auto_ends_the_walk_when_the_map_hardly_changes(fame, tmp_path):
         (["--model", "sface"], "fame verify"),
         (["--weights", "/no/such/folder"], "/no/such/folder"),
         (["--method", "gradcam"], "grad_cam"),
-        (["--method", "fggb"], "pairs of faces"),
+        (["--method", "fggb"], "does not explain classes"),
         (["--iterations", "-1"], "--iterations -1"),
         (["--iterations", "2147483648"], "--iterations 2147483648"),
         (["--seed", "99999999999999999999"], "--seed"),

@@ -1,8 +1,10 @@
 """`fame models`, `fame convert`, `fame download`: the way to real weights, against a server on this machine."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
+import pathlib
 import threading
 
 import jax
@@ -20,7 +22,7 @@ def checkpoint(torchvision, tmp_path):
     """A ResNet-18 as torchvision publishes it, of random weights."""
     folder = tmp_path / "server"
     folder.mkdir()
-    file = folder / registry.entry("resnet18").file
+    file = folder / registry.published("resnet18").file
     torch.save(torchvision.models.resnet18().state_dict(), file)
     return file
 
@@ -47,8 +49,8 @@ def server(checkpoint, monkeypatch):
 def trusting(checkpoint, monkeypatch):
     """A registry that expects this very file."""
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    card = registry.entry("resnet18")
-    monkeypatch.setitem(registry.REGISTRY, "resnet18", card.__class__(**{**vars(card), "sha256_prefix": digest[:8]}))
+    official = registry.published("resnet18")
+    monkeypatch.setitem(registry.REGISTRY, "resnet18", dataclasses.replace(official, sha256=digest))
 
 
 def test_models_lists_every_network_and_what_is_bundled(fame):
@@ -80,7 +82,7 @@ def test_download_of_another_file_installs_nothing(fame, server):
 def test_download_of_a_file_that_is_not_there_names_the_address(fame, server):
     ended = fame("download", "resnet34", "--no-progress")
     assert ended.code == 2
-    assert registry.entry("resnet34").file in ended.err
+    assert registry.published("resnet34").file in ended.err
     assert "HTTP Error 404" in ended.err
 
 
@@ -137,10 +139,10 @@ def test_damaged_converted_folders_are_refused(fame, checkpoint, tmp_path, damag
     assert fame("convert", "resnet18", checkpoint, "--out", folder).code == 0
     name = "resnet18"
     if damage == "cut":
-        largest = max((folder / "weights").rglob("*"), key=lambda path: path.stat().st_size)
+        largest = max(filter(pathlib.Path.is_file, folder.glob("weights-*/**/*")), key=lambda path: path.stat().st_size)
         largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
     elif damage == "emptied":
-        for path in (folder / "weights").rglob("*"):
+        for path in folder.glob("weights-*/**/*"):
             if path.is_file():
                 path.write_bytes(b"")
     elif damage == "other network":

@@ -1,11 +1,15 @@
 """`fame verify`, `fame calibrate` and `fame locations`, with the bundled SFace and MobileNetV2."""
 
+import csv
 import json
+import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fame_jax import models
+from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.data.faces import sample_face, sunglasses
 from fame_jax.presets import AUTO_STOP
 from tests.cli.conftest import arrays, manifest
@@ -82,7 +86,7 @@ def test_methods_without_dissimilar_maps_leave_them_out(fame, faces, tmp_path):
         (["face.png", "wall.png"], "no face was found"),
         (["face.png", "covered.png", "--threshold", "2"], "--threshold"),
         (["face.png", "covered.png", "--model", "mobilenet_v2"], "fame explain"),
-        (["face.png", "covered.png", "--method", "rise"], "explains classes"),
+        (["face.png", "covered.png", "--method", "rise"], "does not explain pairs of faces"),
         (["face.png", "covered.png", "--model", "iresnet50"], "fame convert iresnet50"),
         (["face.png", "covered.png", "--face", "1", "2"], "no face 2"),
     ],
@@ -112,6 +116,46 @@ def test_calibrated_threshold_is_used_afterwards(fame, faces):
     again = fame("verify", faces / "face.png", faces / "noise.png", "--iterations", "0", "--out", faces / "results")
     assert "calibrated by eer on 3 pairs" in again.out
     assert "no match" in again.out
+
+
+def test_a_threshold_of_a_false_match_rate_comes_with_its_interval_and_scores(fame, faces):
+    rng = np.random.default_rng(0)
+    lines = ["G,P,T", "face.png,covered.png,1"]
+    for i in range(6):
+        save(faces / f"noise{i}.png", rng.random((112, 112, 3)))
+        lines += [f"noise{i}.png,{name},0" for name in ("face.png", "covered.png")]
+    (faces / "pairs.csv").write_text("\n".join(lines))
+    ended = fame("calibrate", faces / "pairs.csv", "--rule", "fmr=0.25", "--no-progress")
+    assert ended.code == 0, ended.err
+    folder = faces / "home" / "thresholds"
+    stored = json.loads(next(folder.glob("*.json")).read_text())
+    rows = list(csv.DictReader(pathlib.Path(stored["scores"]).read_text().splitlines()))
+    scores, genuine = (np.array([float(row[name]) for row in rows]) for name in ("score", "T"))
+    impostors = scores[genuine == 0]
+    assert len(rows) == 13
+    assert (impostors >= stored["threshold"]).mean() <= 0.25 < (impostors >= np.sort(impostors)[-4]).mean()
+    assert stored["threshold"] == scores[scores > np.sort(impostors)[-4]].min()
+    low, high = stored["interval"]
+    assert low <= stored["threshold"] <= high
+    assert "by fmr=0.25 on 13 pairs" in ended.out
+    rare = fame("calibrate", faces / "pairs.csv", "--rule", "fmr=0.001", "--no-progress")
+    assert rare.code == 0
+    assert "12 impostor pairs cannot show a false match rate of 0.001" in rare.err
+    assert "Give 1000 or more" in rare.err
+
+
+@pytest.mark.parametrize("rule", ["fmr", "fmr=", "fmr=2", "fmr=-1", "fmr=nan", "tar=0.1", "best"])
+def test_unknown_rules_are_refused_before_any_work(fame, faces, rule):
+    ended = fame("calibrate", faces / "gone.csv", "--rule", rule)
+    assert ended.code == 2
+    assert f"--rule {rule}: expected eer, accuracy" in ended.err
+
+
+def test_a_published_threshold_belongs_to_the_published_weights():
+    digest = models.card("sface").sha256
+    assert stored_threshold("sface", digest).value == 0.363
+    assert not stored_threshold("sface", "0" * 64).known
+    assert not stored_threshold("iresnet50", digest).known
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import pytest
 import torch
 from flax import nnx
 
-from fame_jax.architectures import layers
-from fame_jax.models import REGISTRY, abstract
+from fame_jax.architectures import ARCHITECTURES, abstract, layers
 from fame_jax.models.checkpoint import weights
 from weight_conversion import NAMES, CheckpointError, Names, convert, convert_file, read_checkpoint
 from weight_conversion.errors import ConversionError
@@ -75,7 +74,6 @@ SMALL = Names(
     ),
     leaves=((r"\.layer_scale$", "scale", CHANNELS), (r"^flat\.kernel$", "weight", flattened(SIDE, SIDE))),
     ignored=(*Names().ignored, (r"^head\.", "not used")),
-    prefix="model.",
 )
 
 
@@ -231,8 +229,8 @@ def test_a_flattened_layer_takes_row_column_channel(rows, columns):
     assert layout.theirs(ours.shape) == LINEAR.theirs(ours.shape) == weight.shape
 
 
-def test_every_network_of_the_registry_has_names():
-    assert NAMES.keys() == REGISTRY.keys()
+def test_every_architecture_has_names():
+    assert NAMES.keys() == ARCHITECTURES.keys()
 
 
 def shapes_of(module: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fame_jax.models import abstract, entry, parameter_count
+from fame_jax.architectures import abstract
+from fame_jax.models import card, parameter_count
 from weight_conversion import NAMES, convert
 from weight_conversion.errors import ConversionError
 
@@ -58,7 +59,7 @@ def test_every_initializer_of_sfaces_graph_is_asked_for_in_its_shape():
 
 @pytest.mark.parametrize("name", [*TORCHVISION, "iresnet18", "iresnet34", "iresnet50", "iresnet101", "sface"])
 def test_parameters_are_as_many_as_published(name):
-    assert parameter_count(abstract(name)) == entry(name).parameters
+    assert parameter_count(abstract(name)) == card(name).parameters
 
 
 @pytest.mark.parametrize("depth", STATE_KEYS)

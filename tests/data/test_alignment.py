@@ -13,7 +13,7 @@ from fame_jax.data import (
     sample,
     sunglasses,
 )
-from fame_jax.data.faces import TEMPLATE, similarity
+from fame_jax.data.alignment import TEMPLATE, similarity
 
 NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
 

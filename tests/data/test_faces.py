@@ -6,12 +6,14 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.transform import SimilarityTransform
 
 from fame_jax.data import (
     Face,
     FaceError,
     ImageError,
     align,
+    align_eyes,
     detect,
     faces,
     load_face,
@@ -19,7 +21,7 @@ from fame_jax.data import (
     sample,
     sample_path,
 )
-from fame_jax.data.faces import TEMPLATE, similarity
+from fame_jax.data.alignment import TEMPLATE, similarity
 
 NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
 PHOTOGRAPHS = ["biden", "obama", "obama2", "obama3"]
@@ -224,7 +226,7 @@ def test_a_face_that_is_not_there_says_how_many_are(tmp_path, number, cv2):
 def posed(tmp_path, monkeypatch, landmarks, score=0.95):
     box = np.array([0.0, 0.0, 10.0, 10.0])
     monkeypatch.setattr(faces, "detect", lambda image: [Face(box, landmarks, score)])
-    return load_face(written(tmp_path / "a.png", NOISE[:100]))
+    return load_face(written(tmp_path / "a.png", NOISE.repeat(2, 0)))
 
 
 def test_a_face_of_a_few_pixels_is_refused_with_its_size(tmp_path, monkeypatch):
@@ -245,6 +247,86 @@ def test_a_profile_is_noted(tmp_path, monkeypatch):
 
 def test_a_doubtful_face_is_noted(tmp_path, monkeypatch):
     assert posed(tmp_path, monkeypatch, TEMPLATE, score=0.75).note == "doubtful: the detector gives it 0.75"
+
+
+def test_filling_is_marked_and_its_share_noted(tmp_path, monkeypatch):
+    # Landmarks that lie 28 pixels to the left of the template: the first 28 columns lie outside the photograph.
+    crop = posed(tmp_path, monkeypatch, TEMPLATE - [28, 0])
+    assert crop.note == "cut by the border: 25% of the crop is filling"
+    np.testing.assert_array_equal(crop.filled, np.broadcast_to(np.arange(112) < 28, (112, 112)))
+    assert (crop.image[crop.filled] == 0).all()
+    assert (crop.image[~crop.filled] > 0).any(axis=-1).all()
+
+
+def test_filling_of_any_transform_is_what_a_white_photograph_lacks(tmp_path, monkeypatch):
+    landmarks = SimilarityTransform(scale=1.3, rotation=0.4, translation=(60, -30))(TEMPLATE)
+    crop = posed(tmp_path, monkeypatch, landmarks)
+    white = align(np.ones((224, 112, 3), np.float32), landmarks)[..., 0]
+    np.testing.assert_array_equal(crop.filled, white < 1 - 1e-5)
+    assert 0.1 < crop.filled.mean() < 0.9
+
+
+def test_a_whole_face_has_no_filling(cv2):
+    assert not load_face(sample_path("portrait")).filled.any()
+    assert not faces.sample_face().filled.any()
+
+
+@pytest.mark.parametrize("angle", [20, 45, 90, 135, 160, 180, 225, 270, 330])
+def test_a_turned_photograph_gives_the_same_face(tmp_path, portrait, angle):
+    picture = Image.open(sample_path("portrait")).convert("RGB")
+    turned = picture.rotate(angle, Image.Resampling.BICUBIC, expand=True)
+    turned.save(tmp_path / "a.png")
+    crop = load_face(tmp_path / "a.png")
+    # Pillow turns anticlockwise about the centre, and y points down.
+    points = (portrait[0].landmarks + 0.5 - np.array(picture.size) / 2) @ [1, 1j] * np.exp(-1j * np.radians(angle))
+    expected = np.stack([points.real, points.imag], axis=1) + np.array(turned.size) / 2 - 0.5
+    assert crop.landmarks is not None
+    tolerance = 0.01 if angle % 90 == 0 else 6  # Pixels of the photograph; the eyes are 43 apart.
+    np.testing.assert_allclose(crop.landmarks, expected, atol=tolerance)
+    shown = min(angle, 360 - angle)
+    if shown > 50:
+        words, degrees = crop.note.split(" degrees")[0].rsplit(" ", 1)
+        assert words == "turned: it lies at"
+        assert abs(int(degrees) - shown) < 6
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_box_is_that_of_the_photograph_as_it_is(portrait, degrees):
+    turned = np.ascontiguousarray(np.rot90(sample("portrait"), degrees // 90))
+    left, top, right, bottom = faces.detect_at_any_turn(turned)[0].box
+    box = portrait[0].box
+    expected = {
+        90: (box[1], 511 - box[2], box[3], 511 - box[0]),
+        180: (511 - box[2], 511 - box[3], 511 - box[0], 511 - box[1]),
+        270: (511 - box[3], box[0], 511 - box[1], box[2]),
+    }[degrees]
+    np.testing.assert_allclose((left, top, right, bottom), expected, atol=1e-3)
+
+
+def test_a_photograph_without_a_face_is_searched_once(tmp_path, monkeypatch, cv2):
+    searched = []
+    monkeypatch.setattr(faces, "detect", lambda image: searched.append(image.shape) or [])
+    path = written(tmp_path / "wall.png", NOISE.repeat(2, 0))
+    for _ in range(3):
+        with pytest.raises(FaceError, match="no face was found"):
+            load_face(path)
+    assert len(searched) == 8  # Once in each turn.
+    written(path, NOISE.repeat(3, 0))  # Another photograph of that name.
+    with pytest.raises(FaceError, match="no face was found"):
+        load_face(path)
+    assert len(searched) == 16
+
+
+def test_annotated_eyes_go_where_the_convention_has_them_without_a_search(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    path = written(tmp_path / "a.png", NOISE.repeat(2, 0))
+    eyes = ((50.0, 60.0), (85.0, 66.0))
+    crop = load_face(path, eyes=eyes, convention="bob")
+    right, left = map(np.array, eyes)
+    np.testing.assert_array_equal(crop.image, align_eyes(read_image(path), right, left, "bob"))
+    assert crop.filled.any()
+    assert "cut by the border" in crop.note
+    assert load_face(path, eyes=eyes, aligned="auto").landmarks is None
 
 
 def test_degenerate_landmarks_name_the_file(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from fame_jax.data import ImageError, decode_image, read_image
 from fame_jax.data.records import DatasetError, PairRecord
 from fame_jax.datasets.catalogue import read
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 FACE = synthetic.face(1, 1)
 

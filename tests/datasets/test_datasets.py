@@ -2,14 +2,30 @@
 
 import hashlib
 import json
+import os
+import pathlib
 import re
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 
-from fame_jax.data.records import ClassRecord, DatasetError, PairRecord, as_json, counts, from_json, pictures_of
+from fame_jax.data.images import read_image
+from fame_jax.data.records import (
+    ClassRecord,
+    Dataset,
+    DatasetError,
+    PairRecord,
+    Picture,
+    Problem,
+    as_json,
+    counts,
+    from_json,
+    pictures_of,
+)
 from fame_jax.datasets import arface
 from fame_jax.datasets.catalogue import DATASETS, read, reader
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 PROTOCOL_OF_COPY = {
     "imagenet": ("validation", "imagenet_sub"),
@@ -176,20 +192,87 @@ def test_missing_photograph_is_one_problem_by_name(tmp_path):
     assert problem.reason == "there is no such file; 10 records are left out"
 
 
-def test_record_that_is_there_twice_is_left_out(tmp_path):
+def test_records_of_one_name_are_all_kept_and_named(tmp_path):
     root = synthetic.imagenet(tmp_path).root
     lines = (root / "imagenet_sub.csv").read_text().splitlines()
     synthetic.write(root / "twice.csv", [*lines, lines[1]])
     dataset = read("imagenet", root, "twice.csv")
-    assert len(dataset.records) == 3
-    assert "twice" in dataset.problems[0].reason
+    first = dataset.records[0]
+    assert dataset.records[3] == replace(first, name=f"{first.name} (2)")
+    assert dataset.problems == (Problem(first.name, "2 records have this name; a number is put behind the others"),)
+
+
+def test_names_of_a_data_set_made_in_python_are_unique_and_stay_so():
+    names = ["a", "a", "a (2)", "a", "b"]
+    records = tuple(ClassRecord(name, Picture(pathlib.Path("x.png")), label) for label, name in enumerate(names))
+    dataset = Dataset("own", "class", records)
+    assert [record.name for record in dataset.records] == ["a", "a (3)", "a (2)", "a (4)", "b"]
+    assert [record.label for record in dataset.records] == [0, 1, 2, 3, 4]
+    assert [problem.where for problem in dataset.problems] == ["a"]
+    assert replace(dataset, records=dataset.records[:3]).problems == dataset.problems
+
+
+def mixed_folder(root):
+    """A folder as it comes from phones, browsers and archives: all but the last three lines are read."""
+    picture = Image.fromarray(synthetic.pattern([5], 12, 16))
+    kinds = {"ok.jpg": "JPEG", "browser.jfif": "JPEG", "old.jpe": "JPEG", "phone.mpo": "MPO", "pan.pnm": "PPM"}
+    kinds |= {"bare": "JPEG", "odd.dat": "PNG", "told.txt": "WEBP", "grey.PGM": "PPM", "deep": "TIFF", "y.bin": "BMP"}
+    for name, kind in kinds.items():
+        picture.save(root / name, kind)
+    (root / "labels.csv").write_text("image,label\n")
+    (root / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 64)
+    (root / "web").write_bytes(b"\0\0\0\x18ftypavif" + b"\0" * 64)
+    (root / "raw.unknown").write_bytes(b"whatever")
+    os.symlink("nowhere", root / "dangling.jpg")
+    os.symlink("nowhere", root / "dangling")
+    os.symlink(root, root / "link to a folder")
+    os.mkfifo(root / "pipe")
+    os.mkfifo(root / "pipe.jpg")
+    return set(kinds)
+
+
+def test_a_folder_takes_every_picture_that_is_read_and_names_the_rest(tmp_path):
+    taken = mixed_folder(tmp_path)
+    dataset = read("folder", tmp_path)
+    assert {record.name for record in dataset.records} == taken
+    for record in dataset.records:
+        assert isinstance(record, ClassRecord)
+        assert read_image(record.picture.path).shape == (12, 16, 3)
+    reasons = {pathlib.Path(problem.where).name: problem.reason for problem in dataset.problems}
+    words = {
+        "photo.heic": "it is HEIC, .*heif-convert photo.heic photo.jpg",
+        "web": "it is AVIF, .*convert it to JPEG or PNG",
+        "raw.unknown": "no picture of a kind that is read",
+        "dangling.jpg": "a link to nothing",
+        "dangling": "a link to nothing",
+        "link to a folder": "a link to a folder, which is not followed",
+        "pipe": "no regular file",
+        "pipe.jpg": "no file",
+    }
+    assert reasons.keys() == words.keys()
+    for name, pattern in words.items():
+        assert re.search(pattern, reasons[name]), name
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    for path in (".hidden.jpg", ".thumbnails/small.jpg", "shown.jpg"):
+        synthetic.save(tmp_path / path, synthetic.pattern([6], 8, 8))
+    dataset = read("folder", tmp_path)
+    assert [record.name for record in dataset.records] == ["shown.jpg"]
+    assert not dataset.problems
+
+
+def test_a_folder_of_other_pictures_alone_says_what_they_are(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 64)
+    with pytest.raises(DatasetError, match=r"no photographs .*photo\.heic: it is HEIC"):
+        read("folder", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "protocol", "words"),
     [
         ("imagnet", None, "imagenet"),
-        ("nothing like it", None, "imagenet, cfp, arface"),
+        ("nothing like it", None, "imagenet or cfp or arface"),
         ("cfp", "FP-11", "FP-01 to FP-10"),
         ("arface", "hat", "neutral, glass, scarf"),
         ("scface", "near", "close, medium or far"),

@@ -12,7 +12,7 @@ from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.imagenet import wordnet_ids
 from fame_jax.datasets.imagenet_selection import read_predictions, selection, write_predictions, write_protocol
 from scripts import select_imagenet
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 
 def records(count, classes):

@@ -18,7 +18,7 @@ from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.imagenet import objects_by_photograph
 from fame_jax.datasets.source import ImagenetSource, PreparedSource, share
 from fame_jax.datasets.tfds_builder import prepare
-from tests.data import synthetic
+from tests.datasets import synthetic
 
 PROTOCOLS = {"imagenet": "validation", "cfp": "FP-01", "bob": "all", "list": "photographs"}
 

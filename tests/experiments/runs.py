@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from fame_jax.data.records import ClassRecord, PairRecord, Picture
-from fame_jax.experiments.inputs import Geometry, geometry_as_json
 from fame_jax.experiments.store import DONE, FAILED, Run, block_arrays, create_run
+from fame_jax.inputs import Geometry, geometry_as_json
 
 SIDE, FACE = 16, 112
 

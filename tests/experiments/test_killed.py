@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,8 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from fame_jax.experiments import processes
-from fame_jax.experiments.processes import ALONE, Processes, meet
+from fame_jax.experiments.processes import ALONE, Processes, this_process
 from fame_jax.experiments.run import run
 from fame_jax.experiments.store import Run, RunError
 from tests.experiments import tiny
@@ -30,7 +28,7 @@ def started(pictures, out, *, devices: int = 1, **options) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     given = json.dumps({"iterations": STEPS} | options)
     command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(out), "class", given]
@@ -70,7 +68,7 @@ def pictures(tmp_path_factory):
 def whole(pictures, tmp_path_factory):
     """The store of a run that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    run(tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", out, tiny.settings(STEPS))
+    run(tiny.network(), tiny.dataset(pictures), "fame", out, tiny.settings(STEPS), card=tiny.card())
     return tiny.contents(out)
 
 
@@ -99,22 +97,14 @@ def test_killed_at_ten_random_moments(pictures, whole, tmp_path):
     assert tiny.contents(out) == whole
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
 def test_two_processes_one_killed_and_started_again_on_its_own(pictures, whole, tmp_path):
     out = tmp_path / "out"
-    us = {"coordinator": f"localhost:{free_port()}", "count": 2}
-    first, second = (started(pictures, out, index=index, **us) for index in (0, 1))
+    first, second = (started(pictures, out, index=index, count=2) for index in (0, 1))
     wait_for_blocks(second, out, 2)
     kill(second)
     assert finished(first) == "10 blocks\n"
     assert not all(Run(out).is_complete(block) for block in range(1, 20, 2))
     assert all(Run(out).is_complete(block) for block in range(0, 20, 2))
-    # Alone: the blocks of the dead one need nobody to meet.
     finished(started(pictures, out, index=1, count=2))
     assert tiny.contents(out) == whole
 
@@ -151,34 +141,21 @@ def test_shares_are_disjoint_and_complete():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("localhost:1", 0, None), "--coordinator needs"),
-        ((None, 0, None), "--process-id needs --processes"),
-        ((None, None, 2), "--processes 2 needs --process-id"),
-        ((None, 2, 2), "expected a number from 0 to 1"),
+        ((0, None), "--process-id needs --processes"),
+        ((None, 2), "--processes 2 needs --process-id"),
+        ((2, 2), "expected a number from 0 to 1"),
+        ((-1, 2), "expected a number from 0 to 1"),
     ],
 )
 def test_arguments_of_processes_that_do_not_fit_together(arguments, words):
     with pytest.raises(RunError, match=words):
-        meet(*arguments)
-
-
-@pytest.mark.parametrize("index", [0, 1])
-def test_whoever_waits_alone_is_told_so(index):
-    told = []
-    with pytest.raises(RunError, match=r"the other processes did not come to localhost:.* within 2 s"):
-        meet(f"localhost:{free_port()}", index, 2, patience=2, say=told.append)
-    assert "waiting" in told[0]
-
-
-def test_a_coordinator_that_is_no_address_is_named():
-    with pytest.raises(RunError, match="cannot meet at nowhere"):
-        meet("nowhere", 0, 2, patience=2)
+        this_process(*arguments)
 
 
 def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
     with pytest.raises(RunError, match="process 0 has not laid out the run within 0 s"):
         run(
-            tiny.dataset(pictures), tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings(),
+            tiny.network(), tiny.dataset(pictures), "fame", tmp_path / "out", tiny.settings(), card=tiny.card(),
             processes=Processes(1, 2), patience=0,
         )  # fmt: skip
 
@@ -189,9 +166,7 @@ def test_tasks_of_a_slurm_step_find_each_other(monkeypatch, nodes):
     step = {"STEP_ID": "0", "NTASKS": "4", "PROCID": "3", "LOCALID": "2", "NNODES": str(nodes)}
     for name, value in step.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setattr(processes, "_wait", lambda *_, **arguments: calls.append(arguments))
     monkeypatch.setattr(jax.config, "update", lambda *setting: calls.append(setting))
-    assert meet() == Processes(3, 4)
-    assert calls[0] == {"cluster_detection_method": "slurm"}
-    assert calls[1:] == ([("jax_cuda_visible_devices", "2")] if nodes == 1 else [])
-    assert meet(count=1) == ALONE
+    assert this_process() == Processes(3, 4)
+    assert calls == ([("jax_cuda_visible_devices", "2")] if nodes == 1 else [])
+    assert this_process(count=1) == ALONE

@@ -4,17 +4,16 @@ import resource
 import shutil
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fame_jax import PRESETS
-from fame_jax.experiments.inputs import PictureError, geometry_of, image, images
 from fame_jax.experiments.lock import locked
-from fame_jax.experiments.run import prepared, run
-from fame_jax.experiments.store import BLANK, FAILED, NO_MAP, Run, RunError, status_message
-from fame_jax.explainers import EXPLAINERS, class_map, pair_maps
+from fame_jax.experiments.run import finish, prepared, run
+from fame_jax.experiments.store import FAILED, Run, RunError
+from fame_jax.explainers import EXPLAINERS, class_map, image_key, pair_maps
+from fame_jax.inputs import PictureError, geometry_of, images, read
 from fame_jax.walk import Status
 from tests.experiments import tiny
 
@@ -22,7 +21,7 @@ from tests.experiments import tiny
 def explained(folder, out, task="class", method="fame", network=None, how=None, **settings):
     chosen = tiny.settings(**({} if method == "fame" else {"iterations": None}) | settings)
     net = tiny.network(task) if network is None else network
-    return run(tiny.dataset(folder, task), tiny.card(task), net, method, out, chosen, **(how or {}))
+    return run(net, tiny.dataset(folder, task), method, out, chosen, card=tiny.card(task), **(how or {}))
 
 
 def seen(found, index):
@@ -56,13 +55,13 @@ def test_the_four_maps_of_a_pair_are_those_of_the_pair_alone(folder, tmp_path, p
         np.testing.assert_allclose(found.column("last_loss")[1, i], getattr(alone, name).last_loss, atol=1e-5)
 
 
-def test_methods_without_a_walk_have_a_key_for_every_record(folder, tmp_path):
+def test_every_picture_has_a_key_of_its_own_wherever_it_stands(folder, tmp_path):
     found = explained(folder, tmp_path / "out", method="random", seed=7)
     for index in (0, 4):
-        key = jax.random.fold_in(jax.random.key(7), index)
-        expected = EXPLAINERS["random"].explain(None, jnp.zeros((32, 32, 3)), 0, key=key)
-        np.testing.assert_array_equal(found.map(index), expected)
-    assert found.column("steps")[0] == -1
+        (image,) = seen(found, index)
+        expected = EXPLAINERS["random"].explain(tiny.network(), image, 0, key=image_key(7, image))
+        np.testing.assert_array_equal(found.map(index), expected.attribution)
+    assert found.column("steps")[0] == 0
     assert np.isfinite(found.column("first_loss")[0])
     other = explained(folder, tmp_path / "other", method="random", seed=7, block_size=3)
     np.testing.assert_array_equal(found.map(4), other.map(4))
@@ -72,9 +71,7 @@ def test_methods_without_a_walk_have_a_key_for_every_record(folder, tmp_path):
 def test_other_methods_of_pairs(folder, tmp_path, method):
     found = explained(folder, tmp_path / "out", "pair", method)
     assert found.map(0).shape == (112, 112)
-    assert set(found.column("status")[0].tolist()) <= {Status.OK, BLANK}
-    assert status_message(BLANK) == "blank map"
-    assert status_message(NO_MAP) == "no such map"
+    assert set(found.column("status")[0].tolist()) <= {Status.OK, Status.BLANK}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -109,18 +106,20 @@ def test_a_picture_that_a_decoder_trips_over_does_not_end_the_job(folder, tmp_pa
     def tripping(picture, chosen):
         if picture.path.stem == "0001":
             raise ZeroDivisionError("in a decoder")
-        return image(picture, chosen)
+        return read(picture, chosen)
 
-    monkeypatch.setattr(module, "image", tripping)
+    monkeypatch.setattr(module, "read", tripping)
     reason = explained(folder, tmp_path / "out").failures()[1]
     assert reason.endswith("0001.png: ZeroDivisionError: in a decoder")
 
 
-def test_a_label_that_the_network_does_not_have_is_told_by_the_status(folder, tmp_path):
+@pytest.mark.parametrize("label", [-1, tiny.OUTPUTS])
+def test_a_record_with_a_label_that_the_network_does_not_have_fails_by_itself(folder, tmp_path, label):
     data = tiny.dataset(folder)
-    data = replace(data, records=(replace(data.records[0], label=tiny.OUTPUTS), *data.records[1:]))
-    found = run(data, tiny.card(), tiny.network(), "fame", tmp_path / "out", tiny.settings())
-    assert found.column("status")[:3, 0].tolist() == [Status.NOT_FINITE, Status.OK, Status.OK]
+    data = replace(data, records=(replace(data.records[0], label=label), *data.records[1:]))
+    found = run(tiny.network(), data, "fame", tmp_path / "out", tiny.settings(), card=tiny.card())
+    assert found.failures()[0] == f"class {label} is outside the network's 5 outputs; expected 0 to 4"
+    assert found.column("status")[:3, 0].tolist() == [Status.NO_MAP, Status.OK, Status.OK]
 
 
 def test_a_block_of_bad_pictures_only(folder, tmp_path):
@@ -219,7 +218,7 @@ def test_a_damaged_file_is_named_and_repaired(folder, tmp_path, name, damage):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("manifest.json", lambda text: text.replace('"version": 1', '"version": 0'), "version 0"),
+        ("manifest.json", lambda text: text.replace('"version": 2', '"version": 0'), "version 0"),
         ("manifest.json", lambda text: text[:50], "not the manifest of a run"),
         ("records.jsonl", lambda text: text[:-50], "not the records of a run"),
         ("records.jsonl", lambda text: text.splitlines()[0], "1 records, expected 5 of task class"),
@@ -261,19 +260,19 @@ def test_a_full_disk_costs_one_block(folder, tmp_path):
     out = tmp_path / "out"
     data, card, net, chosen = tiny.dataset(folder), tiny.card(), tiny.network(), tiny.settings()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with prepared(data, card, "fame", out, chosen, weights_sha256="0") as job:
+    with prepared(data, card, "fame", out, chosen, identity="0") as job:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
         try:
             with pytest.raises(RunError, match=r"cannot be written .*too large.* give the same command again"):
-                job.finish(net)
+                finish([job], net)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    with prepared(data, card, "fame", out, chosen, weights_sha256="0") as job:
+    with prepared(data, card, "fame", out, chosen, identity="0") as job:
         assert job.pending == [0, 1, 2]
-        job.finish(net)
+        finish([job], net)
     assert not list(out.rglob("*lock"))
-    with prepared(data, card, "fame", tmp_path / "fresh", chosen, weights_sha256="0") as job:
-        job.finish(net)
+    with prepared(data, card, "fame", tmp_path / "fresh", chosen, identity="0") as job:
+        finish([job], net)
     assert tiny.contents(out) == tiny.contents(tmp_path / "fresh")
 
 
@@ -293,7 +292,7 @@ def test_other_versions_are_kept_in_the_manifest_and_told(folder, tmp_path):
 @pytest.mark.parametrize(
     ("method", "task", "options", "words"),
     [
-        ("fggb", "class", {}, "does not explain classes"),
+        ("fggb", "class", {}, "explains no classes"),
         ("gradcam", "class", {}, "grad_cam"),
         ("random", "class", {"iterations": 3}, "no option 'iterations'"),
     ],
@@ -306,4 +305,4 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(folder, tmp_pat
 
 def test_a_network_of_the_other_task_is_refused(folder, tmp_path):
     with pytest.raises(RunError, match="needs a classifier"):
-        run(tiny.dataset(folder), tiny.card("pair"), tiny.network(), "fame", tmp_path / "out", tiny.settings())
+        run(tiny.network(), tiny.dataset(folder), "fame", tmp_path / "out", tiny.settings(), card=tiny.card("pair"))

@@ -16,9 +16,10 @@ from PIL import Image
 
 from fame_jax import models
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture
-from fame_jax.experiments.processes import Processes, meet
-from fame_jax.experiments.run import prepared, run
-from fame_jax.experiments.settings import Settings, weights_of
+from fame_jax.experiments.identity import identity
+from fame_jax.experiments.processes import Processes, this_process
+from fame_jax.experiments.run import finish, prepared, run
+from fame_jax.experiments.settings import Settings
 
 SIZE = {"class": 32, "pair": 112}
 """Height and width of the images; aligned faces have a fixed one."""
@@ -46,11 +47,8 @@ def dataset(folder: pathlib.Path, task: str = "class") -> Dataset:
     return Dataset("tiny", task, tuple(records))
 
 
-def card(task: str = "class") -> models.Entry:
-    return models.Entry(
-        name="tiny", build=lambda: None, task="class" if task == "class" else "face", file="", sha256_prefix="",
-        licence="", address=None, source="", parameters=0, size=SIZE[task], resize=SIZE[task],
-    )  # fmt: skip
+def card(task: str = "class") -> models.Card:
+    return models.Card("tiny", "class" if task == "class" else "face", SIZE[task], SIZE[task])
 
 
 def network(task: str = "class", dtype=jnp.float32, seed: int = 0):
@@ -64,7 +62,7 @@ def _outputs(weights, image):
 
 
 def settings(iterations: int | None = 3, **options) -> Settings:
-    given = {"resize": "weights", "aligned": True, "batch_size": 2, "block_size": 2} | options
+    given = {"aligned": True, "batch_size": 2, "block_size": 2} | options
     return Settings(options={} if iterations is None else {"iterations": iterations}, **given)
 
 
@@ -76,18 +74,15 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 def main(folder: str, out: str, task: str, method: str = "fame", precision: str = "float32", **given) -> None:
     """A run in a process of its own; the first line it prints says that it is about to compute."""
-    coordinator, index, count = (given.pop(name, None) for name in ("coordinator", "index", "count"))
-    processes = meet(coordinator, index, count, patience=given.pop("patience", 100))
+    processes = this_process(given.pop("index", None), given.pop("count", None))
     jax.config.update("jax_enable_x64", precision == "float64")
     chosen = settings(precision=precision, **given)
     used = network(task, models.image_dtype(precision))
-    weights = weights_of(used)
-    with prepared(
-        dataset(pathlib.Path(folder), task), card(task), method, pathlib.Path(out), chosen, weights_sha256=weights,
-        processes=processes,
-    ) as job:  # fmt: skip
+    data = dataset(pathlib.Path(folder), task)
+    how = {"identity": identity(used), "processes": processes}
+    with prepared(data, card(task), method, pathlib.Path(out), chosen, **how) as job:
         print(f"{len(job.pending)} blocks", flush=True)
-        job.finish(used)
+        finish([job], used)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What holds for every row of the table."""
 
 import collections
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from fame_jax.architectures.probes import Probed
-from fame_jax.explainers import EXPLAINERS, PairMaps, explainer
+from fame_jax.core import Explanation
+from fame_jax.explainers import EXPLAINERS, PairExplanation, explainer
 
 # Numbers of repetitions that keep the tests quick; nothing else differs from the defaults.
 QUICK = {
@@ -32,6 +34,11 @@ KEY = jax.random.key(3)
 LABELS = jnp.array([1, 4, 2])
 
 
+def assert_close(found, expected):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def maps_of(classifier, face_network, images):
     """A row's name, a key and indices of images to all of its maps, `[H, W]` each."""
@@ -43,8 +50,8 @@ def maps_of(classifier, face_network, images):
             network = Probed(classifier) if "probes" in row.needs else classifier
             maps.append(row.explain(network, images[one], LABELS[one], key=key, **options))
         if row.of_pair is not None:
-            maps += row.explain_pair(face_network, images[one], images[other], key=key, **options)
-        return [map for map in maps if map is not None]
+            maps += row.explain_pair(face_network, images[one], images[other], key=key, **options)[1:]
+        return [result.attribution for result in maps if result is not None]
 
     return run
 
@@ -83,9 +90,8 @@ def test_swapping_the_faces_swaps_the_maps(name, face_network, images):
     row, options = EXPLAINERS[name], QUICK.get(name, {})
     maps = row.explain_pair(face_network, images[0], images[1], key=KEY, **options)
     swapped = row.explain_pair(face_network, images[1], images[0], key=KEY, **options)
-    expected = PairMaps(*swapped[2:], *swapped[:2])
-    for found, reference in zip(jax.tree.leaves(maps), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(found, reference, atol=1e-5)
+    expected = PairExplanation(swapped[0], *swapped[3:], *swapped[1:3])
+    assert_close(maps, expected)
 
 
 class Counts(collections.Counter):
@@ -139,19 +145,22 @@ class Counting:
 def test_cost_of_a_class_is_the_number_of_passes_and_a_new_label_traces_nothing(name, classifier, images):
     row, options = EXPLAINERS[name], QUICK.get(name, {})
     network = Counting(classifier, Counts())
-    maps = [row.explain(network, images[0], 1, key=KEY, **options)]
+    function = functools.partial(row.function("class"), **options, **({"key": KEY} if "key" in row.needs else {}))
+    maps = [function(network, images[0], 1)]
     assert network.counts.passes(row) == row.cost("class", **options)
     traced = network.counts["traced"]
-    maps.append(row.explain(network, images[0], 4, key=KEY, **options))
+    maps.append(function(network, images[0], 4))
     assert network.counts["traced"] == traced
-    assert np.abs(maps[0] - maps[1]).max() > 0.01 or name == "random"
+    one, other = (result.attribution if isinstance(result, Explanation) else result for result in maps)
+    assert np.abs(one - other).max() > 0.01 or name == "random"
 
 
 @pytest.mark.parametrize("name", [name for name in COUNTED_ROWS if name in PAIR_ROWS])
 def test_cost_of_a_pair_is_the_number_of_passes(name, face_network, images):
     row, options = EXPLAINERS[name], QUICK.get(name, {})
     network = Counting(face_network, Counts())
-    jax.block_until_ready(row.explain_pair(network, images[0], images[1], key=KEY, **options))
+    key = {"key": KEY} if "key" in row.needs else {}
+    jax.block_until_ready(row.function("pair")(network, images[0], images[1], **key, **options))
     assert network.counts.passes(row) == row.cost("pair", embedding=12, **options)
 
 
@@ -168,10 +177,8 @@ class Plain:
 @pytest.mark.parametrize("plain", [lambda n: lambda image: n(image), Plain], ids=["function", "object"])
 def test_network_may_be_a_plain_function_or_object(plain, classifier, face_network, images):
     for name in ("gradient", "hires_cam")[: 1 if plain is not Plain else 2]:
-        found, expected = (EXPLAINERS[name].explain(n, images[0], 1) for n in (plain(classifier), classifier))
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-    found, expected = (EXPLAINERS["xssab"].explain_pair(n, *images[:2]) for n in (plain(face_network), face_network))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert_close(*(EXPLAINERS[name].explain(n, images[0], 1) for n in (plain(classifier), classifier)))
+    assert_close(*(EXPLAINERS["xssab"].explain_pair(n, *images[:2]) for n in (plain(face_network), face_network)))
 
 
 def test_options_and_defaults_are_those_of_the_signatures():
@@ -192,8 +199,8 @@ def test_unknown_method_names_the_nearest():
         explainer("gradcam++")
 
 
-def test_method_without_pairs_says_which_have_them(face_network, images):
-    with pytest.raises(ValueError, match=r"rise explains no pairs; .*corrrise"):
+def test_method_without_pairs_says_what_it_explains(face_network, images):
+    with pytest.raises(ValueError, match="rise explains no pairs of faces; it explains classes"):
         EXPLAINERS["rise"].explain_pair(face_network, images[0], images[1])
 
 

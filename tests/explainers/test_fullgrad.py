@@ -3,12 +3,14 @@
 import functools
 import inspect
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from fame_jax import NetworkError
 from fame_jax.architectures import convnext, vit
 from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import full_gradients, fullgrad
@@ -126,3 +128,37 @@ def test_what_has_no_place_in_the_image_is_left_out(bias):
 def test_unknown_form_is_refused(classifier, images):
     with pytest.raises(ValueError, match="'complete'"):
         inspect.unwrap(fullgrad)(Probed(classifier), images[0], LABEL, form="simple")
+
+
+class Affine(equinox.Module):
+    """Equinox: its layers cannot be found."""
+
+    conv: equinox.nn.Conv2d
+
+    def features(self, image):
+        return jnp.moveaxis(jax.nn.relu(self.conv(jnp.moveaxis(image, -1, 0))), 0, -1)
+
+    def head(self, features):
+        return features.mean((0, 1))
+
+    def __call__(self, image):
+        return self.head(self.features(image))
+
+
+@pytest.mark.parametrize("form", ["paper", "complete", "idiap"])
+@pytest.mark.parametrize("wrap", [lambda network: network, Probed], ids=["as it is", "probed"])
+def test_networks_whose_biases_cannot_be_found_are_refused(form, wrap, images):
+    network = Affine(equinox.nn.Conv2d(3, 8, 2, stride=2, key=jax.random.key(0)))
+    with pytest.raises(NetworkError, match="NNX module"):
+        fullgrad(wrap(network), images[0], LABEL, form=form)
+
+
+def test_network_without_a_bias_is_no_case_for_the_biases_of_parameters(images):
+    network = nnx.Conv(3, 8, (2, 2), strides=2, use_bias=False, rngs=nnx.Rngs(0))
+    with pytest.raises(NetworkError, match="no layer with a bias"):
+        full_gradients(Probed(nnx.Sequential(network, lambda f: f.mean((0, 1)))), images[0], LABEL)
+
+
+def test_ported_networks_tell_their_biases_themselves(classifier, images):
+    expected = fullgrad(Probed(classifier), images[0], LABEL)
+    np.testing.assert_allclose(fullgrad(classifier, images[0], LABEL), expected, atol=1e-6)

@@ -12,8 +12,7 @@ from fame_jax.losses import cosine
 
 torch = pytest.importorskip("torch")
 
-from tests.models.test_architectures import flattening  # noqa: E402
-
+from tests.architectures.test_architectures import flattening  # noqa: E402
 from tests.reference import iresnet_torch, twins  # noqa: E402
 
 SIZES = {"depths": (1, 1, 1, 1), "widths": (4, 6, 8, 10), "embedding": 512, "image_size": 32}

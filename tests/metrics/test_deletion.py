@@ -25,13 +25,13 @@ PERFECT = jnp.zeros((SIDE, SIDE)).at[PATCH].set(1)
 RANDOM = jax.random.uniform(jax.random.key(1), (SIDE, SIDE))
 
 
-def clean(score="probability", image=IMAGE):
+def clean(score="softmax", image=IMAGE):
     logits = NETWORK(image)
-    return float((jax.nn.softmax(logits) if score == "probability" else logits)[LABEL])
+    return float((jax.nn.softmax(logits) if score == "softmax" else logits)[LABEL])
 
 
 @pytest.mark.parametrize("method", ["rank", "percentile"])
-@pytest.mark.parametrize("score", ["probability", "logit"])
+@pytest.mark.parametrize("score", ["softmax", "logit"])
 def test_deletion_begins_and_insertion_by_rank_ends_at_the_clean_score(method, score):
     removed = deletion(NETWORK, IMAGE, RANDOM, LABEL, method=method, score=score)
     assert float(removed.scores[0]) == pytest.approx(clean(score), rel=1e-6)
@@ -158,8 +158,11 @@ def test_many_images_are_each_scored_by_themselves():
     images = np.random.default_rng(0).random((5, SIDE, SIDE, 3), np.float32)
     maps = np.random.default_rng(1).random((5, SIDE, SIDE), np.float32)
     labels = np.array([0, 1, 2, 1, 0])
-    curves = class_curves(NETWORK, images, maps, labels, images_at_once=2, score="logit")
-    assert curves.blank == 0
+    # Class 0 has the same logit whatever it sees.
+    with pytest.warns(UserWarning, match="2 of 5 images: the score did not vary"):
+        curves = class_curves(NETWORK, images, maps, labels, images_at_once=2, score="logit")
+    assert (curves.blank, curves.constant) == (0, 2)
+    assert np.isnan(curves.deletion.auc).tolist() == [True, False, False, False, True]
     assert curves.deletion.scores.shape == (5, 11)
     for index, (image, map, label) in enumerate(zip(images, maps, labels, strict=True)):
         one = deletion(NETWORK, jnp.asarray(image), jnp.asarray(map), label, score="logit")
@@ -172,8 +175,10 @@ def test_many_images_are_each_scored_by_themselves():
 def test_all_zero_maps_are_counted_and_named(method, effect):
     images = np.full((3, SIDE, SIDE, 3), 0.7, np.float32)
     maps = np.stack([np.zeros((SIDE, SIDE), np.float32), PERFECT, np.zeros((SIDE, SIDE), np.float32)])
-    with pytest.warns(UserWarning, match=f"2 of 3 maps are all zero.*{effect}"):
-        assert class_curves(NETWORK, images, maps, np.array([1, 1, 1]), method=method).blank == 2
+    with pytest.warns(UserWarning, match=f"2 of 3 maps are all zero.*{effect}") as warned:
+        curves = class_curves(NETWORK, images, maps, np.array([1, 1, 1]), method=method)
+    # Where nothing is removed there is nothing to measure either.
+    assert (curves.blank, curves.constant, len(warned)) == (2, *((2, 2) if method == "percentile" else (0, 1)))
 
 
 def test_double_precision_stays_double():

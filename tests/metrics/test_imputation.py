@@ -8,7 +8,7 @@ import scipy.sparse
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import spsolve
 
-from fame_jax.metrics.imputation import Status, impute
+from fame_jax.metrics.imputation import ImputationStatus, impute
 
 KEY = jax.random.key(0)
 STEPS = [step for step in itertools.product((-1, 0, 1), repeat=2) if step != (0, 0)]
@@ -84,7 +84,7 @@ def test_imputation_equals_a_sparse_direct_solver(percent):
     for name, order in orders().items():
         missing = first(order, percent)
         result = filled(image, missing)
-        assert result.status == Status.OK, name
+        assert result.status == ImputationStatus.OK, name
         np.testing.assert_allclose(result.imputed, direct(image, missing), rtol=0, atol=1e-5, err_msg=name)
         np.testing.assert_array_equal(np.asarray(result.imputed)[~missing], image[~missing])
         assert result.relative_residual < 1e-4, name
@@ -106,7 +106,7 @@ def test_every_mask_of_nine_pixels_but_the_full_one_has_a_solution():
     image = photograph(3, 3)
     masks = np.array(list(itertools.product((False, True), repeat=9)))[1:-1].reshape(-1, 3, 3)
     result = jax.vmap(lambda missing: filled(image, missing))(jnp.asarray(masks))
-    assert (result.status == Status.OK).all()
+    assert (result.status == ImputationStatus.OK).all()
     for imputed, missing in zip(result.imputed, masks, strict=True):
         np.testing.assert_allclose(imputed, direct(image, missing), rtol=0, atol=1e-5)
 
@@ -187,8 +187,8 @@ def test_with_nothing_known_every_pixel_is_the_mean_colour_and_the_status_says_s
     result = filled(image, np.ones(image.shape[:2], bool))
     colour = np.broadcast_to(image.mean(axis=(0, 1)), image.shape)
     np.testing.assert_allclose(result.imputed, colour, rtol=1e-5)
-    assert result.status == Status.NOTHING_KNOWN
-    assert Status(int(result.status)).message == "nothing known"
+    assert result.status == ImputationStatus.NOTHING_KNOWN
+    assert ImputationStatus(int(result.status)).message == "nothing known"
     assert result.relative_residual == 0
     noisy = filled(image, np.ones(image.shape[:2], bool), noise=0.01).imputed
     assert np.asarray(noisy - result.imputed).std() == pytest.approx(0.01, rel=0.05)
@@ -198,14 +198,14 @@ def test_with_nothing_missing_the_image_is_returned():
     image = photograph()
     result = filled(image, np.zeros(image.shape[:2], bool), noise=0.01)
     np.testing.assert_array_equal(result.imputed, image)
-    assert (result.status, result.iterations, result.relative_residual) == (Status.OK, 0, 0)
+    assert (result.status, result.iterations, result.relative_residual) == (ImputationStatus.OK, 0, 0)
 
 
 def test_one_known_pixel_colours_the_image():
     image, missing = photograph(), np.ones((61, 48), bool)
     missing[20, 30] = False
     result = filled(image, missing)
-    assert result.status == Status.OK
+    assert result.status == ImputationStatus.OK
     np.testing.assert_allclose(result.imputed, np.broadcast_to(image[20, 30], image.shape), rtol=0, atol=1e-6)
 
 
@@ -220,14 +220,14 @@ def test_values_of_missing_pixels_are_never_read():
 def test_a_known_value_that_is_not_finite_is_reported():
     image, missing = photograph(), first(orders()["islands"], 40)
     image[~missing] = np.inf
-    assert filled(image, missing).status == Status.NOT_FINITE
+    assert filled(image, missing).status == ImputationStatus.NOT_FINITE
 
 
 def test_too_few_iterations_are_reported_with_the_residual_they_leave():
     image, missing = photograph(), first(orders()["islands"], 90)
     few, many = (filled(image, missing, max_iterations=n) for n in (3, 100))
-    assert (few.status, few.iterations) == (Status.NOT_CONVERGED, 3)
-    assert many.status == Status.OK
+    assert (few.status, few.iterations) == (ImputationStatus.NOT_CONVERGED, 3)
+    assert many.status == ImputationStatus.OK
     assert 0.1 > few.relative_residual > 100 * many.relative_residual
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fame_jax.metrics.masks import _check, count, deletion_mask, insertion_mask, ranks, selected, warn_of_blank_maps
+from fame_jax.metrics.masks import _check, count, deletion_mask, insertion_mask, ranks, selected, warn_of_maps
 
 MAP = jnp.array([[0.2, 0.9, 0.2], [0.5, 0.9, 0.0]])
 TENTHS = np.linspace(0, 1, 11)
@@ -144,4 +144,4 @@ def test_an_unknown_option_is_named():
 def test_maps_with_a_single_pixel_are_not_blank():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert warn_of_blank_maps(jnp.zeros((2, 4, 5)).at[:, 1, 2].set(1e-30), "rank") == 0
+        assert warn_of_maps(jnp.zeros((2, 4, 5)).at[:, 1, 2].set(1e-30), "rank") == (0, 0)

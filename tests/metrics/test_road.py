@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from fame_jax.metrics.imputation import Status, impute
+from fame_jax.metrics.imputation import ImputationStatus, impute
 from fame_jax.metrics.masks import selected
 from fame_jax.metrics.road import DECILES, road_combined, road_delete, road_insert
 
@@ -38,7 +38,7 @@ def test_a_perfect_map_erases_what_the_network_looks_at():
     # The patch is imputed from the grey around it, all of it.
     assert float(result.scores[0]) == pytest.approx(6 * (0.2 - 0.3), rel=1e-4)
     assert float(result.drops[0]) == pytest.approx(6 * 0.7, rel=1e-4)
-    np.testing.assert_array_equal(result.status, [Status.OK])
+    np.testing.assert_array_equal(result.status, [ImputationStatus.OK])
 
 
 def test_a_perfect_map_beats_a_random_one_which_beats_the_opposite():
@@ -64,7 +64,7 @@ def test_inserting_a_share_removes_the_others():
 
 def test_inserting_nothing_is_one_colour_and_says_so():
     result = road_insert(NETWORK, IMAGE, RANDOM, LABEL, KEY, fractions_inserted=[0.0, 0.5], noise=0.0)
-    np.testing.assert_array_equal(result.status, [Status.NOTHING_KNOWN, Status.OK])
+    np.testing.assert_array_equal(result.status, [ImputationStatus.NOTHING_KNOWN, ImputationStatus.OK])
     assert float(result.scores[0]) == pytest.approx(6 * (float(IMAGE.mean()) - 0.3), rel=1e-3)
 
 
@@ -81,16 +81,16 @@ def test_zero_fill_is_black_and_needs_no_solver():
     for index, fraction in enumerate((0.1, 0.3, 0.5)):
         black = jnp.where(selected(RANDOM, fraction)[..., None], 0, IMAGE)
         assert float(result.scores[index]) == pytest.approx(float(NETWORK(black)[LABEL]), rel=1e-5)
-    np.testing.assert_array_equal(result.status, Status.OK)
+    np.testing.assert_array_equal(result.status, ImputationStatus.OK)
 
 
 def test_probability_and_accuracy_are_read_from_the_same_logits():
     read = {
         score: road_delete(NETWORK, IMAGE, PERFECT, LABEL, KEY, score=score, fractions_removed=[0.01, PATCH_SHARE])
-        for score in ("logit", "probability", "accuracy")
+        for score in ("logit", "softmax", "accuracy")
     }
     logits = np.asarray(read["logit"].scores)
-    np.testing.assert_allclose(read["probability"].scores, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    np.testing.assert_allclose(read["softmax"].scores, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     np.testing.assert_array_equal(read["accuracy"].scores, [1, 0])
     np.testing.assert_array_equal(read["accuracy"].drops, [0, 1])
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -25,11 +27,11 @@ def test_the_interval_of_normal_values_is_the_classical_one():
     assert (count, dropped) == (2000, 0)
 
 
-def test_the_interval_is_that_of_scipys_percentile_bootstrap():
-    values = np.random.default_rng(2).exponential(size=50)
-    expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=0)
-    result = estimate(values, resamples=20_000)
-    np.testing.assert_allclose(result[1:3], expected.confidence_interval, atol=0.01)
+def test_the_interval_holds_the_middle_share_of_the_means_of_images_drawn_anew():
+    rng = np.random.default_rng(2)
+    values = rng.exponential(size=50)
+    means = [rng.choice(values, 50).mean() for _ in range(20_000)]
+    np.testing.assert_allclose(estimate(values, resamples=20_000)[1:3], np.quantile(means, (0.025, 0.975)), atol=0.01)
 
 
 def test_a_wider_level_gives_a_wider_interval():
@@ -78,15 +80,30 @@ def test_identical_methods_do_not_differ():
 def test_a_constant_gain_is_certain():
     difference, low, high, p_value, *_ = compare(normal(7, 40) * 0 + 2.5, np.zeros(40), resamples=2000)
     assert difference == low == high == 2.5
-    assert p_value == pytest.approx(1 / 2001)
+    assert p_value == pytest.approx(2 / 2001)
 
 
-def test_the_test_is_scipys_permutation_test():
+@pytest.mark.parametrize(("resamples", "within"), [(512, 1e-12), (500, 0.04)])
+def test_the_p_value_is_the_share_of_sign_patterns_with_as_large_a_mean(resamples, within):
     first, second = normal(8, 9) + 0.6, normal(9, 9)
-    exact = scipy.stats.permutation_test(
-        (first, second), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
-    )
-    assert compare(first, second, resamples=50_000).p_value == pytest.approx(exact.pvalue, abs=0.01)
+    differences = first - second
+    means = [np.mean(differences * signs) for signs in itertools.product((-1, 1), repeat=9)]
+    exact = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
+    assert compare(first, second, resamples=resamples).p_value == pytest.approx(exact, abs=within)
+
+
+def test_no_p_value_is_below_that_of_one_pattern_among_the_sampled_ones():
+    for number, resamples in ((1, 10), (3, 8), (5, 31), (40, 99)):
+        assert compare(np.arange(1.0, number + 1), np.zeros(number), resamples=resamples).p_value >= 1 / (resamples + 1)
+
+
+def test_ten_thousand_resamples_of_a_thousand_images_are_drawn_in_portions(monkeypatch):
+    first, second = normal(20, 1000), normal(21, 1000)
+    drawn = []
+    monkeypatch.setattr(np, "mean", lambda x, mean=np.mean, **how: drawn.append(np.size(x)) or mean(x, **how))
+    compare(first, second)
+    assert max(drawn) <= statistics.PORTION
+    assert sum(drawn) >= 2 * 10_000 * 1000
 
 
 def test_the_p_value_is_uniform_where_there_is_no_difference():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from fame_jax import metrics
-from fame_jax.metrics.table import METRICS, Example, metrics_table
+from fame_jax.metrics.table import METRICS, Subject, metrics_table
 from fame_jax.presets import PRESETS
 
 PAGE = pathlib.Path(metrics.__file__).parents[1] / "docs" / "choose_a_metric.md"
@@ -39,12 +39,12 @@ def test_costs_count_the_shares():
 
 def test_energy_counts_a_pixel_in_two_boxes_once():
     masks = jnp.zeros((3, 4, 4), bool).at[:2, :2].set(True)
-    example = Example(image=None, map=jnp.ones((4, 4)), masks=masks)
-    assert float(METRICS["energy"].measure(None, example)["energy"]) == 0.5
+    subject = Subject(image=None, attribution=jnp.ones((4, 4)), masks=masks)
+    assert float(METRICS["energy"].measure(None, subject)["energy"]) == 0.5
 
 
 def test_empty_masks_that_fill_up_change_no_iou():
     masks = jnp.zeros((3, 4, 4), bool).at[0, :2].set(True)
     for choose in ("union", "first", "best"):
-        example = Example(image=None, map=masks[0].astype(float), masks=masks)
-        assert METRICS["iou"].measure(None, example, choose=choose)["iou"].tolist() == [1, 1, 1]
+        subject = Subject(image=None, attribution=masks[0].astype(float), masks=masks)
+        assert METRICS["iou"].measure(None, subject, choose=choose)["iou"].tolist() == [1, 1, 1]

@@ -83,6 +83,34 @@ def test_all_pairs_at_one_score_are_accepted():
     assert operating_point(np.array([0.4, 0.4]), np.array([True, False])) == (0.4, 1, 0, 0.5)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.01, 0.1, 0.29, 0.999])
+@pytest.mark.parametrize("decimals", [1, 2, 8])
+def test_the_threshold_of_a_false_match_rate_is_the_lowest_that_keeps_it(rate, decimals):
+    generator = np.random.default_rng(decimals)
+    genuine = np.arange(1100) < 100
+    scores = np.round(generator.normal(np.where(genuine, 0.6, 0.1), 0.15), decimals)
+    point = operating_point(scores, genuine, rate)
+    impostors = scores[~genuine]
+    shares = {t: np.mean(impostors >= t) for t in np.append(scores, np.nextafter(scores.max(), 2))}
+    assert point.threshold == min(t for t, share in shares.items() if share <= rate)
+    assert point.false_match_rate == shares[point.threshold]
+    assert point.false_non_match_rate == np.mean(scores[genuine] < point.threshold)
+    # By NumPy's quantile: no more than that share of the impostors lie above it.
+    assert np.mean(impostors > np.quantile(impostors, 1 - rate, method="higher")) <= max(rate, point.false_match_rate)
+
+
+def test_where_an_impostor_is_first_a_rate_of_zero_accepts_nobody():
+    point = operating_point(np.array([0.5, 0.9], np.float32), np.array([True, False]), 0.0)
+    assert point[1:] == (0, 1, 0.5)
+    assert 0.9 < point.threshold < 0.9001
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, float("nan"), 2.0])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ValueError, match="a false match rate from 0 to below 1"):
+        operating_point(np.array([0.5, 0.9]), np.array([True, False]), rate)
+
+
 @pytest.mark.parametrize(
     ("scores", "genuine", "message"),
     [

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from fame_jax.data.records import ClassRecord, PairRecord, Picture
-from fame_jax.experiments.store import DONE, FAILED, create_run
+from fame_jax.experiments.rows import Row, Rows
+from fame_jax.experiments.store import DONE, FAILED, Run, create_run
+from fame_jax.metrics.table import metric
 
 SIDE = 16
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>.png"
@@ -129,8 +131,13 @@ def pair_run(tmp_path, picture):
     return folder
 
 
-def write_scores(folder, metric, values):
-    """`fame score`'s rows."""
-    (folder / "scores").mkdir(exist_ok=True)
-    rows = [{"index": i, "name": "any", "blank": False, "values": of} for i, of in values.items()]
-    (folder / "scores" / f"{metric}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write_scores(folder, name, values, **options):
+    """Rows as `fame score` writes them; records without values are left out."""
+    run, chosen = Run(folder), metric(name)
+    rows = [
+        Row(i, record.name, {figure: np.asarray(value) for figure, value in values[i].items()})
+        if i in values
+        else Row(i, record.name, {}, reason="left out by the test")
+        for i, record in enumerate(run.records)
+    ]
+    Rows(run, chosen, "paper", {**chosen.options(), **options}).append(rows)

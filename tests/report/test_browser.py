@@ -5,18 +5,15 @@ import shutil
 import numpy as np
 import pytest
 
-from fame_jax.data.encoded import encoded_image, encoded_map
 from fame_jax.report import Source, page, report
 from fame_jax.report.content import Column, Item, Layer
+from fame_jax.report.encoded import encoded_image, encoded_map
 from tests.report.conftest import HOSTILE, SIDE, peak
 
 selenium = pytest.importorskip("selenium.webdriver")
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 
 FLAGS = (
     "--headless",

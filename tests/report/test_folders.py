@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from fame_jax.experiments.rows import ScoreError
+from fame_jax.experiments.store import Run
 from fame_jax.report import ReportError, RunError, read, report
-from tests.report.conftest import MANIFEST, SIDE, Page, peak
+from tests.report.conftest import MANIFEST, SIDE, Page, peak, write_scores
 
 IMAGE = np.full((SIDE, SIDE, 3), 0.5, np.float32)
 
@@ -158,10 +160,22 @@ def test_a_run_without_its_manifest_is_named(class_run):
 
 def test_rows_of_scores_that_are_none_are_refused_and_a_line_cut_short_is_left_out(class_run):
     run = class_run("run")
-    (run / "scores").mkdir()
+    write_scores(run, "energy", {i: {"energy": 0.5} for i in range(4)})
     file = run / "scores" / "energy.jsonl"
-    file.write_text('{"index": 0, "values": {"energy": 0.5}}\n{"index": 1, "val')
-    assert "0.500 to 0.500" in Page(report([run])).words
-    file.write_text("nothing of the kind\n")
-    with pytest.raises(ReportError, match=r"energy\.jsonl"):
+    assert "0.500 to 0.500 4 records" in Page(report([run])).words
+    file.write_text(file.read_text()[:-9])
+    # A block counts as a whole, as `fame score` counts it.
+    assert "0.500 to 0.500" not in Page(report([run])).words
+    file.with_suffix(".json").write_text("nothing of the kind\n")
+    with pytest.raises(ScoreError, match=r"energy\.json"):
         report([run])
+
+
+def test_figures_of_maps_that_were_repaired_since_are_not_shown(class_run):
+    folder = class_run("run")
+    write_scores(folder, "energy", {i: {"energy": 0.5} for i in range(4)})
+    run = Run(folder)
+    run.write_block(0, {name: run.column(name) for name in run._names}, {})
+    assert "0.500 to 0.500" not in Page(report([folder])).words
+    write_scores(folder, "energy", {i: {"energy": 0.25} for i in range(4)})
+    assert "0.250 to 0.250 4 records" in Page(report([folder])).words

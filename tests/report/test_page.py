@@ -57,7 +57,7 @@ def test_losses_and_their_change_are_those_of_the_store(class_run):
     assert changes == [pytest.approx(-16.346), 0.5, 0, None]
 
 
-@pytest.mark.parametrize("status", WalkStatus)
+@pytest.mark.parametrize("status", [status for status in WalkStatus if status != WalkStatus.NO_MAP])
 def test_every_status_stands_beside_its_map(class_run, status):
     page = shown(class_run("run", status=np.full((4, 1), int(status), np.int8)))
     assert page.records[0]["statuses"] == [status.message]
@@ -98,8 +98,8 @@ def test_failures_and_what_is_not_computed_or_not_shown_is_told(class_run):
 def test_scores_are_in_the_table_with_their_interval_and_beside_each_record(class_run):
     run = class_run("run")
     drops = [1.0, 2.5, 4.0]
-    write_scores(run, "road_delete", {i: {"drop": {"0.1": v}, "status": {"0.1": 0}} for i, v in enumerate(drops)})
-    write_scores(run, "energy", {0: {"energy": 0.125}, 1: {"energy": None}})
+    write_scores(run, "road_delete", {i: {"drop": [v], "status": [0]} for i, v in enumerate(drops)}, fractions=[0.1])
+    write_scores(run, "energy", {0: {"energy": 0.125}, 1: {"energy": np.nan}})
     page = shown(run)
     expected = estimate(np.array(drops))
     assert f"{expected.mean:.3f} {expected.low:.3f} to {expected.high:.3f} 3 records" in page.words

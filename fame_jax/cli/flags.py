@@ -1,0 +1,178 @@
+"""The flags of commands that explain, each written once and checked in one place."""
+
+import math
+import pathlib
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from fame_jax.architectures import Precision, image_dtype
+from fame_jax.cli.console import InputError, Number, at_least, positive
+from fame_jax.cli.thresholds import Threshold, stored_threshold
+from fame_jax.engine import Engine, Method
+from fame_jax.explainers.explainer import WHAT, Explainer, Task
+from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.files import parse_json
+from fame_jax.models import Card, Loaded, find
+from fame_jax.presets import AUTO_STOP
+
+USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface"}
+"""The bundled network of each task."""
+
+
+@dataclass(frozen=True)
+class NetworkFlags:
+    """Which network, and how it computes."""
+
+    model: str | None = None
+    """Network: a name that fame models lists, a folder of converted weights, a publisher's file, or one of your own as
+    package.module:name or file.py:name. Omitted: mobilenet_v2 for classes, sface for faces."""
+    weights: pathlib.Path | None = None
+    """A converted folder or the publisher's own file, instead of what is installed of the model."""
+    precision: Precision = "float32"
+    """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
+
+    @property
+    def source(self) -> str:
+        """The model as it is found again from any folder; empty for the usual one."""
+        name, colon, attribute = (self.model or "").partition(":")
+        file = pathlib.Path(name)
+        return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
+
+    def load(self, task: Task | None = None) -> Loaded:
+        """The network with its card; of a task, if one is given.
+
+        Raises:
+            InputError: for a network of another task.
+        """
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+        name = self.model or USUAL[task or "class"]
+        loaded = find(name, self.weights, precision=self.precision)
+        if task is not None and loaded.card.task != {"class": "class", "pair": "face"}.get(task, loaded.card.task):
+            kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
+            raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")
+        return loaded
+
+
+@dataclass(frozen=True)
+class MethodFlags:
+    """Which methods, with which options."""
+
+    method: Annotated[str, tyro.conf.arg(aliases=["--methods"])] = "fame"
+    """An explainer, several with commas between them, or "all"."""
+    preset: Literal["paper", "official"] = "paper"
+    """The paper's choices, or those of the authors' published code."""
+    iterations: int | None = None
+    """Number of steps of a walk, at most. Omitted: 500."""
+    stop: Literal["off", "auto"] = "off"
+    """auto ends a walk once its map hardly changes any more: some 40 steps, as faithful as 500 where we measured."""
+    step_size: Number | None = None
+    """Largest change of a pixel in one step. Omitted: 1/255, one grey level."""
+    sigma: Number | None = None
+    """Standard deviation of the blur in pixels, for methods that blur. Omitted: the method's own, 7.7 for FAME."""
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=VALUE, any other option of the methods, once for each: --option masks=1000 --option stop_loss=0.01."""
+    seed: int = 0
+    """Of the methods that draw random numbers."""
+    batch_size: int | None = None
+    """Images or walks on the devices at once. Omitted: 1 on CPU, elsewhere up to 64 a device."""
+
+    def rows(self, task: Task) -> list[Explainer]:
+        """The methods that are asked for.
+
+        Raises:
+            MethodError: for a name that does not exist.
+            InputError: for a method of another task.
+        """
+        able = [row for row in EXPLAINERS.values() if getattr(row, f"of_{task}") is not None]
+        if self.method == "all":
+            return able
+        rows = [explainer(name.strip()) for name in self.method.split(",")]
+        if unable := [row.name for row in rows if row not in able]:
+            names = ", ".join(row.name for row in able)
+            raise InputError(f"--method {unable[0]} does not explain {WHAT[task]}; expected any of {names}.")
+        return list({row.name: row for row in rows}.values())
+
+    def check(self) -> None:
+        """Refuses numbers that nothing can be done with."""
+        at_least(0, seed=self.seed, **({} if self.iterations is None else {"iterations": self.iterations}))
+        at_least(1, **({} if self.batch_size is None else {"batch_size": self.batch_size}))
+        positive(**{name: value for name in ("step_size", "sigma") if (value := getattr(self, name)) is not None})
+
+    def options(
+        self, rows: list[Explainer], task: Task, card: Card | None = None, threshold: Threshold | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """By method, the options that were given and that it has.
+
+        Args:
+            rows: the methods.
+            task: what is explained.
+            card: of the network, whose kind of score the methods may want.
+            threshold: of the network, in place of the stored one.
+
+        Raises:
+            InputError: for an option that none of the methods has.
+        """
+        known = {row.name: row.options(task) for row in rows}
+        given = {name: getattr(self, name) for name in ("iterations", "step_size", "sigma")}
+        given = {name: value for name, value in given.items() if value is not None}
+        given |= AUTO_STOP if self.stop == "auto" else {}
+        given |= self._named({name for options in known.values() for name in options})
+        usual = {} if card is None else {"score": card.score}
+        if card is not None and card.task == "face":
+            threshold = threshold or stored_threshold(card.name, card.sha256)
+            usual |= {"threshold": threshold.value} if threshold.known else {}
+        return {name: {n: v for n, v in (usual | given).items() if n in options} for name, options in known.items()}
+
+    def methods(self, engine: Engine, card: Card | None = None) -> list[Method]:
+        """The methods of an engine, with their options."""
+        rows = self.rows(engine.task)
+        options = self.options(rows, engine.task, card)
+        return [engine.method(row, options[row.name], self.preset) for row in rows]
+
+    def engine(self, network: Any, task: Task, precision: Precision) -> Engine:
+        """A network at work."""
+        return Engine(network, task, dtype=image_dtype(precision), batch_size=self.batch_size, seed=self.seed)
+
+    def _named(self, known: set[str]) -> dict[str, Any]:
+        """The options of `--option`."""
+        options = {}
+        for text in self.option:
+            name, equals, value = text.partition("=")
+            name = name.strip().replace("-", "_")
+            if not equals or name not in known:
+                raise InputError(f"--option {text}: expected NAME=VALUE, NAME being one of {', '.join(sorted(known))}.")
+            options[name] = _value(value)
+        return options
+
+
+@dataclass(frozen=True)
+class InputFlags:
+    """How pictures become pixels."""
+
+    resize: int | None = None
+    """Short side of a photograph before the central crop. Omitted: the rule of the network's card; 232 is the paper's
+    protocol, for all classifiers alike."""
+    aligned: bool = False
+    """The faces are aligned: take them as they are."""
+
+
+Flat = tyro.conf.OmitArgPrefixes
+"""Flags of a group stand beside the others, without its name."""
+
+Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]
+Progress = Annotated[bool, tyro.conf.arg(help="Show a progress bar.")]
+
+
+def _value(text: str) -> Any:
+    """A number, true, false, null or a list as in JSON; anything else is a word."""
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return text.strip()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"--option: {text} is no finite number.")
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,361 @@
+"""A method over records: the one way from images to results, for every command, bridge and script.
+
+    engine = Engine(network, "class")
+    method = engine.method("fame", {"iterations": 100})
+    for seen, (result,) in explained(engine, [method], (Question((image,)) for image in images)):
+        attribution, status = result[0].attribution, result[0].status
+
+What a record draws at random depends on the seed and its own pixels (`image_key`), never on its place in a list, so the
+same photograph, network, method and seed give the same map wherever they meet.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fame_jax.batching import map_many, perturb_many
+from fame_jax.batching.devices import usual_batch
+from fame_jax.core import Explanation, after_walk, split_options
+from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, pixel_digest
+from fame_jax.explainers.table import explainer
+
+Progress = Callable[[int], object]
+
+Results = tuple[Explanation | None, ...]
+"""In the order of `MAPS`, as NumPy arrays; None for a map that the method does not have."""
+
+_BLOCK = 2
+"""Batches whose images are on the host together."""
+
+_COPIES = 16
+"""Methods that look at many copies of an image at once take so many times fewer images."""
+
+
+class Question(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        images: one `[H, W, C]` in [0, 1], on the host; probe and gallery for a pair.
+        target: index of a class, None for the top one; row and column of a location; None for a pair.
+        filled: for each image, `[H, W]` where it is no part of a photograph, or None. Nothing there can be a reason, so
+            maps are zero there.
+    """
+
+    images: tuple[np.ndarray, ...]
+    target: Any = None
+    filled: tuple[np.ndarray | None, ...] = (None, None)
+
+
+class Seen(NamedTuple):
+    """A question, and what the network says of its images before anything is explained.
+
+    Attributes:
+        images: in the dtype of the engine.
+        target: never None for a class.
+        outputs: logits or embedding of each image; none for a location.
+        digest: of the pixels, which the random key is made of.
+        filled: see `Question`.
+    """
+
+    images: tuple[np.ndarray, ...]
+    target: Any
+    outputs: tuple[np.ndarray, ...]
+    digest: np.uint32
+    filled: tuple[np.ndarray | None, ...]
+
+    @property
+    def predicted(self) -> int:
+        """The class with the largest output."""
+        return int(np.argmax(self.outputs[0]))
+
+    @property
+    def similarity(self) -> float:
+        """Cosine of the two embeddings of a pair; 0 where one is all zeros."""
+        one, other = (np.asarray(output, np.float64) for output in self.outputs)
+        norms = np.linalg.norm(one) * np.linalg.norm(other)
+        return float(one @ other / norms) if norms else 0.0
+
+
+class Engine:
+    """A network at work on questions of one task.
+
+    Args:
+        network: image `[H, W, C]` to logits or embedding; methods may need its `features` and `head`.
+        task: `class`, `location` or `pair`.
+        dtype: of the images on the device.
+        batch_size: images, or walks, on all devices at once; None for 4 a device on CPU and as many as fit elsewhere.
+        seed: of methods that draw random numbers.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        task: Task = "class",
+        *,
+        dtype: Any = "float32",
+        batch_size: int | None = None,
+        seed: int = 0,
+    ):
+        self.network, self.seed = network, seed
+        self.task: Task = task
+        self.dtype, self.batch_size = jnp.dtype(dtype), batch_size
+
+    def method(
+        self,
+        method: str | Explainer | Callable[..., Any],
+        options: Mapping[str, Any] | None = None,
+        preset: str = "paper",
+    ) -> "Method":
+        """A method, ready for any number of questions; nothing is compiled twice.
+
+        Raises:
+            MethodError: for an unknown method or option, or a method that does not explain what is asked.
+        """
+        row = explainer(method)
+        return Method(self, row, row.chosen(self.task, options or {}, preset))
+
+    def refusal(self, question: Question) -> str:
+        """Why a question makes no sense to the network; empty if nothing is wrong with it."""
+        if self.task != "class" or question.target is None:
+            return ""
+        outputs = self.outputs(*question.images[0].shape)
+        if 0 <= question.target < outputs:
+            return ""
+        return f"class {question.target} is outside the network's {outputs} outputs; expected 0 to {outputs - 1}"
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
+    def outputs(self, height: int, width: int, channels: int = 3) -> int:
+        """How many outputs the network has for an image of this shape."""
+        return jax.eval_shape(self.network, jax.ShapeDtypeStruct((height, width, channels), self.dtype)).shape[0]
+
+    def look(self, questions: Sequence[Question]) -> list[Seen]:
+        """What the network says of every question."""
+        images = [tuple(np.asarray(image).astype(self.dtype) for image in question.images) for question in questions]
+        outputs: Iterator[np.ndarray] = iter(())
+        if self.task != "location":
+            flat = [(image, ()) for of_one in images for image in of_one]
+            found = map_many(_output, flat, self.network, batch_size=self.batch_size, count=len(flat))
+            outputs = (np.asarray(output) for _, output in found)
+        return [
+            self._seen(question, of_one, tuple(itertools.islice(outputs, len(of_one))))
+            for question, of_one in zip(questions, images, strict=True)
+        ]
+
+    def _seen(self, question: Question, images: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> Seen:
+        target = question.target
+        if self.task == "class":
+            target = np.int32(np.argmax(outputs[0]) if target is None else target)
+        elif self.task == "location":
+            target = np.asarray(target, np.int32)
+        return Seen(images, target, outputs, pixel_digest(*question.images), question.filled)
+
+
+class Method:
+    """A method of an engine.
+
+    Attributes:
+        engine: the network at work.
+        row: the explainer.
+        options: it is called with.
+    """
+
+    def __init__(self, engine: Engine, row: Explainer, options: dict[str, Any]):
+        self.engine, self.row, self.options = engine, row, options
+
+    @property
+    def passes(self) -> int:
+        """Steps of walks, or forward passes as the table has them, for one question; `progress` counts these."""
+        return passes_of(self.row, self.engine.task, self.options)
+
+    @property
+    def walks(self) -> bool:
+        """Whether its walks can share slots that are refilled; the mean of a path is taken image by image."""
+        return _walks(self.row, self.engine.task, self.options)
+
+    def check(self, *shape: int) -> None:
+        """Traces the method on images of this shape: a value that no option can have is known before any work.
+
+        Raises:
+            MethodError: naming the method and its options.
+        """
+        engine = self.engine
+        images = (jax.ShapeDtypeStruct(shape, engine.dtype),) * (2 if engine.task == "pair" else 1)
+        target = None if engine.task == "pair" else np.zeros(2 if engine.task == "location" else (), np.int32)
+        try:
+            jax.eval_shape(lambda *images: self._explain(images, self._network, target, np.uint32(0)), *images)
+        except MethodError:
+            raise
+        except Exception as error:  # Methods and JAX raise nearly anything for a value they cannot use.
+            given = ", ".join(f"{name}={str(value)[:20]}" for name, value in self.options.items())
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise MethodError(f"{self.row.name} cannot work{f' with {given}' if given else ''}: {reason}") from error
+
+    def results(self, seen: Sequence[Seen], progress: Progress = lambda count: None) -> Iterator[Results]:
+        """Explains what was looked at, in order.
+
+        Args:
+            seen: of `Engine.look`.
+            progress: called with the number of passes since the last call.
+        """
+        found = self._walked(seen, progress) if self.walks else self._mapped(seen, progress)
+        return (_without_filling(*both) for both in zip(seen, found, strict=True))
+
+    def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
+        engine, options = self.engine, {k: v for k, v in self.options.items() if k != "average"}
+        loss = self.row.losses[engine.task](options)
+        rules, of_map = split_options(options)
+        examples = [start for one in seen for start in _starts(engine.task, one)]
+        walks = perturb_many(
+            loss,
+            examples,
+            engine.network,
+            batch_size=engine.batch_size,
+            count=len(examples),
+            progress=progress,
+            **rules,
+        )
+        found = (
+            jax.device_get(after_walk(jnp.asarray(image), walk, **of_map))
+            for (image, _), (_, walk) in zip(examples, walks, strict=True)
+        )
+        for _ in seen:
+            yield tuple(itertools.islice(found, len(MAPS[engine.task])))
+
+    def _mapped(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
+        size = self.engine.batch_size or batch_of(self.row, self.engine.task)
+        examples = [(one.images, (one.target, one.digest)) for one in seen]
+        found = map_many(
+            self._explain,
+            examples,
+            self._network,
+            batch_size=size,
+            count=len(examples),
+            progress=lambda count: progress(count * self.passes),
+        )
+        return (result for _, result in found)
+
+    @functools.cached_property
+    def _explain(self) -> Callable[..., Results]:
+        """One function for all questions, since code created anew would be compiled anew."""
+        row, options, task, seed = self.row, self.options, self.engine.task, self.engine.seed
+
+        def explain(images: Any, network: Any, target: Any, digest: Any) -> Results:
+            key = jax.random.fold_in(jax.random.key(seed), digest)
+            return row.results(task, network, images, target, key=key, **options)
+
+        return explain
+
+    @functools.cached_property
+    def _network(self) -> Any:
+        """The network, telling its biases to a method that asks for them."""
+        if "probes" not in self.row.needs:
+            return self.engine.network
+        from fame_jax.architectures.probes import probed
+
+        return probed(self.engine.network)
+
+
+def passes_of(row: Explainer, task: Task, options: Mapping[str, Any]) -> int:
+    """What a method's progress counts for one question: steps of its walks, or forward passes as the table has them."""
+    if _walks(row, task, options):
+        return {**row.options(task), **options}["iterations"] * len(MAPS[task])
+    return max(1, row.cost(task, **options).forward)
+
+
+def _walks(row: Explainer, task: Task, options: Mapping[str, Any]) -> bool:
+    return task in row.losses and not options.get("average")
+
+
+def batch_of(row: Explainer, task: Task) -> int:
+    """The batch size of a method for which nobody has asked: less where it looks at many copies of an image at once."""
+    return max(1, usual_batch() // _COPIES) if "chunk" in row.options(task) else usual_batch()
+
+
+def explained(
+    engine: Engine,
+    methods: Sequence[Method],
+    questions: Iterable[Question],
+    progress: Progress = lambda count: None,
+) -> Iterator[tuple[Seen, list[Results]]]:
+    """Every question through every method, in order and in bounded memory: an image is read once for all methods.
+
+    Args:
+        engine: the network at work.
+        methods: of the engine.
+        questions: a few batches of them are read at a time.
+        progress: called with the number of passes since the last call.
+
+    Returns:
+        Iterator over a question as the network sees it, and the results of each method.
+    """
+    size, stream = _BLOCK * (engine.batch_size or usual_batch()), iter(questions)
+    while block := list(itertools.islice(stream, size)):
+        seen = engine.look(block)
+        results = [list(method.results(seen, progress)) for method in methods]
+        yield from ((one, [of_method[i] for of_method in results]) for i, one in enumerate(seen))
+
+
+def explain_many(
+    network: Any,
+    images: Iterable[Any],
+    method: str | Explainer | Callable[..., Any] = "fame",
+    targets: Iterable[Any] = itertools.repeat(None),
+    *,
+    preset: str = "paper",
+    batch_size: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Iterator[Explanation]:
+    """Any method over a stream of images, on all devices and in bounded memory.
+
+    Args:
+        network: image `[H, W, C]` in [0, 1] to logits.
+        images: `[H, W, C]` in [0, 1], all of one size.
+        method: a name of `EXPLAINERS`, or one of your own, see `fame_jax.explainers.explainer`.
+        targets: a class for each image; None for the top one.
+        preset: `paper` or `official`.
+        batch_size: images at once; None for 4 a device on CPU, and as many as fit elsewhere.
+        seed: of methods that draw random numbers; an image draws with `image_key(seed, image)`.
+        **options: of the method.
+
+    Returns:
+        Iterator over results, in the order of the images, as NumPy arrays.
+
+    Raises:
+        MethodError: for an unknown method or option.
+    """
+    engine = Engine(network, batch_size=batch_size, seed=seed)
+    questions = (Question((np.asarray(image),), target) for image, target in zip(images, targets, strict=False))
+    found = explained(engine, [engine.method(method, options, preset)], questions)
+    return (results[0][0] for _, results in found)  # type: ignore[misc]
+
+
+def _without_filling(seen: Seen, results: Results) -> Results:
+    """The results with maps that are zero where an image is filled up, and 1 at the largest elsewhere."""
+
+    def one(place: int, result: Explanation | None) -> Explanation | None:
+        filled = seen.filled[place * len(seen.images) // len(results)]
+        if result is None or filled is None:
+            return result
+        kept = np.where(filled, 0, result.attribution)
+        return result._replace(attribution=kept / (kept.max() or 1))
+
+    return tuple(one(place, result) for place, result in enumerate(results))
+
+
+def _output(image: Any, network: Any) -> Any:
+    return network(image)
+
+
+def _starts(task: Task, seen: Seen) -> list[tuple[np.ndarray, tuple[Any, ...]]]:
+    """Where the walks of a question begin and what their loss needs: one a map, in the order of `MAPS`."""
+    if task != "pair":
+        return [(seen.images[0], (seen.target,))]
+    signs = np.asarray([1, -1], seen.images[0].dtype)
+    others = seen.outputs[::-1]
+    return [(image, (other, sign)) for image, other in zip(seen.images, others, strict=True) for sign in signs]

@@ -1,0 +1,226 @@
+"""What a method is: how it is called, what it needs and costs, and the one result that every method returns."""
+
+import inspect
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
+
+from fame_jax._types import Attribution, Image
+from fame_jax.core import Explanation, without_walk
+from fame_jax.explainers.fame import RUNS, PairExplanation
+from fame_jax.explainers.pairs import PairMaps
+from fame_jax.losses import class_logit, cosine, feature_activation
+from fame_jax.network import traceable, vector
+from fame_jax.presets import PRESETS
+from fame_jax.walk import Loss, Status
+
+Task = Literal["class", "location", "pair"]
+"""What is explained: a class of a photograph, a location of its feature map, or the similarity of two faces."""
+
+Need = Literal["features", "embedding", "probes", "key"]
+
+MAPS: Mapping[str, tuple[str, ...]] = {"class": ("attribution",), "location": ("attribution",), "pair": RUNS}
+"""Names of the maps of each task, in their order."""
+
+WHAT = {"class": "classes", "location": "locations", "pair": "pairs of faces"}
+"""The tasks in words."""
+
+
+class MethodError(ValueError):
+    """A method that does not exist, does not do what is asked, or has no such option."""
+
+
+class Cost(NamedTuple):
+    """Evaluations of the network for one map of a class or location, or for all maps of a pair."""
+
+    forward: int
+    backward: int
+
+
+Costs = Callable[[Mapping[str, Any]], Cost]
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A method. Those of `EXPLAINERS` and one of your own are called alike.
+
+    Attributes:
+        name: in `EXPLAINERS`, on the command line and in the names of files.
+        title: as in the paper.
+        source: where the method comes from.
+        of_class: network, image and label to a map, or to an `Explanation`; None if the method explains no classes.
+        of_location: network, image and location to a map or `Explanation`, or None.
+        of_pair: network, probe and gallery to `PairMaps` or `PairExplanation`, or None.
+        costs: `Cost` by task, from the options and `embedding`, the number of dimensions.
+        needs: what is asked for beyond a function of the image: `features` and `head` of the network; `probes`, a
+            network that tells its biases; a random `key`.
+        inner: functions that take the options which the functions above only pass on.
+        losses: of a method that walks, by task: from its options (which lose what only chooses the loss) to the loss.
+        presets: the group of `fame_jax.presets` with the options, by task.
+        blank: the status of a blank map, or of two of one face: why there may be one.
+    """
+
+    name: str
+    title: str
+    source: str
+    of_class: Callable[..., Any] | None = None
+    of_location: Callable[..., Any] | None = None
+    of_pair: Callable[..., Any] | None = None
+    costs: Mapping[str, Costs] = field(default_factory=dict)
+    needs: frozenset[Need] = frozenset()
+    inner: tuple[Callable[..., Any], ...] = ()
+    losses: Mapping[str, Callable[[dict[str, Any]], Loss]] = field(default_factory=dict)
+    presets: Mapping[str, str] = field(default_factory=dict)
+    blank: Status = Status.BLANK
+
+    def explain(
+        self, network: Any, image: Image, label: ArrayLike, *, key: PRNGKeyArray | None = None, **options: Any
+    ) -> Explanation:
+        """Explains one class of one image; the key is ignored by methods without randomness.
+
+        Raises:
+            MethodError: if the method does not explain classes, or needs a key and gets none.
+        """
+        found = self.function("class")(network, image, label, **self._key(key), **options)
+        if isinstance(found, Explanation):
+            return found
+        return without_walk(found, class_logit(image, traceable(network), label), self.blank)
+
+    def explain_location(
+        self, network: Any, image: Image, location: Any, *, key: PRNGKeyArray | None = None, **options: Any
+    ) -> Explanation:
+        """Explains one location of one image's feature map; see `explain`."""
+        found = self.function("location")(network, image, location, **self._key(key), **options)
+        if isinstance(found, Explanation):
+            return found
+        return without_walk(found, feature_activation(image, traceable(network), location), self.blank)
+
+    def explain_pair(
+        self, network: Any, probe: Image, gallery: Image, *, key: PRNGKeyArray | None = None, **options: Any
+    ) -> PairExplanation:
+        """Explains the similarity of two faces; see `explain`."""
+        found = self.function("pair")(network, probe, gallery, **self._key(key), **options)
+        return found if isinstance(found, PairExplanation) else _completed(found, network, probe, gallery, self.blank)
+
+    def results(
+        self, task: Task, network: Any, images: tuple[Image, ...], target: Any, **options: Any
+    ) -> tuple[Explanation | None, ...]:
+        """The results for all maps of a task, in the order of `MAPS`; None for a map that the method does not have."""
+        if task == "pair":
+            probe, gallery = images
+            pair = self.explain_pair(network, probe, gallery, **options)
+            return tuple(getattr(pair, name) for name in RUNS)
+        return ((self.explain if task == "class" else self.explain_location)(network, images[0], target, **options),)
+
+    def function(self, task: Task) -> Callable[..., Any]:
+        """What the method does for a task.
+
+        Raises:
+            MethodError: if it does nothing for that one.
+        """
+        found = getattr(self, f"of_{task}")
+        if found is None:
+            able = ", ".join(WHAT[other] for other in MAPS if getattr(self, f"of_{other}") is not None)
+            raise MethodError(f"{self.name} explains no {WHAT[task]}; it explains {able}.")
+        return found
+
+    def options(self, task: Task) -> dict[str, Any]:
+        """Names and default values of the options, read from the signatures; those that are code are left out."""
+        return {
+            name: parameter.default
+            for function in (self.function(task), *self.inner)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+            and parameter.default is not parameter.empty
+            and not callable(parameter.default)
+        }
+
+    def chosen(self, task: Task, options: Mapping[str, Any], preset: str = "paper") -> dict[str, Any]:
+        """The options to call the method with: the preset's, then those given.
+
+        Raises:
+            MethodError: for an option that the method does not have.
+        """
+        known = self.options(task)
+        if unknown := sorted(options.keys() - known.keys()):
+            raise MethodError(
+                f"{self.name} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}."
+            )
+        return {**PRESETS[preset].get(self.presets.get(task, ""), {}), **options}
+
+    def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
+        """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
+
+        Of a method without walks it takes one forward pass more, or two of a pair, to measure what is explained.
+
+        Args:
+            task: what is explained.
+            embedding: dimensions of the embedding.
+            **options: those that differ from the defaults.
+        """
+        given = {"embedding": embedding, **self.options(task), **options}
+        return self.costs[task](given) if task in self.costs else Cost(1, 0)
+
+    def _key(self, key: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
+        if "key" not in self.needs:
+            return {}
+        if key is None:
+            raise MethodError(f"{self.name} is random and needs a key: key=jax.random.key(0).")
+        return {"key": key}
+
+
+def _completed(
+    maps: PairMaps, network: Callable[[Image], Any], probe: Image, gallery: Image, blank: Status
+) -> PairExplanation:
+    """The four maps of a method without walks as results: the loss of e+ is the similarity s, that of e- is 1 - s."""
+    network = traceable(network)
+    score = cosine(vector(network(probe)), vector(network(gallery)))
+
+    def of_face(similar: Attribution, dissimilar: Attribution | None) -> tuple[Explanation, Explanation | None]:
+        found = [part for part in (similar, dissimilar) if part is not None]
+        both = jnp.all(jnp.stack([jnp.all(part == 0) for part in found]))
+        why = jnp.where(both, blank, Status.BLANK)
+        against = None if dissimilar is None else without_walk(dissimilar, 1 - score, why)
+        return without_walk(similar, score, why), against
+
+    return PairExplanation(score, *of_face(*maps[:2]), *of_face(*maps[2:]))
+
+
+def of_your_own(function: Callable[..., Any]) -> Explainer:
+    """A function as a method: `(network, image, label)` or `(network, probe, gallery)`, options by name, to maps.
+
+    It may return a map `[H, W]`, an `Explanation`, `PairMaps` or a `PairExplanation`, and is given a random key if it
+    takes `key`.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    needs: frozenset[Need] = frozenset({"key"} if "key" in inspect.signature(function).parameters else ())
+    title = name.replace("_", " ").strip()
+    return Explainer(name, title, f"{function.__module__}", function, function, function, needs=needs)
+
+
+def image_key(seed: int, *images: Any) -> PRNGKeyArray:
+    """The random key of an image, or of a pair, that every way of explaining it draws with.
+
+    It depends on seed and pixels alone, so that the same photograph gets the same random numbers in whatever list,
+    order or program it is explained.
+
+    Args:
+        seed: chosen by the user.
+        *images: `[H, W, C]` in [0, 1], on the host; they count as `float32`.
+    """
+    return jax.random.fold_in(jax.random.key(seed), pixel_digest(*images))
+
+
+def pixel_digest(*images: Any) -> np.uint32:
+    """32 bits that stand for the pixels of an image, or of a pair."""
+    digest = 0
+    for image in images:
+        digest = zlib.crc32(np.ascontiguousarray(image, np.float32).tobytes(), digest)
+    return np.uint32(digest)

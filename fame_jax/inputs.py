@@ -1,0 +1,141 @@
+"""From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from fame_jax.data.alignment import FaceError
+from fame_jax.data.faces import FaceCrop, load_face
+from fame_jax.data.images import ImageError, Pixels, load
+from fame_jax.data.records import Picture, Record, Task, pictures_of
+from fame_jax.models import Card
+
+
+class PictureError(ValueError):
+    """A record whose pictures cannot become images; the message is one line and names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How pictures become images `[size, size, 3]`. It decides numbers, so a run's manifest holds it.
+
+    Attributes:
+        task: `class` for photographs, which are resized and cropped; `pair` for faces, which are aligned.
+        size: height and width in pixels.
+        resize: short side of a photograph before the central crop; not used for faces.
+        aligned: the faces are aligned already: take them as they are, scaled if need be. Otherwise only pictures of
+            112x112 are.
+        eyes: where annotated eyes are moved to, see `fame_jax.data.alignment.EYES`. Faces without are looked for.
+    """
+
+    task: Task
+    size: int
+    resize: int
+    aligned: bool = False
+    eyes: Literal["template", "bob"] = "template"
+
+
+def geometry(
+    card: Card,
+    *,
+    resize: int | None = None,
+    aligned: bool = False,
+    eyes: Literal["template", "bob"] = "template",
+) -> Geometry:
+    """The geometry of a network.
+
+    Args:
+        card: of the network.
+        resize: short side before the central crop, in place of the card's own; 232 for all classifiers alike is the
+            paper's protocol. Not used for faces.
+        aligned: see `Geometry`.
+        eyes: see `Geometry`.
+
+    Raises:
+        PictureError: for a short side below the network's input.
+    """
+    if card.task == "face":
+        return Geometry("pair", card.size, card.size, aligned, eyes)
+    short = card.resize if resize is None else resize
+    if not card.size <= short < 2**15:
+        raise PictureError(f"resize {short}: expected {card.size}, the input of {card.name}, or more, below {2**15}.")
+    return Geometry("class", card.size, short)
+
+
+def geometry_of(manifest: dict[str, Any]) -> Geometry:
+    """The geometry a run was made with.
+
+    Raises:
+        PictureError: if the manifest has none, or a damaged one.
+    """
+    try:
+        chosen = Geometry(**manifest["geometry"])
+        fits = chosen.task in ("class", "pair") and chosen.eyes in ("template", "bob")
+        if not fits or not 0 < int(chosen.size) <= int(chosen.resize) < 2**15:
+            raise ValueError(f"{chosen}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PictureError(f"the run's manifest has no usable geometry ({error})") from error
+    return chosen
+
+
+def geometry_as_json(chosen: Geometry) -> dict[str, Any]:
+    """For the manifest; `geometry_of` reads it."""
+    return asdict(chosen)
+
+
+class Input(NamedTuple):
+    """A picture as the network sees it.
+
+    Attributes:
+        image: `[size, size, 3]`, RGB in [0, 1].
+        filled: `[size, size]`, where an aligned face was filled up because the photograph ends there; None if nowhere.
+    """
+
+    image: Pixels
+    filled: Bool[np.ndarray, "size size"] | None = None
+
+
+def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
+    """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery; see `read` for errors."""
+    return tuple(read(picture, chosen).image for picture in pictures_of(record))
+
+
+def read(picture: Picture, chosen: Geometry) -> Input:
+    """One picture as the network sees it.
+
+    Raises:
+        PictureError: for a picture that is missing or damaged, or without a face.
+        ImportError: if a face has to be found and OpenCV is not installed.
+    """
+    if chosen.task == "pair":
+        return crop_as_input(face(picture, chosen))
+    try:
+        return Input(load(picture.path, chosen.resize, chosen.size))
+    except ImageError as error:
+        raise PictureError(str(error)) from error
+
+
+def crop_as_input(crop: FaceCrop) -> Input:
+    """An aligned face; see `face`."""
+    return Input(crop.image, crop.filled if crop.filled.any() else None)
+
+
+def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceCrop:
+    """An aligned face with what is to be said of it.
+
+    Args:
+        picture: a photograph, or a face that is aligned already.
+        chosen: see `Geometry`.
+        number: which face of the photograph, 1 being the largest; None for the largest.
+
+    Raises:
+        PictureError: for a picture that is missing or damaged, or without such a face.
+        ImportError: if a face has to be found and OpenCV is not installed.
+    """
+    aligned = True if chosen.aligned else "auto"
+    try:
+        return load_face(picture.path, number, aligned, eyes=picture.eyes, convention=chosen.eyes)
+    except (ImageError, FaceError) as error:
+        raise PictureError(str(error)) from error

@@ -1,0 +1,130 @@
+"""The one door to a network: by name, folder, file, `module:attribute` or as a Python object."""
+
+import difflib
+import os
+import pathlib
+from typing import Any
+
+from fame_jax.architectures import Precision, image_dtype
+from fame_jax.models import checkpoint, own
+from fame_jax.models.card import Card
+from fame_jax.models.hub import snapshot
+from fame_jax.models.load import (
+    Loaded,
+    WeightsNotFoundError,
+    card_of_file,
+    converted,
+    installed,
+    installed_names,
+    restored,
+)
+from fame_jax.models.registry import REGISTRY, UnknownNetworkError
+from weight_conversion import CheckpointError, sha256
+
+Path = str | os.PathLike[str]
+
+
+def find(
+    spec: Any, weights: Path | None = None, precision: Precision = "float32", *, card: Card | None = None
+) -> Loaded:
+    """A network and its card.
+
+    Args:
+        spec: one of
+
+            * a name: of an installed or bundled network;
+            * a folder made by `fame convert`;
+            * `hf://OWNER/NAME[@REVISION]`: such a folder on the Hugging Face hub;
+            * the official file of a published network, known by its hash or name;
+            * `package.module:attribute` or `file.py:attribute`, found from the current folder: a network, a function
+              or class without required arguments that makes one, or a pair of a network and its `Card`. This spelling
+              alone runs code of others;
+            * a network: any callable of one RGB image in [0, 1] that JAX can trace.
+        weights: for a name: a converted folder or a publisher's file in place of what is installed.
+        precision: `float64`, `float32`, `tf32` or `bfloat16`.
+        card: of a network that brings none. Without it such a network is taken to classify 224 x 224 pixels.
+
+    Raises:
+        UnknownNetworkError: for a name that is nothing of all this, with the nearest names.
+        WeightsNotFoundError: if there are no weights; it says how to get them.
+        OwnNetworkError: for code that makes no network, or a network that JAX cannot trace or is in training mode.
+        ValueError: `CheckpointError` or `ConversionError`, naming the file, for weights that are not this network's.
+        PrecisionError: for an unknown precision, or float64 in 32-bit JAX.
+    """
+    image_dtype(precision)
+    if not isinstance(spec, str | os.PathLike):
+        return own.loaded(spec, card, precision)
+    name = os.fspath(spec)
+    if weights is not None:
+        return _with_weights(name, pathlib.Path(weights), precision)
+    if name in REGISTRY or (os.path.basename(name) == name and installed(name)):
+        return restored(_folder_of(name), precision)
+    if name.startswith("hf:"):
+        return restored(snapshot(name), precision)
+    if os.path.isdir(name):
+        return restored(name, precision)
+    if os.path.exists(name):
+        return _official(pathlib.Path(name), precision)
+    if ":" in name:
+        return own.loaded(own.imported(name), card, precision)
+    if os.path.basename(name) != name:
+        raise WeightsNotFoundError(f"{name}: no such file or folder; expected a network.")
+    raise UnknownNetworkError(_unknown(name))
+
+
+def load(name: str, path: Path | None = None, *, precision: Precision = "float32") -> Any:
+    """A network with its weights, which maps one RGB image `[H, W, 3]` in [0, 1] to logits or an embedding.
+
+    `find(name, path, precision).network`; see there for what a name can be, and for errors.
+    """
+    return find(name, path, precision).network
+
+
+def weights_hash(name: str, path: Path | None = None) -> str:
+    """SHA-256 of the publisher's file that the weights of a name come from; see `find` for the errors."""
+    folder = _folder_of(name) if path is None else pathlib.Path(path)
+    return checkpoint.about(folder).card.sha256 if (folder / checkpoint.ABOUT).is_file() else sha256(folder)
+
+
+def _folder_of(name: str) -> pathlib.Path:
+    folder = installed(name)
+    if folder is None:
+        if name not in REGISTRY:
+            raise UnknownNetworkError(_unknown(name))
+        official = REGISTRY[name]
+        how = f"`fame download {name}`" if official.address else f"`fame convert {name} {official.file or 'FILE'}`"
+        raise WeightsNotFoundError(f"no weights of {name} are installed. Run {how}, or give the path of the weights.")
+    return folder
+
+
+def _with_weights(name: str, path: pathlib.Path, precision: Precision) -> Loaded:
+    """A named network with other weights than the installed ones."""
+    if name not in REGISTRY:
+        raise UnknownNetworkError(f"{name!r} has its weights already; other weights go with a name of `fame models`.")
+    if not path.exists():
+        raise WeightsNotFoundError(f"{path}: no such file or folder; expected the weights of {name}.")
+    if path.is_file() or not (path / checkpoint.ABOUT).is_file():
+        return converted(REGISTRY[name].card, path, precision=precision)
+    held = checkpoint.about(path).card
+    if held.architecture != REGISTRY[name].card.architecture:
+        raise CheckpointError(f"{path}: holds the weights of {held.name}, expected {name}.")
+    return restored(path, precision)
+
+
+def _official(path: pathlib.Path, precision: Precision) -> Loaded:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"{path}: no regular file; expected a network.")
+    card = card_of_file(path)
+    if card is None:
+        raise CheckpointError(
+            f"{path}: not the official file of a published network, and nothing says what network it holds. "
+            f"Run `fame convert ARCHITECTURE {path} --name NAME`, or give its name as well."
+        )
+    return converted(card, path, precision=precision)
+
+
+def _unknown(name: str) -> str:
+    known = list(dict.fromkeys([*installed_names(), *REGISTRY]))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
+    return f"unknown network {name!r}. {hint} `fame models` lists them all."

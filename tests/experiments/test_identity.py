@@ -1,0 +1,93 @@
+"""Two networks are one only if parameters and code are."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.tree_util import Partial
+
+from fame_jax import Split
+from fame_jax.experiments.identity import IdentityError, identity
+
+
+def linear(weights, image):
+    return image.reshape(-1) @ weights
+
+
+def doubled(weights, image):
+    return 2 * image.reshape(-1) @ weights
+
+
+def weights(seed=0):
+    return jax.random.normal(jax.random.key(seed), (12, 3))
+
+
+class Module(nnx.Module):
+    def __init__(self, seed=0, activation=nnx.relu):
+        self.out, self.activation = nnx.Linear(12, 3, rngs=nnx.Rngs(seed)), activation
+
+    def __call__(self, image):
+        return self.activation(self.out(image.reshape(-1)))
+
+
+def closure(factor):
+    return lambda image: factor * image.reshape(-1)[:3]
+
+
+NETWORKS = {
+    "partial": lambda: Partial(linear, weights()),
+    "other weights": lambda: Partial(linear, weights(1)),
+    "other code": lambda: Partial(doubled, weights()),
+    "functools": lambda: functools.partial(linear, np.asarray(weights())),
+    "split": lambda: Split(Partial(linear, weights()), jnp.tanh),
+    "other head": lambda: Split(Partial(linear, weights()), jnp.sin),
+    "nnx": Module,
+    "other seed": lambda: Module(1),
+    "other activation": lambda: Module(activation=nnx.gelu),
+    "equinox": lambda: eqx.nn.MLP(12, 3, 4, 1, key=jax.random.key(0)),
+    "equinox, other activation": lambda: eqx.nn.MLP(12, 3, 4, 1, activation=jnp.tanh, key=jax.random.key(0)),
+    "closure": lambda: closure(2.0),
+    "other closure": lambda: closure(3.0),
+    "method": lambda: Module().__call__,
+    "compiled": lambda: Partial(jax.jit(linear), weights()),
+}
+
+
+def test_networks_made_twice_are_one_and_different_ones_are_not():
+    found = {name: identity(make()) for name, make in NETWORKS.items()}
+    assert found == {name: identity(make()) for name, make in NETWORKS.items()}
+    assert len(set(found.values())) == len(found)
+
+
+def test_another_process_says_the_same(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        textwrap.dedent("""
+        import jax.numpy as jnp
+        from fame_jax.experiments.identity import identity
+
+        WEIGHTS = jnp.arange(36.0).reshape(12, 3)
+
+        def network(image, weights=WEIGHTS):
+            return image.reshape(-1) @ weights
+
+        if __name__ == "__main__":
+            print(identity(network))
+        """)
+    )
+    said = [subprocess.run([sys.executable, file], capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert said[0] == said[1] != ""
+
+
+def test_what_has_no_source_is_refused_with_the_way_to_name_it():
+    namespace = {}
+    exec("def network(image):\n    return image", namespace)
+    with pytest.raises(IdentityError, match=r"cannot be identified: .*network has no source file.*identity='mine-1'"):
+        identity(namespace["network"])

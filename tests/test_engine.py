@@ -1,0 +1,154 @@
+"""One way from a photograph to its maps, whichever door it comes in by."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from fame_jax import models
+from fame_jax.bridges import numpy_explainer
+from fame_jax.data.images import load, sample_path
+from fame_jax.engine import Engine, Question, explain_many, explained
+from fame_jax.experiments.store import Run
+from fame_jax.explainers import EXPLAINERS, MAPS, image_key
+from fame_jax.walk import Status
+from tests.cli.conftest import arrays, fame
+
+__all__ = ["fame"]
+
+METHODS = {"fame": {"iterations": 3}, "gradient": {}, "random": {}}
+CLASSES, SIDE = 4, 16
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """The cat, whole and cut, so that their proportions differ."""
+    folder, cat = tmp_path_factory.mktemp("photographs"), Image.open(sample_path("cat"))
+    cat.save(folder / "whole.png")
+    cat.crop((60, 0, 360, 250)).save(folder / "cut.png")
+    return folder
+
+
+def test_one_photograph_has_one_map_in_explain_run_bridge_and_python(fame, photographs, tmp_path):
+    flags = ["--method", ",".join(METHODS), "--iterations", "3", "--seed", "5", "--no-progress"]
+    paths = sorted(photographs.glob("*.png"))
+    assert fame("explain", *paths[::-1], "--out", tmp_path / "explained", *flags).code == 0
+    assert fame("run", "folder", photographs, "--out", tmp_path / "run", *flags).code == 0
+    network, card = models.find("mobilenet_v2").network, models.card("mobilenet_v2")
+    images = [load(path, card.resize, card.size) for path in paths]
+    labels = [int(jnp.argmax(network(jnp.asarray(image)))) for image in images]
+    for name, options in METHODS.items():
+        run = Run(tmp_path / "run" / name)
+        bridged = numpy_explainer(network, name, channels="last", seed=5, **options)(np.stack(images), labels)
+        for index, (path, image, label) in enumerate(zip(paths, images, labels, strict=True)):
+            row = EXPLAINERS[name]
+            alone = row.explain(network, jnp.asarray(image), label, key=image_key(5, image), **options)
+            maps = {
+                "explain": arrays(tmp_path / "explained" / f"{path.stem}.{name}.npz")["attribution"],
+                "run": run.map([record.name for record in run.records].index(path.name)),
+                "bridge": bridged[index],
+                "python": np.asarray(alone.attribution),
+            }
+            for door, attribution in maps.items():
+                assert np.array_equal(attribution, maps["python"]), f"{path.name}, {name}, {door}"
+
+
+def network(image):
+    weights = jnp.sin(jnp.arange(SIDE * SIDE * 3 * CLASSES, dtype=image.dtype)).reshape(-1, CLASSES)
+    return jnp.tanh((image.reshape(-1) - 0.5) @ weights / SIDE)
+
+
+def pictures(count):
+    return list(np.random.default_rng(0).uniform(0, 1, (count, SIDE, SIDE, 3)).astype("float32"))
+
+
+@pytest.mark.parametrize("method", ["fame", "smooth_grad", "random"])
+def test_a_map_depends_neither_on_the_others_nor_on_its_place(method):
+    options = {"fame": {"iterations": 3, "kernel_size": 9}, "smooth_grad": {"samples": 4}, "random": {}}[method]
+    images = pictures(5)
+    forth = list(explain_many(network, images, method, **options))
+    back = list(explain_many(network, images[::-1], method, **options))[::-1]
+    (alone,) = explain_many(network, images[3:4], method, **options)
+    for one, other in zip(forth, back, strict=True):
+        np.testing.assert_array_equal(one.attribution, other.attribution)
+    np.testing.assert_array_equal(alone.attribution, forth[3].attribution)
+
+
+def test_every_method_of_a_class_returns_the_same_kind_of_result():
+    images, engine = pictures(2), Engine(network)
+    for name in ("fame", "gradient", "random"):
+        options = {"iterations": 2, "kernel_size": 9} if name == "fame" else {}
+        method = engine.method(name, options)
+        for seen, ((result,),) in explained(engine, [method], [Question((image,), 1) for image in images]):
+            assert result.attribution.shape == (SIDE, SIDE)
+            np.testing.assert_allclose(result.first_loss, seen.outputs[0][1], atol=1e-6)
+            assert Status(int(result.status)) is Status.OK
+            assert int(result.steps) == (2 if name == "fame" else 0)
+
+
+def test_progress_counts_to_the_passes_of_the_method():
+    counted = []
+    engine = Engine(network)
+    methods = [engine.method("fame", {"iterations": 3, "kernel_size": 9}), engine.method("smooth_grad", {"samples": 4})]
+    list(explained(engine, methods, [Question((image,)) for image in pictures(3)], counted.append))
+    assert sum(counted) == 3 * (3 + 4) == 3 * sum(method.passes for method in methods)
+
+
+def test_arrays_on_the_device_stay_level():
+    engine, level = Engine(network), []
+    methods = [engine.method("fame", {"iterations": 2, "kernel_size": 9}), engine.method("gradient")]
+    for _ in explained(engine, methods, (Question((image,)) for image in pictures(32))):
+        level.append(len(jax.live_arrays()))
+    assert level[-1] <= level[4]
+
+
+def test_an_image_is_read_once_for_all_methods():
+    read = []
+
+    def questions():
+        for number, image in enumerate(pictures(6)):
+            read.append(number)
+            yield Question((image,))
+
+    engine = Engine(network)
+    methods = [engine.method(name) for name in ("gradient", "random")]
+    list(explained(engine, methods, questions()))
+    assert read == list(range(6))
+
+
+def test_what_was_filled_up_is_no_reason():
+    face, other = pictures(2)
+    filled = np.zeros((SIDE, SIDE), bool)
+    filled[:, :5] = True
+    engine = Engine(network, "pair")
+    method = engine.method("random")
+    ((_, (plain,)),) = explained(engine, [method], [Question((face, other))])
+    ((_, (masked,)),) = explained(engine, [method], [Question((face, other), None, (filled, None))])
+    for name, before, after in zip(MAPS["pair"], plain, masked, strict=True):
+        kept = np.where(filled, 0, before.attribution) if name.startswith("probe") else before.attribution
+        expected = kept / kept.max() if name.startswith("probe") else kept
+        np.testing.assert_allclose(after.attribution, expected, rtol=1e-6)
+
+
+def test_a_key_is_of_seed_and_pixels():
+    one, other = pictures(2)
+    keys = [image_key(0, one), image_key(0, one.astype("float64")), image_key(1, one), image_key(0, other)]
+    data = [tuple(jax.random.key_data(key).tolist()) for key in keys]
+    assert data[0] == data[1]
+    assert len(set(data)) == 3
+
+
+def test_a_file_of_ones_own_is_a_network_in_every_command(fame, photographs, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(pathlib.Path(__file__).with_name("own_network.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    model = ["--model", "mine.py:network", "--no-progress"]
+    out = tmp_path / "run"
+    assert fame("run", "folder", photographs, "--out", out, *model, "--method", "gradient").code == 0
+    assert fame("score", out, "--metric", "deletion", "--no-progress").code == 0
+    ended = fame("explain", photographs / "whole.png", *model, "--method", "gradient", "--out", tmp_path / "explained")
+    assert ended.code == 0
+    found = arrays(tmp_path / "explained" / "whole.gradient.npz")["attribution"]
+    np.testing.assert_array_equal(Run(out).map(1), found)
