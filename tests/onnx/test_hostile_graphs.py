@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from fame_jax import onnx as reader
 from tests.onnx.graphs import content, convolutional, model, node, pixels
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 WHOLE = content(convolutional())
 
 
