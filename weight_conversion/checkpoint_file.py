@@ -8,7 +8,7 @@ import numpy as np
 
 from fame_jax import files
 from weight_conversion import onnx_file, safetensors_file, torch_file
-from weight_conversion.errors import reading
+from weight_conversion.errors import CheckpointError, reading
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -34,6 +34,7 @@ def read_candidates(
 
     If none fits, the one that `read_checkpoint` gives. Formats without dictionaries have one, of no name.
     """
+    _refuse_devices(path)
     if os.fspath(path).endswith(".onnx"):
         return {"": onnx_file.read(path)}
     if os.path.isdir(path) or os.fspath(path).endswith(".json"):
@@ -51,9 +52,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
     Raises:
         CheckpointError: if the file cannot be read.
     """
+    _refuse_devices(path)
     if os.path.isdir(path) or os.fspath(path).endswith(".json"):
         folder, names = safetensors_file.shards(path)
         lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
         return hashlib.sha256(lines.encode()).hexdigest()
     with reading(path, "a file of weights"):
         return files.sha256(path)
+
+
+def _refuse_devices(path: str | os.PathLike[str]) -> None:
+    """A pipe or a device would be waited for, or read without end."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise CheckpointError(f"{os.fspath(path)}: no regular file; expected a file of weights.")
