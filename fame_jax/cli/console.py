@@ -52,6 +52,10 @@ class InputError(ValueError):
     """Bad input, in words that say what was wrong, what was expected and what to do."""
 
 
+class _NoNumber(Exception):
+    """What stands where a number should. The parser, which words every `ValueError` itself, lets it through."""
+
+
 def at_least(least: int, **options: int) -> None:
     """Refuses options below a value, or beyond 32 bits, by the names they have on the command line."""
     for name, value in options.items():
@@ -113,6 +117,12 @@ def run(arguments: list[str]) -> int:
         # The reader (head, less) has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except _NoNumber as error:
+        # The option is the word before the value, or in front of its equals sign.
+        words = [word for part in rest for word in part.partition("=")[::2]]
+        option = words[words.index(str(error)) - 1] if str(error) in words[1:] else "a number"
+        say_error(f"{option} {error}: expected a finite number, such as 0.5, 1e-3 or 1/255.")
+        return 2
     except (ValueError, OSError, ImportError) as error:
         # Errors of ours have messages for people; a bug shows itself in full.
         if not for_people(error):
@@ -160,10 +170,10 @@ def _number(texts: list[str]) -> float:
     try:
         # Not through `Fraction`, which writes out the billion digits of 1e999999999.
         value = float(above) / (float(below) if slash else 1.0)
-    except ZeroDivisionError:
-        value = math.inf
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{texts[0]} is no finite number")
+        raise _NoNumber(texts[0])
     return value
 
 

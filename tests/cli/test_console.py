@@ -13,7 +13,6 @@ from fame_jax.cli.console import progress_bar, say_error
         (("explain", "--iterations", "many"), "--iterations"),
         (("explain", "--iteration", "3"), "--iterations"),
         (("explain", "--preset", "papre"), "paper"),
-        (("explain", "--step-size", "1/0"), "1/0 is no finite number"),
         (("convert",), "FILE"),
         (("run", "folder"), "--out"),
         (("explain", "--model"), "--model"),
@@ -26,6 +25,14 @@ def test_the_parser_says_what_it_refuses_and_where_there_is_help(fame, arguments
     assert f"fame {arguments[0]} --help" in ended.err
     assert "Traceback" not in ended.err
     assert not ended.out
+
+
+@pytest.mark.parametrize("given", [("--step-size", "1/0"), ("--step-size=many",), ("--sigma", "")])
+def test_what_is_no_number_is_named_with_its_option(fame, given):
+    ended = fame("explain", *given)
+    assert ended.code == 2
+    assert ended.err.startswith(f"fame: {given[0].partition('=')[0]} ")
+    assert "expected a finite number, such as 0.5, 1e-3 or 1/255." in ended.err
 
 
 @pytest.mark.parametrize("command", ["score", "report"])
