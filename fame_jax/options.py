@@ -25,7 +25,8 @@ def _positive(value: np.ndarray) -> Any:
 _EXPECTED: dict[str, tuple[Fits, str]] = {
     **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps"), _whole(1)),
     **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
-    **dict.fromkeys(("iterations", "patches"), _whole(0)),
+    "patches": _whole(0),
+    "iterations": (lambda value: _whole(0)[0](value) & (value < 2**31 - 1), f"a whole number from 0 to {2**31 - 2}"),
     "step_size": (_positive, "a finite number above 0"),
     "sigma": (_positive, "a finite number of pixels above 0"),
     "scale": (_positive, "finite numbers above 0"),

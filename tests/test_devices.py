@@ -14,7 +14,12 @@ from fame_jax.batching import devices
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_the_batch_size_on_cpu_is_four_a_device_and_no_more_than_there_are_examples():
+def test_the_batch_size_on_cpu_is_one_a_device():
+    assert devices.fitting(devices.local_mesh(), 9, lambda size: None) == 1
+
+
+def test_a_batch_size_is_no_more_than_there_are_examples_and_divides_them_evenly(monkeypatch):
+    monkeypatch.setattr(devices, "MOST_ON_CPU", 4)
     mesh = devices.local_mesh()
 
     def never(size):

@@ -212,23 +212,21 @@ def _depthwise_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad:
     """As `_dense_along`, with shifted slices for each phase; negative padding crops."""
     (rows, row_pad), (columns, column_pad) = _phases_of_both(change, kernel, out, stride, pad)
 
-    def cpu(change: Maps, kernel: Kernel) -> Maps:
-        padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    # Outside of what is chosen by platform, where a walk finds it and does it once, before its loop.
+    padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    phases = [padded[rows[:, r]][:, columns[:, c]] for r in range(stride[0]) for c in range(stride[1])]
 
+    def cpu(change: Maps, kernel: Kernel, phases: list[jax.Array]) -> Maps:
         def gradient(slope: Maps) -> Maps:
-            pieces = [
-                _shifted_sum(slope, padded[rows[:, r]][:, columns[:, c]], (1, 1), (row_pad, column_pad))
-                for r in range(stride[0])
-                for c in range(stride[1])
-            ]
+            pieces = [_shifted_sum(slope, phase, (1, 1), (row_pad, column_pad)) for phase in phases]
             return _depth_to_space(jnp.concatenate(pieces, axis=-1), *stride)[:, : change.shape[1], : change.shape[2]]
 
         return jax.linear_transpose(gradient, out)(change)[0]
 
-    def plain(change: Maps, kernel: Kernel) -> Maps:
+    def plain(change: Maps, kernel: Kernel, phases: list[jax.Array]) -> Maps:
         return _plain(change, kernel, stride, pad, precision, kernel.shape[3])
 
-    return lax.platform_dependent(change, kernel, cpu=cpu, default=plain)
+    return lax.platform_dependent(change, kernel, phases, cpu=cpu, default=plain)
 
 
 _depthwise = _with_fast_gradient(_depthwise_form, _depthwise_along)

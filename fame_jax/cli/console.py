@@ -118,10 +118,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except _NoNumber as error:
-        # The option is the word before the value, or in front of its equals sign.
-        words = [word for part in rest for word in part.partition("=")[::2]]
-        option = words[words.index(str(error)) - 1] if str(error) in words[1:] else "a number"
-        say_error(f"{option} {error}: expected a finite number, such as 0.5, 1e-3 or 1/255.")
+        say_error(f"{_option_of(str(error), rest)} {error}: expected a finite number, such as 0.5, 1e-3 or 1/255.")
         return 2
     except (ValueError, OSError, ImportError) as error:
         # Errors of ours have messages for people; a bug shows itself in full.
@@ -129,6 +126,15 @@ def run(arguments: list[str]) -> int:
             raise
         say_error(error)
         return 2
+
+
+def _option_of(value: str, arguments: list[str]) -> str:
+    """The option that was given a value: before it, or in front of its equals sign."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        option, _, given = word.partition("=")
+        if (given == value and "=" in word) or word == value:
+            return option if "=" in word else before
+    return "an option"
 
 
 def keep_compiled_programs() -> None:

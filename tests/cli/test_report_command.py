@@ -20,7 +20,8 @@ def test_photographs_are_explained_and_shown_beside_a_bad_one(fame, photographs,
     page = out.read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "cut short" in page
-    assert "--methods=random --sanity" in page
+    assert "--sanity" in page
+    assert "--method=random" in page
 
     entry = manifest(tmp_path / "pages" / "mine-maps")["inputs"][0]
     assert entry["randomised_network"]["spearman"] == pytest.approx(1)

@@ -110,7 +110,7 @@ def test_an_interruption_keeps_what_is_finished(fame, photographs, tmp_path, mon
     ("method", "option", "words"),
     [
         ("fame", "window=-5", "window=-5: expected a whole number, 1 or more"),
-        ("fame", "iterations=1e99", "fame cannot work with iterations=1e+99"),
+        ("fame", "iterations=1e99", "iterations=1e+99: expected a whole number from 0 to"),
         ("fame", "grey_of=xyz", "fame cannot work with"),
         ("fame", "clip=5", "fame cannot work with"),
         ("rise", "masks=abc", "masks=abc: expected a whole number, 1 or more"),

@@ -97,7 +97,7 @@ def test_garbage_is_refused(tmp_path, suffix, content):
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
-    refused(tmp_path, "directory")
+    refused(tmp_path, "expected a folder with one safetensors file")
     refused(tmp_path / "none.pth", "No such file")
 
 
