@@ -142,7 +142,7 @@ def keep_compiled_programs() -> None:
 
     Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already.
     """
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
