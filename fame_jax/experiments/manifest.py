@@ -36,7 +36,9 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         raise RunError(f"{file}: version {version} of a run's layout, expected {VERSION}; run again into a new folder.")
     if wrong := [name for name, fits in _FIELDS.items() if name in manifest and not fits(manifest[name])]:
         raise RunError(f"{file}: damaged, {wrong[0]} is {str(manifest[wrong[0]])[:40]}; run again into a new folder.")
-    if lacking := [name for name in _FIELDS if name not in manifest and name not in ("options", "provenance")]:
+    if lacking := [
+        name for name in _FIELDS if name not in manifest and name not in ("options", "provenance", "labels")
+    ]:
         raise RunError(f"{file}: damaged, {lacking[0]} is missing; run again into a new folder.")
     return manifest
 
@@ -66,6 +68,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "method": _is_text,
     "geometry": _is_object,
     "options": _is_object,
+    "labels": lambda value: value is None or (isinstance(value, list) and all(map(_is_text, value))),
     "provenance": _is_provenance,
     "records": _is_count,
     "block_size": _is_count,

@@ -98,6 +98,7 @@ def manifest(
         "records_sha256": hashlib.sha256(records_file(dataset.records)).hexdigest(),
         "network": card.name,
         "score": card.score,
+        "labels": None if card.labels is None else list(card.labels),
         "source": source,
         "weights_sha256": identity,
         "geometry": geometry_as_json(chosen),
@@ -121,6 +122,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     found = []
     for name, value in here.items():
         old = there.get(name)
+        if name == "labels":  # How classes are called decides no number.
+            continue
         if isinstance(value, dict) and isinstance(old, dict):
             inner = sorted(value.keys() | old.keys())
             found += [

@@ -65,7 +65,7 @@ def source(folder: pathlib.Path, *, limit: int) -> Source:
 
 def _item(opened: _Opened, index: int) -> Item:
     record, method = opened.run.records[index], _method(opened.run)
-    target = "" if opened.run.task == "pair" else _class_name(int(opened.columns["label"][index]))
+    target = "" if opened.run.task == "pair" else _class_name(opened.run, int(opened.columns["label"][index]))
     layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.maps)}
     column = Column(method, method_title(method), target, layers, opened.figures.get(index, {}))
     pictures, problem = _pictures(opened, index)
@@ -128,6 +128,7 @@ def _method(run: Run) -> str:
     return str(run.manifest.get("method", "unknown method"))
 
 
-def _class_name(label: int) -> str:
-    names = class_names()
+def _class_name(run: Run, label: int) -> str:
+    # Runs of 0.1.0, which keep no names, are of ImageNet's classes.
+    names = run.manifest.get("labels", class_names()) or ()
     return names[label] if 0 <= label < len(names) else f"class {label}" if label >= 0 else "unknown class"

@@ -110,6 +110,14 @@ def test_scores_are_in_the_table_with_their_interval_and_beside_each_record(clas
     assert "road_delete status 0.1" not in page.words
 
 
+def test_classes_have_the_names_of_the_network_s_own_labels(class_run):
+    words = shown(class_run("run", manifest={"labels": ["wren", "heron", "owl"]})).words
+    assert "heron" in words
+    assert "class 3" in words
+    assert "goldfish" not in words
+    assert "wren" not in shown(class_run("unnamed", manifest={"labels": None})).words
+
+
 def test_two_runs_of_the_same_photographs_are_side_by_side(class_run):
     page = shown(class_run("one"), class_run("two", method="grad_cam"))
     assert len(page.records) == len(page.all("article")) == 4
