@@ -72,17 +72,19 @@ class Program(NamedTuple):
     temporary_bytes: int | None
 
 
-def program(network: Any, name: str, precision: models.Precision, batch_size: int, *, seed: int = 0) -> Program:
+def program(
+    network: Any, name: str | models.Card, precision: models.Precision, batch_size: int, *, seed: int = 0
+) -> Program:
     """Compiles the walk of a batch of random images: down a class logit, or away from another face.
 
     Args:
         network: has the weights and the precision.
-        name: in the registry.
+        name: in the registry, or the card of the network.
         precision: of the network.
         batch_size: number of images.
         seed: of images and reference.
     """
-    card = models.card(name)
+    card = models.card(name) if isinstance(name, str) else name
     of_images, of_references = jax.random.split(jax.random.key(seed))
     dtype = models.image_dtype(precision)
     images = jax.random.uniform(of_images, (batch_size, card.size, card.size, 3), dtype)
@@ -139,9 +141,15 @@ class Speed(NamedTuple):
 
 
 def speed(
-    name: str, precision: models.Precision, batch_size: int, *, evaluations: int, repeats: int, network: Any = None
+    name: str | models.Card,
+    precision: models.Precision,
+    batch_size: int,
+    *,
+    evaluations: int,
+    repeats: int,
+    network: Any = None,
 ) -> Speed:
-    """Times the walk of one network; random weights unless a network is given.
+    """Times the walk of one network, by its name in the registry or its card; random weights unless one is given.
 
     Raises:
         RuntimeError: if a walk ends early, so that the time would be of fewer steps.
@@ -151,6 +159,7 @@ def speed(
     walk.run(1)
     times = [seconds(lambda: completed(walk.run(evaluations), evaluations)) for _ in range(repeats)]
     step = statistics.median(times) / evaluations
+    name = name if isinstance(name, str) else name.name
     return Speed(name, precision, batch_size, walk.compile_seconds, step, walk.temporary_bytes)
 
 

@@ -1,7 +1,7 @@
 """`fame bench`: how long steps, images and compilation take on this machine."""
 
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import jax
@@ -11,18 +11,21 @@ from matplotlib.figure import Figure
 from fame_jax import bench, files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import at_least, progress_bar
+from fame_jax.cli.flags import Flat, NetworkFlags
+from fame_jax.cli.graphs import GraphFlags
 from fame_jax.words import markdown
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Time the walk: compilation, a step and an image, by batch size; with random weights, so nothing is downloaded.
+    """Time the walk: compilation, a step and an image, by batch size; nothing is downloaded, published networks have
+    random weights.
 
     Prints a table. Times say something beside others of the same machine and the same load.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = "mobilenet_v2"
-    """Network; fame models lists them."""
+    """Network; fame models lists them. Or one of your own, as for fame explain --model."""
     batch_sizes: tuple[int, ...] = (1, 4)
     """Images at once, one row each."""
     iterations: int = 500
@@ -33,6 +36,7 @@ class Bench:
     """Measurements, of which the median counts."""
     precision: models.Precision = "float32"
     """What the network computes in."""
+    graph: Flat[GraphFlags] = field(default_factory=GraphFlags)
     json: pathlib.Path | None = None
     """File for the numbers."""
     plot: pathlib.Path | None = None
@@ -45,17 +49,14 @@ class Bench:
         at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
         for size in self.batch_sizes:
             at_least(1, batch_sizes=size)
-        if self.precision == "float64":
-            jax.config.update("jax_enable_x64", True)
-        models.image_dtype(self.precision)
         for path in (self.json, self.plot):
             if path is not None:
                 output.output_folder(path.parent)
-        network = models.with_precision(models.build(self.model), self.precision)
+        card, network = self._network()
         found = []
         with progress_bar(len(self.batch_sizes), "batch size", hide=not self.progress) as bar:
             for size in self.batch_sizes:
-                found.append(self._speed(network, size))
+                found.append(self._speed(card, network, size))
                 bar.update()
         print(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
         print(markdown(self._rows(found)))
@@ -65,9 +66,17 @@ class Bench:
             output.write_figure(self.plot, self._figure(found))
         return 0
 
-    def _speed(self, network: Any, batch_size: int) -> bench.Speed:
+    def _network(self) -> models.Loaded:
+        """One of your own as it is, a published one with random weights, which need not be there."""
+        if self.model not in models.REGISTRY:
+            return NetworkFlags(self.model, precision=self.precision, graph=self.graph).load()
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+        return models.Loaded(models.card(self.model), models.with_precision(models.build(self.model), self.precision))
+
+    def _speed(self, card: models.Card, network: Any, batch_size: int) -> bench.Speed:
         return bench.speed(
-            self.model,
+            card,
             self.precision,
             batch_size,
             evaluations=self.steps + 1,

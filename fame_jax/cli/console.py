@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "models": ("fame_jax.cli.models", "Models", "List the networks and what is installed of them."),
     "convert": ("fame_jax.cli.convert", "Convert", "Convert a publisher's weights and install them."),
+    "inspect": ("fame_jax.cli.inspect", "Inspect", "Show what an ONNX file holds, and what has to be told of it."),
     "download": (
         "fame_jax.cli.download",
         "Download",

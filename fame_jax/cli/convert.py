@@ -2,14 +2,15 @@
 
 import pathlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import tyro
 
 from fame_jax import architectures, models
 from fame_jax.cli.console import InputError
-from fame_jax.models.labels import read_labels
+from fame_jax.cli.flags import Flat
+from fame_jax.cli.graphs import GraphFlags
 
 
 @dataclass(frozen=True)
@@ -18,30 +19,22 @@ class Convert:
 
     A published network needs its name and the file. A network of your own (fine-tuned, trained from scratch) gets a
     --name; the number of its outputs is the file's, and what is not said is as in the published network.
+
+    Any ONNX graph is a network by itself: fame convert onnx FILE --name mine --preset-input torchvision. It is kept as
+    it is, with what you say of it.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ARCHITECTURE")]
-    """Architecture, by the name of the published network; fame models lists them."""
+    """Architecture, by the name of the published network; fame models lists them. Or onnx, for any graph."""
     checkpoint: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The file; for sharded safetensors the index or the folder."""
     name: str | None = None
     """Install under this name, for fame explain --model NAME. Omitted: the published network's."""
-    labels: pathlib.Path | None = None
-    """Names of the outputs: one a line, a JSON list or map, or a config.json. Omitted: numbers, or as published."""
-    size: int | None = None
-    """Side of the square input in pixels."""
+    graph: Flat[GraphFlags] = field(default_factory=GraphFlags)
     resize: int | None = None
     """Short side before the centre crop."""
-    mean: tuple[float, float, float] | None = None
-    """Mean of red, green and blue in [0, 1], which was subtracted in training."""
-    std: tuple[float, float, float] | None = None
-    """Standard deviation of red, green and blue."""
-    bgr: bool = False
-    """The weights take blue, green, red; without --bgr and --rgb, what the published ones take."""
     rgb: bool = False
-    """The weights take red, green, blue."""
-    score: Literal["softmax", "sigmoid", "logit"] | None = None
-    """What an output means: one of classes that exclude each other, yes or no by itself, or no probability."""
+    """The weights take red, green, blue; without --bgr and --rgb, what the published ones take."""
     key: str | None = None
     """Where in the file the weights are, if several fit: model_ema."""
     sha256: str | None = None
@@ -55,10 +48,9 @@ class Convert:
         """Converts, saves, and says where."""
         if not self.checkpoint.exists():
             raise InputError(f"{self.checkpoint}: no such file; expected the weights of {self.model}.")
-        architectures.architecture(self.model)
-        if self.bgr and self.rgb:
+        if self.graph.bgr and self.rgb:
             raise InputError("--bgr --rgb: expected one of them.")
-        card = self._card()
+        card = self._of_graph() if self.model == "onnx" else self._card()
         folder = models.install(
             card or self.model, self.checkpoint, self.out, key=self.key, sha256=self.sha256 or "", form=self.format
         )
@@ -68,17 +60,33 @@ class Convert:
             print(f"{models.words_of(found.verified)} The file's SHA-256 is {found.card.sha256}.")
         return 0
 
+    def _of_graph(self) -> models.Card:
+        """The card of an ONNX file."""
+        if self.name is None:
+            raise InputError("--name: an ONNX file needs one, for fame explain --model NAME.")
+        if self.key or self.format != "orbax":
+            raise InputError("--key, --format: an ONNX file is kept as it is.")
+        self._check_name()
+        return self.graph.card(self.checkpoint, None, self.name, self.resize)
+
+    def _check_name(self) -> None:
+        name = self.name or ""
+        if name in models.REGISTRY or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+            raise InputError(f"--name {name}: expected letters, digits and '_-.+', no published network's name.")
+
     def _card(self) -> models.Card | None:
         """The card of a network of one's own; None for the published one."""
+        architectures.architecture(self.model)
+        if of_graphs := sorted({"--task", "--features", "--output"}.intersection(self.graph.given())):
+            raise InputError(f"{of_graphs[0]}: is for ONNX graphs, as in fame convert onnx FILE.")
         changes = {
             "name": self.name,
-            "labels": read_labels(self.labels) if self.labels else None,
-            "size": self.size,
+            "labels": self.graph.names(),
+            "size": self.graph.size,
             "resize": self.resize,
-            "mean": self.mean,
-            "std": self.std,
-            "reverse_channels": self.bgr if self.bgr or self.rgb else None,
-            "score": self.score,
+            "score": self.graph.score,
+            **self.graph.pixels(),
+            **({"reverse_channels": False} if self.rgb else {}),
         }
         changes = {name: value for name, value in changes.items() if value is not None}
         if not changes:
@@ -86,10 +94,9 @@ class Convert:
         if self.name is None:
             given = ", ".join("--bgr or --rgb" if name == "reverse_channels" else f"--{name}" for name in changes)
             raise InputError(f"{given}: a network other than the published one needs a --name of its own.")
-        if self.name in models.REGISTRY or not re.fullmatch(r"[\w.+-]+", self.name) or self.name.startswith("."):
-            raise InputError(f"--name {self.name}: expected letters, digits and '_-.+', no published network's name.")
+        self._check_name()
         published = models.card(self.model)
-        size = self.size or published.size
+        size = self.graph.size or published.size
         usual = {"labels": None, "source": "own", "licence": "", "size": size}
         usual["resize"] = size if published.task == "face" else round(size * published.resize / published.size)
         return replace(published, **(usual | changes))

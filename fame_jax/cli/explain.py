@@ -4,6 +4,7 @@ import pathlib
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import jax
 import tyro
 
 from fame_jax import files, models
@@ -51,7 +52,7 @@ class Explain:
         target = None if self.target is None else resolve_class(self.target, names)
         for method in methods:
             method.check(loaded.card.size, loaded.card.size, 3)
-        random = self._random(loaded.card, outputs) if self.sanity else None
+        random = self._random(loaded, outputs) if self.sanity else None
         job = Photographs(
             loaded.card,
             engine,
@@ -71,8 +72,11 @@ class Explain:
         say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
         return 2 if job.failed else 0
 
-    def _random(self, card: models.Card, outputs: int) -> Any:
-        """The network with random weights."""
+    def _random(self, loaded: models.Loaded, outputs: int) -> Any:
+        """The network with random weights; of a graph, with its own in random order."""
+        card = loaded.card
+        if card.architecture == "onnx":
+            return loaded.network.shuffled(jax.random.key(self.methods.seed))
         if not card.architecture:
             raise InputError("--sanity: a network of your own has no random weights here; see fame_jax.metrics.sanity.")
         random = models.build(card, outputs=outputs, seed=self.methods.seed)
@@ -85,9 +89,7 @@ class Explain:
         return {
             "command": "explain",
             "methods": methods,
-            "network": card.name,
-            "source": self.network.source,
-            "weights_sha256": card.sha256,
+            **self.network.about(card),
             "options": {"target": self.target, **flags, "sanity": self.sanity},
             **files.environment(),
             "inputs": job.done + job.failed,

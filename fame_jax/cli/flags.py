@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import jax
@@ -10,6 +10,7 @@ import tyro
 
 from fame_jax.architectures import Precision, image_dtype
 from fame_jax.cli.console import InputError, Number, at_least, positive
+from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
 from fame_jax.explainers.explainer import WHAT, Explainer, Task
@@ -21,18 +22,22 @@ from fame_jax.presets import AUTO_STOP
 USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface"}
 """The bundled network of each task."""
 
+Flat = tyro.conf.OmitArgPrefixes
+"""Flags of a group stand beside the others, without its name."""
+
 
 @dataclass(frozen=True)
 class NetworkFlags:
     """Which network, and how it computes."""
 
     model: str | None = None
-    """Network: a name that fame models lists, a folder of converted weights, a publisher's file, or one of your own as
-    package.module:name or file.py:name. Omitted: mobilenet_v2 for classes, sface for faces."""
+    """Network: a name that fame models lists, a folder of converted weights, a publisher's file, any ONNX file, or one
+    of your own as package.module:name or file.py:name. Omitted: mobilenet_v2 for classes, sface for faces."""
     weights: pathlib.Path | None = None
     """A converted folder or the publisher's own file, instead of what is installed of the model."""
     precision: Precision = "float32"
     """Maps in float64 agree between machines, batch sizes and libraries; the others are faster."""
+    graph: Flat[GraphFlags] = field(default_factory=GraphFlags)
 
     @property
     def source(self) -> str:
@@ -49,12 +54,17 @@ class NetworkFlags:
         """
         if self.precision == "float64":
             jax.config.update("jax_enable_x64", True)
-        name = self.model or USUAL[task or "class"]
-        loaded = find(name, self.weights, precision=self.precision)
-        if task is not None and loaded.card.task != {"class": "class", "pair": "face"}.get(task, loaded.card.task):
+        name, wanted = self.model or USUAL[task or "class"], {"class": "class", "pair": "face"}.get(task or "")
+        loaded = find(name, self.weights, precision=self.precision, card=self.graph.card_for(name, wanted))
+        if wanted is not None and loaded.card.task != wanted:
             kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
             raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")
         return loaded
+
+    def about(self, card: Card) -> dict[str, Any]:
+        """What a manifest keeps of the network."""
+        told = {"card": {**card.to_json(), "labels": None}} if self.graph.given() else {}
+        return {"network": card.name, "source": self.source, "weights_sha256": card.sha256, **told}
 
 
 @dataclass(frozen=True)
@@ -159,9 +169,6 @@ class InputFlags:
     aligned: bool = False
     """The faces are aligned: take them as they are."""
 
-
-Flat = tyro.conf.OmitArgPrefixes
-"""Flags of a group stand beside the others, without its name."""
 
 Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]
 Progress = Annotated[bool, tyro.conf.arg(help="Show a progress bar.")]

@@ -73,9 +73,7 @@ class Locations:
             {
                 "command": "locations",
                 "methods": [row.name],
-                "network": card.name,
-                "source": self.network.source,
-                "weights_sha256": card.sha256,
+                **self.network.about(card),
                 "options": flags,
                 **files.environment(),
                 "inputs": [{"path": str(path), "sha256": files.sha256(path)}],

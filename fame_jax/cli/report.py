@@ -104,9 +104,10 @@ class Report:
         """What was asked for, without what is as if nothing had been said."""
         words, usual = ["fame", "report", *map(str, self.sources)], Report(self.sources)
         groups = [(self, usual), *((getattr(self, name), getattr(usual, name)) for name in _GROUPS)]
+        groups.append((self.network.graph, usual.network.graph))
         for group, default in groups:
             for name, value in vars(group).items():
-                if name in ("sources", "progress", *_GROUPS) or value == getattr(default, name):
+                if name in ("sources", "progress", "graph", *_GROUPS) or value == getattr(default, name):
                     continue
                 flag = f"--{name.replace('_', '-')}"
                 words += [f"{flag}={one}" for one in value] if isinstance(value, tuple) else []

@@ -65,9 +65,7 @@ class Verify:
         decision = threshold.decision(seen.similarity)
         say(f"similarity {seen.similarity:.3f}, {threshold.words}: {decision}")
         about = {
-            "network": loaded.card.name,
-            "source": self.network.source,
-            "weights_sha256": loaded.card.sha256,
+            **self.network.about(loaded.card),
             "options": self._options(),
             **files.environment(),
             "inputs": self._inputs(crops),

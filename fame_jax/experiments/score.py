@@ -110,7 +110,8 @@ def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None 
     """
     name = model or run.manifest.get("source") or run.manifest["network"]
     try:
-        found = models.find(name, weights)
+        told = run.manifest.get("card")
+        found = models.find(name, weights, card=None if told is None else models.Card.from_json(told))
     except (models.UnknownNetworkError, models.WeightsNotFoundError) as error:
         raise ScoreError(
             f"{run.folder}: its network {name} cannot be found ({error}); give it by --model, or as network=."

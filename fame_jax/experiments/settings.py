@@ -113,6 +113,9 @@ def manifest(
         "size": chosen.size,
         "dtype": settings.dtype or there.get("dtype") or "float32",
     }
+    if card.architecture == "onnx":
+        # Of a file that was told from outside, and by which alone it is read again.
+        content["card"] = {**card.to_json(), "labels": None}
     # Tuples become lists here, as in the manifest of the run that this one is compared with.
     return json.loads(json.dumps(content))
 

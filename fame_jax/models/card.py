@@ -36,8 +36,9 @@ class Card:
         reverse_channels: the weights take BGR.
         score: what an output means: one of classes that exclude each other, one yes or no, or no probability at all.
         labels: names of the outputs in their order; None if they are not known.
-        architecture: in `fame_jax.architectures`.
-        layer: what `features` returns, in the publisher's words.
+        architecture: in `fame_jax.architectures`, or `onnx`.
+        layer: what `features` returns, in the publisher's words; the tensor of an ONNX graph.
+        output: the tensor that an ONNX graph returns; empty for the only one that its file declares.
         source: who publishes the weights, in words.
         licence: of the weights.
         sha256: of the publisher's file, in hexadecimal digits.
@@ -55,6 +56,7 @@ class Card:
     labels: tuple[str, ...] | None = field(default=None, repr=False)
     architecture: str = ""
     layer: str = ""
+    output: str = ""
     source: str = ""
     licence: str = ""
     sha256: str = ""

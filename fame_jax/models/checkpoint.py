@@ -25,7 +25,7 @@ from weight_conversion import CheckpointError, read_checkpoint
 
 FORMAT = 2
 ABOUT = "network.json"
-_STORED = re.compile(r"weights(-[0-9a-f]{8}(\.safetensors)?)?")
+_STORED = re.compile(r"weights(-[0-9a-f]{8}(\.safetensors|\.onnx)?)?")
 _STALE = 3600
 """Seconds after which arrays that no `network.json` names are what an interrupted installation left."""
 
@@ -96,7 +96,7 @@ def with_weights(network: nnx.Module, values: dict[str, Any]) -> Any:
 
 def save(
     folder: str | os.PathLike[str],
-    network: nnx.Module,
+    network: nnx.Module | bytes,
     card: Card,
     *,
     file: str,
@@ -108,7 +108,8 @@ def save(
 
     Args:
         folder: to be made.
-        network: the network, or its `Standardized` wrapper (which has no weights of its own).
+        network: the network, or its `Standardized` wrapper (which has no weights of its own); or the content of an ONNX
+            file.
         card: of the network.
         file: name of the file the weights come from.
         verified: see `About`.
@@ -123,11 +124,16 @@ def save(
     check_vacant(folder)
     before = _stored_before(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    values: dict[str, ArrayLike] = {key: np.asarray(value, dtype) for key, value in weights(network).items()}
-    stored = f"weights-{secrets.token_hex(4)}" + (".safetensors" if form == "safetensors" else "")
-    (_write_safetensors if form == "safetensors" else _write_orbax)(folder / stored, values)
-    kinds = sorted({str(np.asarray(value).dtype) for value in values.values()})
-    new = About(card, file, verified, "/".join(kinds), stored, _hashes(folder / stored))
+    stored, kinds = f"weights-{secrets.token_hex(4)}", ""
+    if isinstance(network, bytes):
+        stored += ".onnx"
+        files.write(folder / stored, lambda opened: opened.write(network))
+    else:
+        values: dict[str, ArrayLike] = {key: np.asarray(value, dtype) for key, value in weights(network).items()}
+        stored += ".safetensors" if form == "safetensors" else ""
+        (_write_safetensors if form == "safetensors" else _write_orbax)(folder / stored, values)
+        kinds = "/".join(sorted({str(np.asarray(value).dtype) for value in values.values()}))
+    new = About(card, file, verified, kinds, stored, _hashes(folder / stored))
     files.write_json(folder / ABOUT, {"format": FORMAT, **new._asdict(), "card": card.to_json()})
     _remove_others(folder, stored, before)
 
@@ -170,8 +176,8 @@ def about(folder: str | os.PathLike[str]) -> About:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The stored arrays by their dotted paths.
+def stored_in(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """The file or folder of the arrays, whose every file is as it was written.
 
     Every file is compared with its hash first: Orbax reads in threads of its own, which a damaged file leaves behind
     with errors that nobody catches.
@@ -186,6 +192,12 @@ def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if expected.get(name) != found.get(name):
             state = "is missing" if name not in found else "is damaged" if name in expected else "does not belong there"
             raise CheckpointError(f"{folder}: {said.stored}/{name} {state}; convert or download the weights again.")
+    return path
+
+
+def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The stored arrays by their dotted paths; see `stored_in` for the errors."""
+    path = stored_in(folder)
     if path.suffix == ".safetensors":
         return read_checkpoint(path)
     with ocp.PyTreeCheckpointer() as checkpointer:

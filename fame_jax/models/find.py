@@ -36,6 +36,7 @@ def find(
             * a folder made by `fame convert`;
             * `hf://OWNER/NAME[@REVISION]`: such a folder on the Hugging Face hub;
             * the official file of a published network, known by its hash or name;
+            * any ONNX file, with a `card` that says what the file does not: its pixels;
             * `package.module:attribute` or `file.py:attribute`, found from the current folder: a network, a function
               or class without required arguments that makes one, or a pair of a network and its `Card`. This spelling
               alone runs code of others;
@@ -65,7 +66,7 @@ def find(
     if os.path.isdir(name):
         return restored(name, precision)
     if os.path.exists(name):
-        return _official(pathlib.Path(name), precision)
+        return _file(pathlib.Path(name), card, precision)
     if ":" in name:
         return own.loaded(own.imported(name), card, precision)
     if os.path.basename(name) != name:
@@ -112,16 +113,21 @@ def _with_weights(name: str, path: pathlib.Path, precision: Precision) -> Loaded
     return restored(path, precision)
 
 
-def _official(path: pathlib.Path, precision: Precision) -> Loaded:
+def _file(path: pathlib.Path, card: Card | None, precision: Precision) -> Loaded:
     if not path.is_file():
         raise WeightsNotFoundError(f"{path}: no regular file; expected a network.")
-    card = card_of_file(path)
-    if card is None:
+    is_graph = path.suffix == ".onnx"
+    published = None if is_graph and card else card_of_file(path)
+    if is_graph and published is None:
+        from fame_jax.models import graphs
+
+        return graphs.loaded(path, card, precision)
+    if published is None:
         raise CheckpointError(
             f"{path}: not the official file of a published network, and nothing says what network it holds. "
             f"Run `fame convert ARCHITECTURE {path} --name NAME`, or give its name as well."
         )
-    return converted(card, path, precision=precision)
+    return converted(published, path, precision=precision)
 
 
 def _unknown(name: str) -> str:

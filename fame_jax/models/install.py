@@ -50,7 +50,13 @@ def install(
     card = card_of(name) if isinstance(name, str) else name
     folder = pathlib.Path(folder) if folder is not None else home() / "models" / card.name
     checkpoint.check_vacant(folder)
-    found = converted(card, path, key=key)
+    if card.architecture == "onnx":
+        from fame_jax.models import graphs
+
+        found, kept = graphs.loaded(path, card), graphs.content(path)
+    else:
+        found = converted(card, path, key=key)
+        kept = found.network
     if not isinstance(name, str):
         # The labels are the user's: that they are too few or too many is said, not mended.
         found = found._replace(card=replace(found.card, labels=card.labels))
@@ -59,7 +65,7 @@ def install(
     describe(found.network, found.card)
     verified = verified or ("sha256" if sha256 else verification(found.card))
     file = pathlib.Path(path).name
-    checkpoint.save(folder, found.network, found.card, file=file, verified=verified, dtype=dtype, form=form)
+    checkpoint.save(folder, kept, found.card, file=file, verified=verified, dtype=dtype, form=form)
     return folder
 
 

@@ -54,6 +54,10 @@ def restored(folder: str | os.PathLike[str], precision: Precision = "float32") -
         CheckpointError: if the folder is incomplete, damaged, or holds other weights than its card says.
     """
     card = checkpoint.about(folder).card
+    if card.architecture == "onnx":
+        from fame_jax.models import graphs
+
+        return Loaded(card, graphs.network(checkpoint.stored_in(folder), card, precision))
     values = checkpoint.restore(folder)
     last = f"network.{architectures.architecture(card.architecture).last}.kernel"
     try:

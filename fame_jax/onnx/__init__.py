@@ -5,6 +5,11 @@ Example:
     >>> embedding = network(image)
 """
 
+try:
+    import onnx  # noqa: F401 - all of this room needs it.
+except ImportError as error:
+    raise ImportError("ONNX files are read by onnx: pip install fame-jax[onnx]") from error
+
 from fame_jax.onnx.errors import GraphError, MissingOperatorsError
 from fame_jax.onnx.from_torch import from_torch
 from fame_jax.onnx.graph import Tensor

@@ -68,6 +68,7 @@ class Plan:
     photometry: Photometry
     features: Form | None
     outputs: tuple[Form, ...]
+    products: str | None = None
 
 
 @register_dataclass
@@ -139,6 +140,21 @@ class OnnxNetwork:
         }
         return OnnxNetwork(shuffle, self.plan)
 
+    def in_precision(self, dtype: Any, products: str) -> "OnnxNetwork":
+        """The network with parameters of another dtype and products of a precision; outputs keep the image's dtype.
+
+        Args:
+            dtype: of the parameters, and of what is computed.
+            products: see `jax.default_matmul_precision`.
+        """
+        cast = {name: jnp.asarray(value, dtype) for name, value in self.parameters.items()}
+        return OnnxNetwork(cast, dataclasses.replace(self.plan, products=products))
+
+    def identity_parts(self) -> list[Any]:
+        """What tells this network from another, wherever its file lies."""
+        plan = self.plan
+        return [plan.graph.digest, self.parameters, plan.size, plan.photometry, plan.features, plan.outputs]
+
     def biases(self, image: Image, *, complete: bool = False) -> list[Values]:
         """The bias of each layer, of the shape of its output: `fame_jax.explainers.fullgrad.Probing`.
 
@@ -182,7 +198,11 @@ class OnnxNetwork:
         return {self.plan.image.name: fed(self.plan.image, x)}
 
     def _run(self, given: dict[str, Value], wanted: Sequence[Form], around: Around | None = None) -> list[Value]:
-        return evaluate(self.plan.graph, self.parameters, given, [form.name for form in wanted], around)
+        names = [form.name for form in wanted]
+        if self.plan.products is None:
+            return evaluate(self.plan.graph, self.parameters, given, names, around)
+        with jax.default_matmul_precision(self.plan.products):
+            return evaluate(self.plan.graph, self.parameters, given, names, around)
 
     def _outputs(self, values: list[Value], dtype: Any) -> Outputs:
         out = [form.out(value) for form, value in zip(self.plan.outputs, values, strict=True)]

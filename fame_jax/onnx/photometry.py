@@ -55,6 +55,9 @@ their `config.json` says which. InsightFace's packs (`buffalo_l`) take RGB by (l
 SFace takes RGB and YuNet BGR levels, as OpenCV's own `FaceRecognizerSF` and `FaceDetectorYN` give them.
 """
 
+FACES = ("insightface", "opencv_sface")
+"""Those of networks for faces."""
+
 
 def told(photometry: str | Photometry | None, normalises: tuple[str, ...] = ()) -> Photometry:
     """What was told, by name or as it is.
@@ -69,9 +72,19 @@ def told(photometry: str | Photometry | None, normalises: tuple[str, ...] = ()) 
     if isinstance(photometry, Photometry):
         return photometry
     if photometry is None or photometry not in PHOTOMETRY:
-        hint = f" The graph begins with {', '.join(normalises)}: it seems to normalise by itself." if normalises else ""
         raise GraphError(
             f"photometry={photometry!r}; no ONNX file says which pixels it expects: expected one of "
-            f"{', '.join(PHOTOMETRY)}, or Photometry(mean, std, scale, reverse_channels).{hint}"
+            f"{', '.join(PHOTOMETRY)}, or Photometry(mean, std, scale, reverse_channels).{hint(normalises)}"
         )
     return PHOTOMETRY[photometry]
+
+
+def hint(normalises: tuple[str, ...]) -> str:
+    """A sentence on a graph whose first nodes are arithmetic with constants; empty for any other."""
+    if not normalises:
+        return ""
+    operator, *numbers = next(text for text in normalises if " " in text).split()
+    least, most = min(abs(float(n)) for n in numbers), max(abs(float(n)) for n in numbers)
+    of_levels = {"Sub": most > 2, "Add": most > 2, "Div": most > 50, "Mul": least < 0.02}
+    expected = {True: "levels or levels_bgr", False: "unit"}.get(of_levels.get(operator), "unit, levels or levels_bgr")
+    return f" The graph begins with {', '.join(normalises)}: it seems to normalise by itself, from {expected}."
