@@ -1,6 +1,6 @@
-"""NumPy in, NumPy out: explainers and networks in the conventions of Quantus, Captum and XAITK.
+"""To other libraries and from them: networks of PyTorch and Keras in; explainers of NumPy arrays out.
 
-Those libraries hold images in batches, mostly with channels first; here one image is `[H, W, 3]` and a batch is `vmap`.
+Quantus, Captum and XAITK hold images in batches, mostly with channels first; here one image is `[H, W, 3]` and a batch is `vmap`.
 A bridge turns the one into the other and nothing else: same map, same logits.
 """
 
@@ -16,6 +16,8 @@ from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.engine import Engine, Question, explained
 from fame_jax.explainers.explainer import Explainer
+from fame_jax.network import Split
+from fame_jax.words import did_you_mean
 
 Channels = Literal["first", "last"]
 
@@ -109,6 +111,48 @@ def numpy_network(
         return np.stack(found).astype(np.float32)
 
     return predict
+
+
+def from_torch(module: Any, *, size: int | tuple[int, int], **options: Any) -> Any:
+    """A PyTorch module as a network in JAX: `fame_jax.onnx.from_torch`."""
+    from fame_jax import onnx
+
+    return onnx.from_torch(module, size=size, **options)
+
+
+def from_keras(model: Any, *, features: str | None = None) -> Any:
+    """A Keras 3 model, on Keras' JAX backend, as a network of one image; its variables are traced.
+
+    Args:
+        model: takes `[N, H, W, 3]`, RGB in [0, 1]. A model of other pixels needs a layer in front that makes them, such
+            as `keras.layers.Rescaling(255)`.
+        features: the layer whose output is the feature map, if the model is one of Keras' functional or sequential ones
+            and everything passes through that layer: class activation maps and locations need it.
+
+    Returns:
+        One image `[H, W, 3]` to the model's outputs for it, outside training; with `features` and `head` if a layer is
+        named.
+
+    Raises:
+        ValueError: for a model on another backend, a layer that does not exist, or one that something bypasses.
+    """
+    import keras
+
+    from fame_jax.models.adapted import Keras
+
+    if keras.backend.backend() != "jax":
+        raise ValueError(f"from_keras: Keras uses {keras.backend.backend()}; set KERAS_BACKEND=jax before its import.")
+    if features is None:
+        return Keras.of(model)
+    names = [layer.name for layer in model.layers]
+    if features not in names:
+        raise ValueError(f"from_keras: no layer {features!r}; {did_you_mean(features, names)}")
+    between = model.get_layer(features).output
+    try:
+        halves = keras.Model(model.inputs, between), keras.Model(between, model.outputs[0])
+    except ValueError as error:
+        raise ValueError(f"from_keras: something bypasses the layer {features!r}; name another one.") from error
+    return Split(*map(Keras.of, halves))
 
 
 def _output(image: Any, network: Any) -> Any:

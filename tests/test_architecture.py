@@ -50,8 +50,9 @@ MAY_IMPORT = {
         "walk",
     ),
     "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers"),
+    "fame_jax.export": ("architectures.probes", "engine", "explainers"),
     "fame_jax.inputs": ("data", "models"),
-    "fame_jax.bridges": ("batching", "engine", "explainers"),
+    "fame_jax.bridges": ("batching", "engine", "explainers", "models.adapted", "network", "onnx"),
     "fame_jax.report": (
         "data",
         "datasets",
@@ -93,6 +94,7 @@ PLACES = {
     "torchvision": ("weight_conversion.report",),
     "PIL": ("fame_jax.data", "fame_jax.report.encoded"),
     "matplotlib": ("fame_jax.plots", "fame_jax.paper", "fame_jax.cli"),
+    "keras": ("fame_jax.bridges",),
     "cv2": ("fame_jax.data.faces",),
     "onnx": ("fame_jax.models.graphs", "fame_jax.onnx", "weight_conversion"),
     "huggingface_hub": ("fame_jax.models.hub",),

@@ -15,6 +15,7 @@ from fame_jax.cli.photographs import Photographs
 from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
 from fame_jax.inputs import geometry
+from fame_jax.metrics.sanity import SMALLEST
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Explain:
     def _random(self, loaded: models.Loaded, outputs: int) -> Any:
         """The network with random weights; of a graph, with its own in random order."""
         card = loaded.card
+        if card.size < SMALLEST:
+            raise InputError(f"--sanity: maps of {card.size} pixels cannot be compared; expected {SMALLEST} or more.")
         if card.architecture == "onnx":
             return loaded.network.shuffled(jax.random.key(self.methods.seed))
         if not card.architecture:

@@ -62,7 +62,7 @@ class Score:
         rows = self._metrics(runs)
         for run, row in itertools.product(runs, rows):
             settings(run, row, self.preset, self._options(row))
-        networks: dict[tuple[str, str | None], Any] = {}
+        networks: dict[tuple[str, ...], Any] = {}
         found: dict[str, list[Scores]] = {}
         for row in rows:
             found[row.name] = [self._scored(run, row, networks) for run in runs]
@@ -86,8 +86,8 @@ class Score:
             if row.measure and kinds == {row.task} and row.name not in left_out and ("boxes" not in row.needs or boxes)
         ]
 
-    def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, str | None], Any]) -> Scores:
-        key = run.manifest["network"], run.manifest.get("weights_sha256")
+    def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, ...], Any]) -> Scores:
+        key = tuple(str(run.manifest.get(name)) for name in ("network", "weights_sha256", "card"))
         if "network" in row.needs and key not in networks:
             networks[key] = network_of(run, self.weights, self.model)
         with progress_bar(len(run.records), "record", hide=not self.progress) as bar:

@@ -65,7 +65,7 @@ def score(
     rows = Rows(run, row, preset, chosen)
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
     if pending and "network" in row.needs and network is None:
-        network = network_of(run)
+        network = network_of(run).network
     elif network is not None:
         network = same_network(run, network)
     for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
@@ -97,8 +97,8 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     return chosen
 
 
-def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> Any:
-    """The network of a run, with the same weights and code.
+def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> models.Loaded:
+    """The network of a run, with the same weights and code, and its card.
 
     Args:
         run: whose manifest says which it was.
@@ -116,21 +116,21 @@ def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None 
         raise ScoreError(
             f"{run.folder}: its network {name} cannot be found ({error}); give it by --model, or as network=."
         ) from error
-    return same_network(run, found.network, found.card.sha256)
+    same_network(run, found)
+    return found
 
 
-def same_network(run: Run, network: Any, found: str = "") -> Any:
+def same_network(run: Run, network: Any) -> Any:
     """The network itself, if it is the run's.
 
     Args:
         run: whose manifest has the hash.
-        network: to be compared; or `models.find`'s network and card.
-        found: SHA-256 of the publisher's file it comes from, where that is known.
+        network: to be compared; or `models.find`'s network and card, which has the SHA-256 of the publisher's file.
 
     Raises:
         ScoreError: if it is another one.
     """
-    expected = run.manifest.get("weights_sha256")
+    expected, found = run.manifest.get("weights_sha256"), ""
     if isinstance(network, models.Loaded):
         network, found = network.network, network.card.sha256
     found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))

@@ -35,6 +35,9 @@ OtherMap = Float[Array | np.ndarray, "other_height other_width"]
 CELL = 16
 """Side in pixels of a cell of the HOG descriptor, of which 3x3 make a block."""
 
+SMALLEST = 3 * CELL
+"""Side in pixels of the smallest maps that are compared."""
+
 
 class Similarity(NamedTuple):
     """How alike two maps are: 1 for equal ones. NaN where a map is constant and has nothing to correlate,
@@ -133,9 +136,9 @@ def similarity(attribution: Map, other: OtherMap) -> Similarity:
         ValueError: for maps of different or too small size.
     """
     attribution, other = (np.asarray(array, np.float64) for array in (attribution, other))
-    if attribution.shape != other.shape or min(attribution.shape) < 3 * CELL:
+    if attribution.shape != other.shape or min(attribution.shape) < SMALLEST:
         raise ValueError(
-            f"similarity: maps of {attribution.shape} and {other.shape}; expected one size, {3 * CELL} pixels or more."
+            f"similarity: maps of {attribution.shape} and {other.shape}; expected one size, {SMALLEST} pixels or more."
         )
     if not (np.isfinite(attribution).all() and np.isfinite(other).all()):
         return Similarity(*[float("nan")] * 4)

@@ -45,7 +45,10 @@ def loaded(path: Path, card: Card | None, precision: Precision = "float32") -> L
         OutputError: for a graph that does not return one vector, or as many outputs as the card has labels.
     """
     if card is None:
-        raise CheckpointError(f"{path}: no ONNX file says which pixels it expects; give card=Card(...), see Card.")
+        raise CheckpointError(
+            f"{path}: no ONNX file says which pixels it expects: fame inspect shows what has to be told by flags, in "
+            "Python by card=Card(...)."
+        )
     found = network(path, card, precision)
     form, digest = found.plan.features, hashlib.sha256(content(path)).hexdigest()
     count = sum(value.size for value in found.parameters.values())

@@ -86,5 +86,5 @@ def hint(normalises: tuple[str, ...]) -> str:
     operator, *numbers = next(text for text in normalises if " " in text).split()
     least, most = min(abs(float(n)) for n in numbers), max(abs(float(n)) for n in numbers)
     of_levels = {"Sub": most > 2, "Add": most > 2, "Div": most > 50, "Mul": least < 0.02}
-    expected = {True: "levels or levels_bgr", False: "unit"}.get(of_levels.get(operator), "unit, levels or levels_bgr")
+    expected = ("unit", "levels or levels_bgr")[of_levels[operator]] if operator in of_levels else "unit or levels"
     return f" The graph begins with {', '.join(normalises)}: it seems to normalise by itself, from {expected}."
