@@ -1,6 +1,7 @@
 """To other libraries and from them: networks of PyTorch and Keras in; explainers of NumPy arrays out.
 
-Quantus, Captum and XAITK hold images in batches, mostly with channels first; here one image is `[H, W, 3]` and a batch is `vmap`.
+Quantus, Captum and XAITK hold images in batches, mostly with channels first; here one image is `[H, W, 3]` and a batch
+is `vmap`.
 A bridge turns the one into the other and nothing else: same map, same logits.
 """
 
