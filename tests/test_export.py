@@ -84,12 +84,14 @@ def test_faces_are_a_pair_and_other_methods_are_exported_alike(fame, tmp_path): 
 
 
 def test_what_cannot_be_exported_ends_in_one_line(fame, tmp_path):  # noqa: F811
+    (tmp_path / "small.onnx").write_bytes(content(convolutional()))
+    told = ("--model", tmp_path / "small.onnx", "--preset-input", "unit", "--size", SIDE)
     for arguments, words in (
         (("--method", "rise"), "rise draws random numbers"),
         (("--method", "fame,grad_cam"), "a program is of one method"),
         (("--out", tmp_path / "no" / "where"), "its folder is not there"),
     ):
-        ended = fame("export", "explain", *arguments)
+        ended = fame("export", "explain", *told, *arguments)
         assert ended.code == 2
         assert words in ended.err
         assert len(ended.err.strip().splitlines()) == 1

@@ -66,7 +66,8 @@ def _check_card(card: Card, outputs: int) -> None:
 
 def _feature_shape(network: Any, image: jax.ShapeDtypeStruct, card: Card) -> tuple[int, ...] | None:
     features = getattr(network, "features", None)
-    if not callable(features) or not callable(getattr(network, "head", None)):
+    unknown = card.architecture == "onnx" and not card.layer
+    if unknown or not callable(features) or not callable(getattr(network, "head", None)):
         return None
     try:
         return jax.eval_shape(features, image).shape

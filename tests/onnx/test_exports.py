@@ -6,6 +6,7 @@ import io
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 
 from fame_jax import onnx as reader
@@ -15,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of torch's exporter.
 
+from tests.reference import arcface_torch  # noqa: E402 - after torch is known to be there.
 from tests.reference.twins import randomise  # noqa: E402 - after torch is known to be there.
 
 
@@ -96,6 +98,25 @@ LARGE = {
     **dict.fromkeys(("vit_b_16", "maxvit_t"), 224),
     **dict.fromkeys(("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"), 64),
 }
+TIMM = {
+    **dict.fromkeys(
+        (
+            *("resnet50", "seresnet18", "regnety_002", "repvgg_a0", "dla34", "hrnet_w18_small", "nfnet_l0"),
+            *("efficientnet_b0", "tf_efficientnetv2_b0", "mobilenetv3_small_050", "ghostnet_050", "convnext_atto"),
+            *("poolformer_s12", "edgenext_xx_small", "inception_next_atto", "mobilevit_xxs", "fastvit_t8"),
+        ),
+        64,
+    ),
+    **dict.fromkeys(("test_maxvit", "test_vit3"), 160),
+    **dict.fromkeys(
+        (
+            *("deit_tiny_patch16_224", "mixer_s32_224", "xcit_nano_12_p8_224", "levit_128s", "coatnet_nano_rw_224"),
+            *("swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "eva02_tiny_patch14_224"),
+        ),
+        224,
+    ),
+    "maxvit_nano_rw_256": 256,
+}
 # The exporter writes the scale of attention and the slope of hard sigmoids in single precision.
 ROUNDED = ("swin", "swin_t", "swin_v2_t", "maxvit_t", "mobilenet_v3_small", "lraspp_mobilenet_v3_large")
 ROUNDED += ("deeplabv3_mobilenet_v3_large", "vit", "detr")
@@ -116,10 +137,10 @@ def exported(module, size):
         return torch.onnx.export(module, example, dynamo=True, verbose=False).model_proto
 
 
-def compare(module, size, rounded):
+def compare(module, size, rounded, export=exported):
     """Against torch in double precision, against ONNX Runtime in single precision."""
     module = randomise(module)
-    single = exported(module, size)
+    single = export(module, size)
     image = pixels(size)
     network = reader.read(single, photometry="unit")
     name = single.graph.input[0].name
@@ -131,7 +152,7 @@ def compare(module, size, rounded):
 
     double = module.double()
     with jax.enable_x64(True):
-        exact = reader.from_torch(double, size=size, photometry="unit")
+        exact = reader.read(export(double, size), photometry="unit")
         image = pixels(size, np.float64)
         x = torch.from_numpy(planes(image)).requires_grad_()
         output = double(x)
@@ -165,6 +186,21 @@ def test_a_small_network_of_each_family(name, torchvision):
 @pytest.mark.parametrize("name", LARGE)
 def test_a_network_of_torchvision(name, torchvision):
     compare(large(torchvision, name), LARGE[name], name in ROUNDED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TIMM)
+def test_a_network_of_timm(name, torchvision):
+    timm = pytest.importorskip("timm")
+    compare(timm.create_model(name, num_classes=10), TIMM[name], name in ROUNDED)
+
+
+@pytest.mark.slow
+def test_insightfaces_network_by_insightfaces_exporter():
+    def export(module, size):
+        return onnx.load_model_from_string(arcface_torch.exported(module))
+
+    compare(arcface_torch.ArcFace(), 112, False, export)
 
 
 def test_what_torch_cannot_export_is_said_in_one_line():
