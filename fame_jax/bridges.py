@@ -150,7 +150,7 @@ def from_keras(model: Any, *, features: str | None = None) -> Any:
         raise ValueError(f"from_keras: no layer {features!r}; {did_you_mean(features, names)}")
     between = model.get_layer(features).output
     try:
-        halves = keras.Model(model.inputs, between), keras.Model(between, model.outputs[0])
+        halves = keras.Model(model.inputs, between), keras.Model(between, model.output)
     except ValueError as error:
         raise ValueError(f"from_keras: something bypasses the layer {features!r}; name another one.") from error
     return Split(*map(Keras.of, halves))

@@ -1,5 +1,9 @@
 """SFace as OpenCV's model zoo publishes it: a MobileNet with PReLU, with the published graph's names.
 
+`fame_jax.onnx` reads the published file as well, at the same speed. This port is what lets `fame verify` run from 18 MB
+of bundled float16 weights and without the package onnx, has layers to split at and to randomise by name, and is the
+network that the reader's maps are compared with.
+
 References:
     Zhong, Deng, Hu, Zhao, Li and Wen, "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", 2021.
     The layers are those of Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
