@@ -1,19 +1,23 @@
 """One set of weights in many libraries, one map; NumPy on both sides; a metric of Quantus on our maps."""
 
 import functools
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import equinox as eqx
 import flax.linen as nn
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 from flax import nnx
 from jax.tree_util import Partial
 
 from fame_jax import Split, class_logit, explain
-from fame_jax.bridges import numpy_explainer, numpy_network
+from fame_jax.bridges import from_keras, numpy_explainer, numpy_network
 from fame_jax.explainers import EXPLAINERS, grad_cam, image_key
 from fame_jax.metrics import deletion
 
@@ -235,3 +239,31 @@ def test_a_metric_of_quantus_on_our_maps_is_our_deletion():
             fractions=jnp.arange(1, steps + 1) / steps,
         )
         np.testing.assert_allclose(flipped, curve.scores, atol=1e-5)
+
+
+def keras_model(*, shortcut=False):
+    """The network of this file, and something beside its last map if asked for."""
+    pixels = keras.Input((SIDE, SIDE, 3))
+    found = keras.layers.Conv2D(4, 3, 2, "same", activation="relu", name="conv")(pixels)
+    if shortcut:
+        found = keras.layers.Add()([found, keras.layers.Conv2D(4, 1, name="inner")(found)])
+    model = keras.Model(pixels, keras.layers.Dense(CLASSES)(keras.layers.GlobalAveragePooling2D()(found)))
+    if not shortcut:
+        model.set_weights([WEIGHTS[name] for name in ("conv", "conv_bias", "out", "out_bias")])
+    return model
+
+
+def test_a_model_of_keras_has_its_outputs_and_the_maps_of_the_same_network():
+    network, image = from_keras(keras_model(), features="conv"), jnp.asarray(IMAGES[0].transpose(1, 2, 0))
+    np.testing.assert_allclose(network(image), plain()(image), rtol=1e-5)
+    np.testing.assert_allclose(from_keras(keras_model())(image), plain()(image), rtol=1e-5)
+    maps = [EXPLAINERS["grad_cam"].explain(one, image, LABEL).attribution for one in (network, plain())]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"), [("convo", "did you mean conv"), ("inner", "something bypasses the layer 'inner'")]
+)
+def test_a_layer_of_keras_that_cannot_be_split_at(layer, words):
+    with pytest.raises(ValueError, match=words):
+        from_keras(keras_model(shortcut=True), features=layer)

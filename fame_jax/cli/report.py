@@ -110,8 +110,12 @@ class Report:
                 if name in ("sources", "progress", "graph", *_GROUPS) or value == getattr(default, name):
                     continue
                 flag = f"--{name.replace('_', '-')}"
-                words += [f"{flag}={one}" for one in value] if isinstance(value, tuple) else []
-                words += [] if isinstance(value, tuple) else [flag if value is True else f"{flag}={value}"]
+                if not isinstance(value, tuple):
+                    words.append(flag if value is True else f"{flag}={value}")
+                elif isinstance(value[0], float):
+                    words += [flag, *map(str, value)]
+                else:
+                    words += [f"{flag}={one}" for one in value]
         return shlex.join(words)
 
 

@@ -81,10 +81,13 @@ def told(photometry: str | Photometry | None, normalises: tuple[str, ...] = ()) 
 
 def hint(normalises: tuple[str, ...]) -> str:
     """A sentence on a graph whose first nodes are arithmetic with constants; empty for any other."""
-    if not normalises:
+    arithmetic = [
+        text.split() for text in normalises if text.split()[0] in ("Sub", "Add", "Mul", "Div", "BatchNormalization")
+    ]
+    if not arithmetic:
         return ""
-    operator, *numbers = next(text for text in normalises if " " in text).split()
-    least, most = min(abs(float(n)) for n in numbers), max(abs(float(n)) for n in numbers)
-    of_levels = {"Sub": most > 2, "Add": most > 2, "Div": most > 50, "Mul": least < 0.02}
-    expected = ("unit", "levels or levels_bgr")[of_levels[operator]] if operator in of_levels else "unit or levels"
+    operator, *numbers = arithmetic[0]
+    sizes = [abs(float(number)) for number in numbers]
+    of_levels = {"Sub": max(sizes) > 2, "Add": max(sizes) > 2, "Div": max(sizes) > 50, "Mul": min(sizes) < 0.02}
+    expected = {True: "levels or levels_bgr", False: "unit", None: "unit or levels"}[of_levels.get(operator)]
     return f" The graph begins with {', '.join(normalises)}: it seems to normalise by itself, from {expected}."

@@ -11,10 +11,13 @@ from PIL import Image
 
 from fame_jax import class_logit, explain, models
 from fame_jax import onnx as reader
+from fame_jax.cli.convert import Convert
+from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.data.faces import load_face, sample_face, sunglasses
 from fame_jax.data.images import sample_path
 from fame_jax.experiments.identity import identity
+from fame_jax.onnx.photometry import hint
 from tests.cli.conftest import arrays, manifest
 from tests.onnx.graphs import content, convolutional, model, node, planes, relative, runtime
 
@@ -234,6 +237,32 @@ def test_a_graph_that_normalises_by_itself_is_said_to(fame, tmp_path):
     assert twice.code == 0
     assert f"{words} What is told is done in front of that." in twice.err
     assert "seems" not in fame("explain", *options, "--preset-input", "levels").err
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [
+        (("Sub 0.485 0.456 0.406", "Div 0.229 0.224 0.225"), "unit."),
+        (("Cast", "Unsqueeze 0", "Sub 123.675 116.28 103.53"), "levels or levels_bgr."),
+        (("Mul 0.00392157", "Sub 0.5"), "levels or levels_bgr."),
+        (("Div 255",), "levels or levels_bgr."),
+        (("BatchNormalization 1 1 1 0 0 0",), "unit or levels."),
+        (("Transpose",), ""),
+    ],
+)
+def test_the_pixels_that_a_normalisation_is_of(begins, expected):
+    assert hint(begins).endswith(expected)
+    assert bool(hint(begins)) == bool(expected)
+
+
+def test_presets_are_for_checkpoints_too(tmp_path):
+    card = Convert("iresnet50", tmp_path, name="mine", graph=GraphFlags(preset_input="insightface"), rgb=True)._card()
+    assert (card.mean, card.std, card.reverse_channels) == ((0.5,) * 3, (0.5,) * 3, False)
+    assert GraphFlags(preset_input="timm", bgr=True, mean=(0.0,) * 3).pixels() == {
+        "mean": (0.0,) * 3,
+        "std": models.card("resnet18").std,
+        "reverse_channels": True,
+    }
 
 
 def test_inspect_shows_what_a_card_needs(fame, graph):
