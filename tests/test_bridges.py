@@ -253,6 +253,7 @@ def keras_model(*, shortcut=False):
     return model
 
 
+@jax.numpy_rank_promotion("allow")
 def test_a_model_of_keras_has_its_outputs_and_the_maps_of_the_same_network():
     network, image = from_keras(keras_model(), features="conv"), jnp.asarray(IMAGES[0].transpose(1, 2, 0))
     np.testing.assert_allclose(network(image), plain()(image), rtol=1e-5)

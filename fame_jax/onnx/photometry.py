@@ -58,6 +58,8 @@ SFace takes RGB and YuNet BGR levels, as OpenCV's own `FaceRecognizerSF` and `Fa
 FACES = ("insightface", "opencv_sface")
 """Those of networks for faces."""
 
+_ARITHMETIC = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
+
 
 def told(photometry: str | Photometry | None, normalises: tuple[str, ...] = ()) -> Photometry:
     """What was told, by name or as it is.
@@ -81,12 +83,10 @@ def told(photometry: str | Photometry | None, normalises: tuple[str, ...] = ()) 
 
 def hint(normalises: tuple[str, ...]) -> str:
     """A sentence on a graph whose first nodes are arithmetic with constants; empty for any other."""
-    arithmetic = [
-        text.split() for text in normalises if text.split()[0] in ("Sub", "Add", "Mul", "Div", "BatchNormalization")
-    ]
-    if not arithmetic:
+    each = (text.split() for text in normalises)
+    operator, *numbers = next((words for words in each if words[0] in _ARITHMETIC), ("",))
+    if not numbers:
         return ""
-    operator, *numbers = arithmetic[0]
     sizes = [abs(float(number)) for number in numbers]
     of_levels = {"Sub": max(sizes) > 2, "Add": max(sizes) > 2, "Div": max(sizes) > 50, "Mul": min(sizes) < 0.02}
     expected = {True: "levels or levels_bgr", False: "unit", None: "unit or levels"}[of_levels.get(operator)]
