@@ -18,7 +18,7 @@ _CROPPED = 224 / 256
 
 @dataclass(frozen=True)
 class GraphFlags:
-    """What no ONNX file says of itself; other networks have a card that does."""
+    """What no ONNX file says of itself; of any other network a card does."""
 
     preset_input: str | None = None
     """Pixels that it takes: torchvision, timm, timm_half, insightface, opencv_sface, opencv_yunet; unit or levels (0 to

@@ -99,27 +99,13 @@ LARGE = {
     **dict.fromkeys(("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"), 64),
 }
 TIMM = {
-    **dict.fromkeys(
-        (
-            *("resnet50", "seresnet18", "regnety_002", "repvgg_a0", "dla34", "hrnet_w18_small", "nfnet_l0"),
-            *("efficientnet_b0", "tf_efficientnetv2_b0", "mobilenetv3_small_050", "ghostnet_050", "convnext_atto"),
-            *("poolformer_s12", "edgenext_xx_small", "inception_next_atto", "mobilevit_xxs", "fastvit_t8"),
-        ),
-        64,
-    ),
+    **dict.fromkeys(("resnet50", "efficientnet_b0", "convnext_atto", "mobilenetv3_small_050"), 64),
     **dict.fromkeys(("test_maxvit", "test_vit3"), 160),
-    **dict.fromkeys(
-        (
-            *("deit_tiny_patch16_224", "mixer_s32_224", "xcit_nano_12_p8_224", "levit_128s", "coatnet_nano_rw_224"),
-            *("swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "eva02_tiny_patch14_224"),
-        ),
-        224,
-    ),
-    "maxvit_nano_rw_256": 256,
+    "swin_tiny_patch4_window7_224": 224,
 }
 # The exporter writes the scale of attention and the slope of hard sigmoids in single precision.
 ROUNDED = ("swin", "swin_t", "swin_v2_t", "maxvit_t", "mobilenet_v3_small", "lraspp_mobilenet_v3_large")
-ROUNDED += ("deeplabv3_mobilenet_v3_large", "vit", "detr")
+ROUNDED += ("deeplabv3_mobilenet_v3_large", "vit", "detr", "swin_tiny_patch4_window7_224", "mobilenetv3_small_050")
 
 
 def large(torchvision, name):
