@@ -7,17 +7,18 @@ any loss, and networks need no second, prepared form.
 What a program is made of, JAX promises nobody. Where it is not what is expected here, the loop gets the whole function.
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 
-try:
+eval_jaxpr: Any = None
+Literal: Any = None
+with contextlib.suppress(ImportError):  # where JAX has moved them, `_cut` fails for want of them
     from jax.core import eval_jaxpr
     from jax.extend.core import Literal
-except ImportError:  # where JAX has moved them, `_cut` fails for want of them
-    eval_jaxpr = Literal = None
 
 if TYPE_CHECKING:
     from jax.extend.core import JaxprEqn, Var

@@ -55,7 +55,8 @@ class Detected:
     def _similarities(self, candidates: Candidates) -> Float[Array, " k"]:
         def one(box: Float[Array, "4"], label: Int[Array, ""]) -> Float[Array, ""]:
             held = jax.lax.stop_gradient(overlap(candidates.boxes, box))
-            scores = candidates.scores.at[:, label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+            scores = jnp.asarray(candidates.scores).at[:, label]
+            scores = scores.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
             return jnp.max(held * scores * candidates.objectness)
 
         return jax.vmap(one)(self.boxes.astype(candidates.boxes.dtype), self.labels)

@@ -13,6 +13,24 @@ from fame_jax import onnx
 from fame_jax._types import Image
 from fame_jax.detection import decoding
 from fame_jax.detection.candidates import Candidates
+from fame_jax.models.card import Card
+
+CARD = Card(
+    name="yunet",
+    task="detect",
+    size=640,
+    resize=640,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    reverse_channels=True,
+    score="logit",
+    labels=("face",),
+    layer="the last map that every output depends on, at stride 8",
+    source="OpenCV Zoo",
+    licence="MIT",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    parameters=53_104,
+)
 
 MULTIPLE = 32
 """The sides of what the graph is given are multiples of it; images are filled up with black to the right and below."""
