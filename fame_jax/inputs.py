@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from fame_jax.data.alignment import FaceError
+from fame_jax.data.alignment import SIDE, FaceError
 from fame_jax.data.faces import FaceCrop, load_face
 from fame_jax.data.images import ImageError, Pixels, load, load_whole
 from fame_jax.data.records import Picture, Record, Task, pictures_of
@@ -55,9 +55,14 @@ def geometry(
         eyes: see `Geometry`.
 
     Raises:
-        PictureError: for a short side below the network's input.
+        PictureError: for a short side below the network's input, or a face network of another size than 112 pixels.
     """
     if card.task == "face":
+        if card.size != SIDE:
+            raise PictureError(
+                f"{card.name} takes faces of {card.size} pixels, and they are aligned to {SIDE} here: let the network "
+                f"scale them, and say size={SIDE} in its card."
+            )
         return Geometry("pair", card.size, card.size, aligned, eyes)
     if card.task == "detect":
         longest = card.size if resize is None else resize
