@@ -22,6 +22,7 @@ from fame_jax.data.faces import load_face
 from fame_jax.data.images import ImageError
 from fame_jax.data.records import PairRecord, pictures_of
 from fame_jax.datasets.pairs import read_pairs
+from fame_jax.experiments.identity import network_identity
 from fame_jax.metrics.verification import Criterion, operating_point
 
 RULES: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
@@ -54,13 +55,15 @@ class Calibrate:
     def __call__(self) -> int:
         """Prints and stores the threshold; 2 if some pairs had to be left out."""
         criterion = _criterion(self.rule)
-        card, network = self.network.load("pair")
         # Whoever calls this wrote the list: it may name files anywhere.
         listed = read_pairs(self.pairs, allow_outside=True)
         for problem in listed.problems:
             say_error(f"{problem.where}: {problem.reason}")
         if not listed.records:
             raise InputError(f"{self.pairs}: no pairs.")
+        card, network = self.network.load("pair")
+        # Whoever has no hash is asked for one before the long work.
+        identity = card.sha256 or network_identity(network, card.name, self.network.precision)
         faces = {picture.path for record in listed.records for picture in pictures_of(record)}
         embeddings, failed = self._embeddings(network, sorted(faces))
         pairs = (record for record in listed.records if isinstance(record, PairRecord))
@@ -77,7 +80,7 @@ class Calibrate:
                 f"{self.pairs}: {(~genuine).sum()} impostor pairs cannot show a false match rate of {criterion:g}; "
                 f"the threshold accepts none of them. Give {math.ceil(1 / criterion) if criterion else 'more'} or more."
             )
-        file = threshold_file(card.name, card.sha256)
+        file = threshold_file(card.name, identity)
         kept_scores = models.home() / "scores" / f"{file.stem}.csv"
         for path in (file, kept_scores):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 """The flags of commands that explain, each written once and checked in one place."""
 
+import contextlib
 import math
 import pathlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import jax
@@ -13,10 +14,11 @@ from fame_jax.cli.console import InputError, Number, at_least, positive
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
+from fame_jax.experiments.identity import IdentityError, network_identity
 from fame_jax.explainers.explainer import WHAT, Explainer, Task
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.files import parse_json
-from fame_jax.models import Card, Loaded, find
+from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP
 
 USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface"}
@@ -46,19 +48,29 @@ class NetworkFlags:
         file = pathlib.Path(name)
         return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
 
+    def allow_precision(self) -> None:
+        """Lets JAX compute in 64 bits where that is asked for."""
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+
     def load(self, task: Task | None = None) -> Loaded:
         """The network with its card; of a task, if one is given.
 
         Raises:
             InputError: for a network of another task.
         """
-        if self.precision == "float64":
-            jax.config.update("jax_enable_x64", True)
+        self.allow_precision()
         name, wanted = self.model or USUAL[task or "class"], {"class": "class", "pair": "face"}.get(task or "")
         loaded = find(name, self.weights, precision=self.precision, card=self.graph.card_for(name, wanted))
         if wanted is not None and loaded.card.task != wanted:
             kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
             raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")
+        _check(loaded)
+        if loaded.card.task == "face" and not loaded.card.sha256:
+            # A threshold belongs to just this network.
+            with contextlib.suppress(IdentityError):
+                found = network_identity(loaded.network, loaded.card.name, self.precision)
+                return loaded._replace(card=replace(loaded.card, sha256=found))
         return loaded
 
     def about(self, card: Card) -> dict[str, Any]:
@@ -168,6 +180,18 @@ class InputFlags:
     protocol, for all classifiers alike."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
+
+
+def _check(loaded: Loaded) -> None:
+    """Refuses a network of one's own that does not return what its card says for a photograph."""
+    card = loaded.card
+    if len(card.mean) != 3:
+        raise InputError(
+            f"{card.name}: its card has {len(card.mean)} channels, and photographs have three: let the network turn "
+            "them into its own, and give mean and std three numbers."
+        )
+    if not card.architecture:
+        describe(loaded.network, card)
 
 
 Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]
