@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "fame_jax.architectures": ("network", "presets"),
     "fame_jax.models": ("architectures", "image", "network", "presets", "weight_conversion"),
     "fame_jax.onnx": ("architectures", "image", "network", "words"),
-    "fame_jax.detection": ("onnx", "models"),
+    "fame_jax.detection": ("data", "onnx", "models"),
     "fame_jax.data": (),
     "fame_jax.datasets": ("data",),
     "fame_jax.experiments": (
@@ -51,7 +51,7 @@ MAY_IMPORT = {
         "walk",
     ),
     "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers"),
-    "fame_jax.inputs": ("data", "models"),
+    "fame_jax.inputs": ("data", "detection", "models"),
     "fame_jax.bridges": ("batching", "engine", "explainers"),
     "fame_jax.report": (
         "data",
@@ -94,7 +94,7 @@ PLACES = {
     "torchvision": ("weight_conversion.report",),
     "PIL": ("fame_jax.data", "fame_jax.report.encoded"),
     "matplotlib": ("fame_jax.plots", "fame_jax.paper", "fame_jax.cli"),
-    "cv2": ("fame_jax.data.faces",),
+    "cv2": ("fame_jax.data.searching",),
     "onnx": ("fame_jax.onnx", "weight_conversion"),
     "huggingface_hub": ("fame_jax.models.hub",),
     "safetensors": ("fame_jax.models.checkpoint",),

@@ -17,6 +17,7 @@ from fame_jax.experiments.identity import IdentityError, network_identity
 from fame_jax.explainers.explainer import WHAT, Explainer, Task
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.files import parse_json
+from fame_jax.inputs import FaceDetector
 from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP
 
@@ -170,6 +171,8 @@ class InputFlags:
     protocol, for all classifiers alike."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
+    detector: FaceDetector = "opencv"
+    """What finds faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
 
 
 def _check(loaded: Loaded) -> None:

@@ -56,7 +56,7 @@ class Locations:
         (method,) = self.methods.methods(engine, card)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
-        pixels = read(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned)).image
+        pixels = read(Picture(path), geometry(card, **vars(self.pixels))).image
         shape = jax.ShapeDtypeStruct(pixels.shape, engine.dtype)
         grid = jax.eval_shape(lambda image: feature_map(network, image), shape).shape[:2]
         rows = _rows(self.rows, grid[0])

@@ -137,6 +137,7 @@ class Run:
             precision=self.network.precision,
             resize=self.pixels.resize,
             aligned=self.pixels.aligned,
+            detector=self.pixels.detector,
             eyes=self.align,
             batch_size=self.methods.batch_size,
             block_size=self.block_size,

@@ -18,7 +18,7 @@ from fame_jax.data.faces import FaceCrop, sample_face, sunglasses
 from fame_jax.data.records import Picture
 from fame_jax.engine import Question
 from fame_jax.explainers.explainer import MAPS
-from fame_jax.inputs import crop_as_input, face, geometry
+from fame_jax.inputs import FaceDetector, crop_as_input, face, geometry
 from fame_jax.metrics.evenness import remark
 from fame_jax.walk import Status
 
@@ -39,6 +39,8 @@ class Verify:
     """Which face of each photograph, 1 being the largest. Omitted: the largest."""
     aligned: bool = False
     """The photographs are aligned faces: take them as they are."""
+    detector: FaceDetector = "opencv"
+    """What finds the faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     out: pathlib.Path = pathlib.Path("fame-out")
@@ -99,7 +101,7 @@ class Verify:
 
     def _crops(self, card: models.Card) -> tuple[tuple[FaceCrop, FaceCrop], str]:
         """Both faces, and a name for the pair."""
-        chosen = geometry(card, aligned=self.aligned)
+        chosen = geometry(card, aligned=self.aligned, detector=self.detector)
         if not self.faces:
             portrait = sample_face()
             hidden = portrait._replace(image=sunglasses(portrait.image).image, note="with sunglasses")
@@ -129,6 +131,7 @@ class Verify:
 
     def _options(self) -> dict[str, Any]:
         flags = {**vars(self.methods), "precision": self.network.precision, "aligned": self.aligned, "face": self.face}
+        flags["detector"] = self.detector
         del flags["method"]
         return flags
 
