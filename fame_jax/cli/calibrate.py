@@ -14,7 +14,8 @@ import numpy as np
 import tyro
 
 from fame_jax import files, models
-from fame_jax.cli.console import InputError, progress_bar, say_error
+from fame_jax.cli.console import InputError, say_error
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.alignment import FaceError
 from fame_jax.data.faces import load_face
