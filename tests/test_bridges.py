@@ -200,7 +200,7 @@ def test_images_may_have_any_number_of_channels(method, channels):
     np.testing.assert_array_equal(first, last)
     assert first.shape == (2, 16, 16)
     assert np.isfinite(first).all()
-    np.testing.assert_allclose(numpy_network(network)(images), images.mean((2, 3)) @ weights, atol=1e-5)
+    np.testing.assert_allclose(numpy_network(network)(images), images[:, :, ::2, ::2].mean((2, 3)) @ weights, atol=1e-5)
 
 
 @pytest.mark.parametrize(
