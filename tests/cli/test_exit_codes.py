@@ -30,14 +30,8 @@ def test_the_pages_that_promise_one_are_those_below():
     ],
 )
 def test_explain_a_class(fame, photographs, tmp_path, beside, code):
-    ended = fame(
-        "explain",
-        photographs / "photo.png",
-        *(photographs / name for name in beside),
-        *QUICK,
-        "--out",
-        tmp_path / "out",
-    )
+    others = (photographs / name for name in beside)
+    ended = fame("explain", photographs / "photo.png", *others, *QUICK, "--out", tmp_path / "out")
     assert ended.code == code, ended.err
     assert (tmp_path / "out" / "photo.gradient.npz").exists()
 
