@@ -251,7 +251,6 @@ BAD_OPTIONS = [
     {"sigma": -1.0},
     {"clip": (1.0, 0.0)},
     {"clip": (0.0, float("nan"))},
-    {"clip": 5},
     {"kernel_size": 0},
     {"kernel_size": 2 * SIZE + 1},
 ]

@@ -117,8 +117,8 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
                 report(done, total)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise DownloadError(
-            f"{address}: {' '.join(str(error).split())}; nothing was installed. Check the connection, or fetch the file "
-            f"by hand and run `fame convert`."
+            f"{address}: {' '.join(str(error).split())}; nothing was installed. Check the connection, or fetch the "
+            "file by hand and run `fame convert`."
         ) from error
     if total and done != total:
         raise DownloadError(
