@@ -49,9 +49,9 @@ MAY_IMPORT = {
         "presets",
         "walk",
     ),
-    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers"),
+    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers", "network"),
     "fame_jax.inputs": ("data", "models"),
-    "fame_jax.bridges": ("batching", "engine", "explainers"),
+    "fame_jax.bridges": ("batching", "engine", "explainers", "network"),
     "fame_jax.report": (
         "data",
         "datasets",
