@@ -67,7 +67,10 @@ __all__ = [
     "similarity_free_norm",
 ]
 
-_ROOMS = {"batching", "bridges", "data", "datasets", "engine", "explainers", "metrics", "models", "onnx", "plots"}
+_ROOMS = {
+    *("batching", "bridges", "data", "datasets", "detection", "engine"),
+    *("explainers", "metrics", "models", "onnx", "plots"),
+}
 
 # Names that live in a room, and which.
 _IN = {"EXPLAINERS": "explainers", "METRICS": "metrics.table", "explain_many": "engine", "image_key": "explainers"}

@@ -72,23 +72,26 @@ class Program(NamedTuple):
     temporary_bytes: int | None
 
 
-def program(network: Any, name: str, precision: models.Precision, batch_size: int, *, seed: int = 0) -> Program:
+def program(
+    network: Any, name: str | models.Card, precision: models.Precision, batch_size: int, *, seed: int = 0
+) -> Program:
     """Compiles the walk of a batch of random images: down a class logit, or away from another face.
 
     Args:
         network: has the weights and the precision.
-        name: in the registry.
+        name: in the registry, or the network's card.
         precision: of the network.
         batch_size: number of images.
         seed: of images and reference.
     """
-    card = models.card(name)
+    card = models.card(name) if isinstance(name, str) else name
     of_images, of_references = jax.random.split(jax.random.key(seed))
     dtype = models.image_dtype(precision)
-    images = jax.random.uniform(of_images, (batch_size, card.size, card.size, 3), dtype)
+    images = jax.random.uniform(of_images, (batch_size, card.size, card.size, len(card.mean)), dtype)
     outputs = jax.eval_shape(network, images[0]).shape
     face = card.task == "face"
-    references = jax.random.normal(of_references, (batch_size, *outputs), dtype) if face else jnp.arange(batch_size)
+    labels = jnp.arange(batch_size) % outputs[0]
+    references = jax.random.normal(of_references, (batch_size, *outputs), dtype) if face else labels
     walk = jax.jit(_face_walks if face else _class_walks)
     start = time.perf_counter()
     compiled = walk.lower(network, images, references, 1).compile()
@@ -118,7 +121,7 @@ class Speed(NamedTuple):
     """Times of one network, precision and batch size.
 
     Attributes:
-        network: name in the registry.
+        network: its name.
         precision: one of `fame_jax.models.Precision`.
         batch_size: images at once.
         compile_seconds: tracing and compilation.
@@ -139,19 +142,18 @@ class Speed(NamedTuple):
 
 
 def speed(
-    name: str, precision: models.Precision, batch_size: int, *, evaluations: int, repeats: int, network: Any = None
+    network: Any, card: models.Card, precision: models.Precision, batch_size: int, *, evaluations: int, repeats: int
 ) -> Speed:
-    """Times the walk of one network; random weights unless a network is given.
+    """Times the walk of one network.
 
     Raises:
         RuntimeError: if a walk ends early, so that the time would be of fewer steps.
     """
-    network = models.with_precision(models.build(name), precision) if network is None else network
-    walk = program(network, name, precision, batch_size)
+    walk = program(network, card, precision, batch_size)
     walk.run(1)
     times = [seconds(lambda: completed(walk.run(evaluations), evaluations)) for _ in range(repeats)]
     step = statistics.median(times) / evaluations
-    return Speed(name, precision, batch_size, walk.compile_seconds, step, walk.temporary_bytes)
+    return Speed(card.name, precision, batch_size, walk.compile_seconds, step, walk.temporary_bytes)
 
 
 def completed(walks: Perturbation, evaluations: int) -> Perturbation:

@@ -3,14 +3,25 @@
 XLA's CPU backend leaves such work inside: 5 to 10 % of a step went into turning kernels around for the input gradient,
 which are the same in every step. A function is split here when it is traced, so that this holds for any network and
 any loss, and networks need no second, prepared form.
+
+What a program is made of, JAX promises nobody. Where it is not what is expected here, the loop gets the whole function.
 """
 
+import contextlib
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from jax.core import eval_jaxpr
-from jax.extend.core import JaxprEqn, Literal, Var
+
+eval_jaxpr: Any = None
+Literal: Any = None
+with contextlib.suppress(ImportError):  # where JAX has moved them, `_cut` fails for want of them
+    from jax.core import eval_jaxpr
+    from jax.extend.core import Literal
+
+if TYPE_CHECKING:
+    from jax.extend.core import JaxprEqn, Var
 
 _VIEWS = {"broadcast_in_dim", "reshape", "slice", "squeeze"}
 """Operations that XLA fuses into whatever reads them: keeping their results would cost memory and save nothing."""
@@ -31,21 +42,32 @@ def hoisted(function: Callable[..., Any], x: Any, *args: Any) -> Callable[[Any],
         A function of a value like `x`.
     """
     program, shape = jax.make_jaxpr(function, return_shape=True)(x, *args)
-    jaxpr, varying = program.jaxpr, program.jaxpr.invars[: len(jax.tree.leaves(x))]
-    before, inside = _split(jaxpr.eqns, varying)
-    made = {variable for equation in inside for variable in equation.outvars}
-    read = [*dict.fromkeys(v for v in (*_reads(inside), *_variables(jaxpr.outvars)) if v not in {*varying, *made})]
-    first = jaxpr.replace(eqns=before, outvars=read)
-    kept = eval_jaxpr(first, program.consts, *jax.tree.leaves((x, args)))
-    rest = jaxpr.replace(eqns=inside, constvars=read, invars=varying)
+    try:
+        leaves = _cut(program, len(jax.tree.leaves(x)), jax.tree.leaves((x, args)))
+        jax.eval_shape(leaves, *jax.tree.leaves(x))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"hoisted: JAX {jax.__version__} is not known here, walks are slower ({error}).", stacklevel=2)
+        return lambda x: function(x, *args)
 
     def remaining(x: Any) -> Any:
-        return jax.tree.unflatten(jax.tree.structure(shape), eval_jaxpr(rest, kept, *jax.tree.leaves(x)))
+        return jax.tree.unflatten(jax.tree.structure(shape), leaves(*jax.tree.leaves(x)))
 
     return remaining
 
 
-def _split(equations: Sequence[JaxprEqn], varying: Sequence[Var]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+def _cut(program: Any, number: int, leaves: list[Any]) -> Callable[..., Any]:
+    """What is left of a program to do for its first `number` arguments, once all that only needs the others is done."""
+    jaxpr, varying = program.jaxpr, program.jaxpr.invars[:number]
+    before, inside = _split(jaxpr.eqns, varying)
+    made = {variable for equation in inside for variable in equation.outvars}
+    read = [*dict.fromkeys(v for v in (*_reads(inside), *_variables(jaxpr.outvars)) if v not in {*varying, *made})]
+    first = jaxpr.replace(eqns=before, outvars=read)
+    kept = eval_jaxpr(first, program.consts, *leaves)
+    rest = jaxpr.replace(eqns=inside, constvars=read, invars=varying)
+    return lambda *x: eval_jaxpr(rest, kept, *x)
+
+
+def _split(equations: Sequence["JaxprEqn"], varying: Sequence["Var"]) -> tuple[list["JaxprEqn"], list["JaxprEqn"]]:
     """What can be done before the loop, and what has to be done inside; some of it is in both."""
     unknown, before, inside = set(varying), [], []
     for equation in equations:
@@ -62,7 +84,7 @@ def _split(equations: Sequence[JaxprEqn], varying: Sequence[Var]) -> tuple[list[
     return before, [*reversed(again), *inside]
 
 
-def _stays(equation: JaxprEqn) -> bool:
+def _stays(equation: "JaxprEqn") -> bool:
     return equation.primitive.name in _VIEWS or _size(equation.outvars) > _size(equation.invars)
 
 
@@ -70,9 +92,9 @@ def _size(atoms: Sequence[Any]) -> int:
     return sum(getattr(atom.aval, "size", 0) for atom in atoms)
 
 
-def _reads(equations: Sequence[JaxprEqn]) -> list[Var]:
+def _reads(equations: Sequence["JaxprEqn"]) -> list["Var"]:
     return [variable for equation in equations for variable in _variables(equation.invars)]
 
 
-def _variables(atoms: Sequence[Any]) -> list[Var]:
+def _variables(atoms: Sequence[Any]) -> list["Var"]:
     return [atom for atom in atoms if not isinstance(atom, Literal)]

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from fame_jax.data.alignment import FaceError
+from fame_jax.data.alignment import SIDE, FaceError
 from fame_jax.data.faces import FaceCrop, load_face
-from fame_jax.data.images import ImageError, Pixels, load
+from fame_jax.data.images import ImageError, Pixels, load, load_whole
 from fame_jax.data.records import Picture, Record, Task, pictures_of
 from fame_jax.models import Card
 
@@ -22,15 +22,16 @@ class Geometry:
     """How pictures become images `[size, size, 3]`. It decides numbers, so a run's manifest holds it.
 
     Attributes:
-        task: `class` for photographs, which are resized and cropped; `pair` for faces, which are aligned.
-        size: height and width in pixels.
+        task: `class` for photographs, which are resized and cropped; `pair` for faces, which are aligned; `detect` for
+            photographs of any shape, which are scaled down to `size` at most and never cut.
+        size: height and width in pixels; for `detect` of the longer side, at most.
         resize: short side of a photograph before the central crop; not used for faces.
         aligned: the faces are aligned already: take them as they are, scaled if need be. Otherwise only pictures of
             112x112 are.
         eyes: where annotated eyes are moved to, see `fame_jax.data.alignment.EYES`. Faces without are looked for.
     """
 
-    task: Task
+    task: Task | Literal["detect"]
     size: int
     resize: int
     aligned: bool = False
@@ -49,15 +50,25 @@ def geometry(
     Args:
         card: of the network.
         resize: short side before the central crop, in place of the card's own; 232 for all classifiers alike is the
-            paper's protocol. Not used for faces.
+            paper's protocol. Of a detector the longer side, at most. Not used for faces.
         aligned: see `Geometry`.
         eyes: see `Geometry`.
 
     Raises:
-        PictureError: for a short side below the network's input.
+        PictureError: for a short side below the network's input, or a face network of another size than 112 pixels.
     """
     if card.task == "face":
+        if card.size != SIDE:
+            raise PictureError(
+                f"{card.name} takes faces of {card.size} pixels, and they are aligned to {SIDE} here: let the network "
+                f"scale them, and say size={SIDE} in its card."
+            )
         return Geometry("pair", card.size, card.size, aligned, eyes)
+    if card.task == "detect":
+        longest = card.size if resize is None else resize
+        if not 32 <= longest <= 2**13:
+            raise PictureError(f"resize {longest}: expected 32 to {2**13}, the longer side of a photograph.")
+        return Geometry("detect", longest, longest)
     short = card.resize if resize is None else resize
     if not card.size <= short < 2**15:
         raise PictureError(f"resize {short}: expected {card.size}, the input of {card.name}, or more, below {2**15}.")
@@ -89,7 +100,7 @@ class Input(NamedTuple):
     """A picture as the network sees it.
 
     Attributes:
-        image: `[size, size, 3]`, RGB in [0, 1].
+        image: `[size, size, 3]`, RGB in [0, 1]; of any shape for a detector.
         filled: `[size, size]`, where an aligned face was filled up because the photograph ends there; None if nowhere.
     """
 
@@ -112,6 +123,8 @@ def read(picture: Picture, chosen: Geometry) -> Input:
     if chosen.task == "pair":
         return crop_as_input(face(picture, chosen))
     try:
+        if chosen.task == "detect":
+            return Input(load_whole(picture.path, chosen.size))
         return Input(load(picture.path, chosen.resize, chosen.size))
     except ImageError as error:
         raise PictureError(str(error)) from error

@@ -64,14 +64,45 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     terminalreporter.write_line(f"peak memory of each process: {peaks} GB")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_compiled_stays():
-    """Programs and networks of one file are not carried through all others."""
-    yield
+def _memory() -> float:
+    """What the process holds now, in GiB; 0 where the system does not say."""
+    try:
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**30
+    except OSError:
+        return 0.0
+
+
+def _drop_what_is_compiled() -> None:
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_compiled_stays():
+    """Programs and networks of one file are not carried through all others."""
+    yield
+    _drop_what_is_compiled()
+
+
+@pytest.fixture(scope="module")
+def _memory_at_rest() -> list[float]:
+    """What the process held when programs were dropped last."""
+    return [_memory()]
+
+
+@pytest.fixture(autouse=True)
+def drop_once_heavy(_memory_at_rest):
+    """Nor are the first programs of a large file, or of a large test, once they weigh."""
+
+    def drop_if_heavy() -> None:
+        if _memory() > _memory_at_rest[0] + 0.5:
+            _drop_what_is_compiled()
+            _memory_at_rest[0] = _memory()
+
+    yield drop_if_heavy
+    drop_if_heavy()
 
 
 def _declare_torchvision_operators() -> None:

@@ -46,8 +46,10 @@ def blocks(path: pathlib.Path) -> list[Block]:
 
 
 def execute(block: Block, name: str, namespace: dict[str, Any]) -> None:
-    """Runs a block in the current folder."""
+    """Runs a block in the current folder; one that begins with the name of a file is written there, too."""
     if block.language == "python":
+        if named := re.match(r"# (\w+\.py)\n", block.code):
+            pathlib.Path(named[1]).write_text(block.code)
         # Lines are counted as in the page. A user's program may promote ranks as it likes.
         code = compile("\n" * (block.line - 1) + block.code, name, "exec")
         with jax.numpy_rank_promotion("allow"):

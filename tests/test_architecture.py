@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "fame_jax.architectures": ("network", "presets"),
     "fame_jax.models": ("architectures", "image", "network", "presets", "weight_conversion"),
     "fame_jax.onnx": ("architectures", "image", "network", "words"),
+    "fame_jax.detection": ("onnx", "models"),
     "fame_jax.data": (),
     "fame_jax.datasets": ("data",),
     "fame_jax.experiments": (

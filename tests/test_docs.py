@@ -53,11 +53,12 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_blocks_run_in_order(page, folder):
+def test_blocks_run_in_order(page, folder, drop_once_heavy):
     namespace = {"__name__": "page"}
     for block in blocks(page):
         if block.runs:
             execute(block, page.name, namespace)
+            drop_once_heavy()
 
 
 @pytest.mark.slow

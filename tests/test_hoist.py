@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from fame_jax import hoist
 from fame_jax.hoist import hoisted
 from fame_jax.models import build
 from fame_jax.walk import advance, begin, evaluation, lots, rules_from
@@ -86,6 +88,24 @@ def test_arrays_closed_over_count_as_arguments():
         return hoisted(lambda x: x * jnp.sin(WEIGHTS), x)(x)
 
     np.testing.assert_allclose(jax.jit(step)(WEIGHTS), WEIGHTS * jnp.sin(WEIGHTS), atol=1e-6)
+
+
+@pytest.mark.parametrize("moved", ["eval_jaxpr", "Literal"])
+def test_where_jax_has_moved_its_parts_the_loop_gets_the_whole_function_and_one_warning(moved, monkeypatch):
+    expected = mixed(mixed(mixed(X, WEIGHTS), WEIGHTS), WEIGHTS)
+    monkeypatch.setattr(hoist, moved, None)
+    with pytest.warns(UserWarning, match="is not known here, walks are slower") as caught:
+        found = jax.jit(lambda x: looped(mixed, x, WEIGHTS))(X)
+    assert len(caught) == 1
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_error_of_the_function_is_the_functions_own():
+    def wrong(x, weights):
+        raise TypeError("of the function")
+
+    with pytest.raises(TypeError, match="of the function"):
+        hoisted(wrong, X, WEIGHTS)
 
 
 def equations(jaxpr):

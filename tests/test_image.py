@@ -3,13 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-import torch
 
 from fame_jax import image
 from fame_jax.image import gaussian_blur, grey, kernel_sigma, max_normalise, minmax_normalise, resize
 
 
 def test_grey_equals_torchvision(torchvision):
+    torch = pytest.importorskip("torch")
     pixels = np.random.default_rng(0).random((5, 7, 3), np.float32)
     reference = torchvision.transforms.functional.rgb_to_grayscale(torch.from_numpy(pixels).permute(2, 0, 1))[0]
     np.testing.assert_allclose(grey(jnp.asarray(pixels)), reference, atol=1e-6)
@@ -49,6 +49,7 @@ def test_blur_equals_scipy_with_the_same_radius_and_mirror(kernel_size, sigma, s
 
 
 def test_blur_equals_torchvision(torchvision):
+    torch = pytest.importorskip("torch")
     map = np.random.default_rng(2).random((112, 112), np.float32)
     expected = torchvision.transforms.functional.gaussian_blur(torch.from_numpy(map)[None], 49)[0]
     np.testing.assert_allclose(gaussian_blur(jnp.asarray(map)), expected, atol=1e-5)
@@ -69,6 +70,7 @@ def test_blur_refuses_a_map_that_cannot_be_mirrored():
 
 
 def test_resize_equals_torch_bilinear():
+    torch = pytest.importorskip("torch")
     map = np.random.default_rng(4).random((7, 7), np.float32)
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(map)[None, None], (224, 224), mode="bilinear", align_corners=False

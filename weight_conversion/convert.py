@@ -21,7 +21,7 @@ from fame_jax.architectures.standardized import Standardized
 from weight_conversion.errors import ConversionError
 from weight_conversion.fit import Sources, fit, prefixes
 from weight_conversion.layouts import CONVOLUTION, LINEAR, SAME, Layout, Shape
-from weight_conversion.names import NAMES, Names
+from weight_conversion.names import NAMES, TIMM, Names
 
 LEAVES: dict[type[nnx.Module], dict[str, tuple[str, Layout]]] = {
     nnx.Conv: {"kernel": ("weight", CONVOLUTION), "bias": ("bias", SAME)},
@@ -129,11 +129,14 @@ def convert_file(
         CheckpointError: if the file cannot be read.
         ConversionError: if it holds other weights than the network's.
     """
-    row = architecture(name)
-    names = NAMES[name]
-    asked = _asked(abstract(name), names)
+    row, shapes = architecture(name), abstract(name)
+    spellings = {}
+    for names in (NAMES[name], TIMM[name]) if name in TIMM else (NAMES[name],):
+        asked = _asked(shapes, names)
+        spellings[_sources(asked, names)] = asked, names
     try:
-        found = fit(path, _sources(asked, names), key)
+        found = fit(path, list(spellings), key)
+        asked, names = spellings[found.sources]
         last = next(weight.source for weight in asked if weight.layer == f"{row.last}.kernel")
         head = found.state.get(_source(last, names, found.prefix, found.state))
         outputs = head.shape[0] if head is not None and head.ndim > 0 else row.outputs

@@ -7,7 +7,7 @@ for, whatever it is called.
 
 import collections
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +26,13 @@ class Fit(NamedTuple):
         state: the arrays of that place, by the checkpoint's own keys.
         prefix: before the keys that the network asks for, with its last dot.
         place: name of the dictionary in the file; empty for the file itself.
+        sources: the spelling of the keys that it has.
     """
 
     state: Mapping[str, np.ndarray]
     prefix: str
     place: str
+    sources: Sources
 
     @property
     def name(self) -> str:
@@ -40,6 +42,12 @@ class Fit(NamedTuple):
 
 def prefixes(keys: Collection[str], sources: Sources) -> list[str]:
     """Every prefix behind which at least one of a network's keys is, those with the most keys first."""
+    votes = _votes(keys, sources)
+    return sorted(votes, key=lambda prefix: (-votes[prefix], len(prefix)))
+
+
+def _votes(keys: Collection[str], sources: Sources) -> collections.Counter[str]:
+    """By prefix, how many of a network's keys are behind it."""
     bare = set(sources("", ())) | set(sources("", keys))
     votes: collections.Counter[str] = collections.Counter()
     for key in keys:
@@ -47,7 +55,7 @@ def prefixes(keys: Collection[str], sources: Sources) -> list[str]:
         for start in range(len(parts)):
             if ".".join(parts[start:]) in bare:
                 votes["".join(f"{part}." for part in parts[:start])] += 1
-    return sorted(votes, key=lambda prefix: (-votes[prefix], len(prefix)))
+    return votes
 
 
 def complete(keys: Collection[str], sources: Sources) -> list[str]:
@@ -56,31 +64,42 @@ def complete(keys: Collection[str], sources: Sources) -> list[str]:
     return [prefix for prefix in prefixes(keys, sources) if there.issuperset(sources(prefix, there))]
 
 
-def fit(path: str | os.PathLike[str], sources: Sources, key: str | None = None) -> Fit:
+def fit(path: str | os.PathLike[str], spellings: Sequence[Sources], key: str | None = None) -> Fit:
     """The place in a file where a network's weights are.
 
     If there is none, the one where most of them are, so that what is missing can be said.
 
     Args:
         path: of the file, see `read_checkpoint`.
-        sources: the keys that the network asks for.
+        spellings: the keys that the network asks for, as one publisher or another spells them.
         key: the place's name in the file, its prefix included; what lies beside it is not looked at.
 
     Raises:
         CheckpointError: if the file cannot be read.
         ConversionError: if several places have different weights that fit, or none has the name asked for.
     """
-    places = read_candidates(path, lambda keys: bool(complete(keys, sources)))
-    fits = [Fit(state, prefix, place) for place, state in places.items() for prefix in complete(state, sources)]
-    fits = fits or [Fit(state, next(iter(prefixes(state, sources)), ""), place) for place, state in places.items()]
+    places = read_candidates(path, lambda keys: any(complete(keys, sources) for sources in spellings))
+    fits = [
+        Fit(state, prefix, place, sources)
+        for place, state in places.items()
+        for sources in spellings
+        for prefix in complete(state, sources)
+    ]
+    fits = fits or [_nearest(state, place, spellings) for place, state in places.items()]
     if key is not None:
         fits = [_alone(found) for found in fits if f"{found.name}.".startswith(f"{key.strip('.')}.")]
         if not fits:
             raise ConversionError(f"no weights of this network under {key!r}, only under {_listed(places)}.")
     first, *others = fits
-    if any(not _equal(first, other, sources) for other in others):
+    if any(not _equal(first, other) for other in others):
         raise ConversionError(f"several weights fit: {_listed(found.name for found in fits)}; choose one by --key.")
     return first
+
+
+def _nearest(state: Mapping[str, np.ndarray], place: str, spellings: Sequence[Sources]) -> Fit:
+    """Where most of a network's keys are, in the spelling that has most."""
+    best = max(spellings, key=lambda sources: max(_votes(state, sources).values(), default=0))
+    return Fit(state, next(iter(prefixes(state, best)), ""), place, best)
 
 
 def _alone(found: Fit) -> Fit:
@@ -88,8 +107,8 @@ def _alone(found: Fit) -> Fit:
     return found._replace(state=inside)
 
 
-def _equal(one: Fit, other: Fit, sources: Sources) -> bool:
-    pairs = zip(sources(one.prefix, one.state), sources(other.prefix, other.state), strict=True)
+def _equal(one: Fit, other: Fit) -> bool:
+    pairs = zip(one.sources(one.prefix, one.state), other.sources(other.prefix, other.state), strict=True)
     return all(np.array_equal(one.state.get(a, ()), other.state.get(b, ())) for a, b in pairs)
 
 

@@ -44,3 +44,8 @@ def flattened(rows: int, columns: int) -> Layout:
         return w.reshape(len(w), -1, rows, columns).transpose(2, 3, 1, 0).reshape(-1, len(w))
 
     return Layout(ours, LINEAR.theirs)
+
+
+def convolved(size: int) -> Layout:
+    """The same layer as timm has it, a convolution of `size` x `size` over the whole map."""
+    return Layout(flattened(size, size).ours, lambda shape: (shape[1], shape[0] // size**2, size, size))

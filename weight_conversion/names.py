@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from re import Match
 
-from weight_conversion.layouts import CHANNELS, ONE_IMAGE, SAME, Layout, flattened
+from weight_conversion.layouts import CHANNELS, ONE_IMAGE, SAME, Layout, convolved, flattened
 
 Replacement = str | Callable[[Match[str]], str]
 
@@ -106,3 +106,76 @@ NAMES: dict[str, Names] = {
     "sface": _SFACE,
 }
 """By the registry's names; ResNet's layers have torchvision's names."""
+
+
+# Our blocks 1 to 17 of MobileNetV2, as timm numbers them: stage and place in it.
+_STAGES = [f"{stage}.{place}" for stage, count in enumerate((1, 2, 3, 4, 3, 3, 1)) for place in range(count)]
+_CONVNEXT_TIMM = Names(
+    renames=(
+        (r"^stages\.0\.", "stem."),
+        (r"^stages\.([246])\.", lambda m: f"stages.{int(m[1]) // 2}.downsample."),
+        (r"^stages\.([1357])\.(\d+)\.", lambda m: f"stages.{int(m[1]) // 2}.blocks.{m[2]}."),
+        (r"\.block\.0\.", ".conv_dw."),
+        (r"\.block\.2\.", ".norm."),
+        (r"\.block\.3\.", ".mlp.fc1."),
+        (r"\.block\.5\.", ".mlp.fc2."),
+        (r"^classifier\.0\.", "head.norm."),
+        (r"^classifier\.2\.", "head.fc."),
+    ),
+    leaves=((r"\.layer_scale$", "gamma", SAME),),
+)
+
+TIMM: dict[str, Names] = {
+    "mobilenet_v2": Names(
+        renames=(
+            (r"^blocks\.0\.0\.", "conv_stem."),
+            (r"^blocks\.0\.1\.", "bn1."),
+            (r"^blocks\.18\.0\.", "conv_head."),
+            (r"^blocks\.18\.1\.", "bn2."),
+            # The first block has no expansion, so that its convolutions count from the second.
+            (r"^blocks\.1\.conv\.0\.0\.", "blocks.1.conv_dw."),
+            (r"^blocks\.1\.conv\.0\.1\.", "blocks.1.bn1."),
+            (r"^blocks\.1\.conv\.1\.", "blocks.1.conv_pw."),
+            (r"^blocks\.1\.conv\.2\.", "blocks.1.bn2."),
+            (r"\.conv\.0\.0\.", ".conv_pw."),
+            (r"\.conv\.0\.1\.", ".bn1."),
+            (r"\.conv\.1\.0\.", ".conv_dw."),
+            (r"\.conv\.1\.1\.", ".bn2."),
+            (r"\.conv\.2\.", ".conv_pwl."),
+            (r"\.conv\.3\.", ".bn3."),
+            (r"^blocks\.(\d+)\.", lambda m: f"blocks.{_STAGES[int(m[1]) - 1]}."),
+        )
+    ),
+    "vgg19": Names(
+        renames=(
+            (r"^layers\.", "features."),
+            (r"^classifier\.0\.", "pre_logits.fc1."),
+            (r"^classifier\.3\.", "pre_logits.fc2."),
+            (r"^classifier\.6\.", "head.fc."),
+        ),
+        leaves=(
+            (r"^classifier\.0\.kernel$", "weight", convolved(7)),
+            (r"^classifier\.3\.kernel$", "weight", convolved(1)),
+        ),
+    ),
+    "convnext_tiny": _CONVNEXT_TIMM,
+    "convnext_small": _CONVNEXT_TIMM,
+    "convnext_base": _CONVNEXT_TIMM,
+    "vit_b_16": Names(
+        renames=(
+            (r"^layers\.", "blocks."),
+            (r"^conv_proj\.", "patch_embed.proj."),
+            (r"^class_token$", "cls_token"),
+            (r"^pos_embedding$", "pos_embed"),
+            (r"\.ln_(\d)\.", r".norm\1."),
+            (r"\.self_attention\.in_proj\.", ".attn.qkv."),
+            (r"\.self_attention\.out_proj\.", ".attn.proj."),
+            (r"\.mlp\.0\.", ".mlp.fc1."),
+            (r"\.mlp\.3\.", ".mlp.fc2."),
+            (r"^ln\.", "norm."),
+            (r"^heads\.", "head."),
+        ),
+        leaves=((r"^class_token$", "class_token", ONE_IMAGE), (r"^pos_embedding$", "pos_embedding", ONE_IMAGE)),
+    ),
+}
+"""By the registry's names, timm's names of the same layers; its ResNets have torchvision's."""

@@ -1,7 +1,7 @@
 """`fame bench`: how long steps, images and compilation take on this machine."""
 
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import jax
@@ -11,19 +11,22 @@ from matplotlib.figure import Figure
 from fame_jax import bench, files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import at_least
+from fame_jax.cli.flags import Flat, NetworkFlags
 from fame_jax.cli.progress import progress_bar
 from fame_jax.words import markdown
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Time the walk: compilation, a step and an image, by batch size; with random weights, so nothing is downloaded.
+    """Time the walk: compilation, a step and an image, by batch size.
 
-    Prints a table. Times say something beside others of the same machine and the same load.
+    A published network has random weights here, so that nothing is downloaded, unless --weights are given. Prints a
+    table. Times say something beside others of the same machine and the same load.
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = "mobilenet_v2"
-    """Network; fame models lists them."""
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = None
+    """The same as --model."""
+    network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     batch_sizes: tuple[int, ...] = (1, 4)
     """Images at once, one row each."""
     iterations: int = 500
@@ -32,8 +35,6 @@ class Bench:
     """Number of steps that are timed."""
     repeats: int = 3
     """Measurements, of which the median counts."""
-    precision: models.Precision = "float32"
-    """What the network computes in."""
     json: pathlib.Path | None = None
     """File for the numbers."""
     plot: pathlib.Path | None = None
@@ -46,35 +47,39 @@ class Bench:
         at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
         for size in self.batch_sizes:
             at_least(1, batch_sizes=size)
-        if self.precision == "float64":
-            jax.config.update("jax_enable_x64", True)
-        models.image_dtype(self.precision)
+        card, network = self._loaded()
         for path in (self.json, self.plot):
             if path is not None:
                 output.output_folder(path.parent)
-        network = models.with_precision(models.build(self.model), self.precision)
         found = []
         with progress_bar(len(self.batch_sizes), "batch size", hide=not self.progress) as bar:
             for size in self.batch_sizes:
-                found.append(self._speed(network, size))
+                found.append(self._speed(network, card, size))
                 bar.update()
-        print(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
+        print(f"{self._title(card)}, JAX {jax.__version__}\n")
         print(markdown(self._rows(found)))
         if self.json is not None:
             files.write_json(self.json, self._record(found))
         if self.plot is not None:
-            output.write_figure(self.plot, self._figure(found))
+            output.write_figure(self.plot, self._figure(found, card))
         return 0
 
-    def _speed(self, network: Any, batch_size: int) -> bench.Speed:
-        return bench.speed(
-            self.model,
-            self.precision,
-            batch_size,
-            evaluations=self.steps + 1,
-            repeats=self.repeats,
-            network=network,
-        )
+    def _loaded(self) -> models.Loaded:
+        flags = replace(self.network, model=self.network.model or self.name or "mobilenet_v2")
+        if flags.model in models.REGISTRY and flags.weights is None:
+            flags.allow_precision()
+            network = models.with_precision(models.build(flags.model), flags.precision)
+            return models.Loaded(models.card(flags.model), network)
+        loaded = flags.load()
+        models.describe(loaded.network, loaded.card)
+        return loaded
+
+    def _speed(self, network: Any, card: models.Card, batch_size: int) -> bench.Speed:
+        precision, evaluations = self.network.precision, self.steps + 1
+        return bench.speed(network, card, precision, batch_size, evaluations=evaluations, repeats=self.repeats)
+
+    def _title(self, card: models.Card) -> str:
+        return f"{card.name}, {self.network.precision}, {jax.devices()[0].device_kind}"
 
     def _rows(self, found: list[bench.Speed]) -> list[tuple[str, ...]]:
         heading = ("batch", "compile, s", "step, ms", f"image of {self.iterations} steps, s", "images/h", "memory, MiB")
@@ -97,10 +102,10 @@ class Bench:
         rows = [{**speed._asdict(), "image_seconds": speed.image_seconds(self.iterations)} for speed in found]
         return {"command": "bench", "iterations": self.iterations, **files.environment(), "speeds": rows}
 
-    def _figure(self, found: list[bench.Speed]) -> Figure:
+    def _figure(self, found: list[bench.Speed], card: models.Card) -> Figure:
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot([s.batch_size for s in found], [1 / s.image_seconds(self.iterations) for s in found], marker="o")
         axes.set(xlabel="images at once", ylabel=f"images of {self.iterations} steps a second", ylim=(0, None))
-        axes.set_title(f"{self.model}, {self.precision}, {jax.devices()[0].device_kind}")
+        axes.set_title(self._title(card))
         return figure

@@ -5,7 +5,7 @@ import csv
 import io
 import math
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import jax
@@ -15,6 +15,7 @@ import tyro
 
 from fame_jax import files, models
 from fame_jax.cli.console import InputError, say_error
+from fame_jax.cli.flags import Flat, NetworkFlags
 from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.alignment import FaceError
@@ -22,6 +23,7 @@ from fame_jax.data.faces import load_face
 from fame_jax.data.images import ImageError
 from fame_jax.data.records import PairRecord, pictures_of
 from fame_jax.datasets.pairs import read_pairs
+from fame_jax.experiments.identity import network_identity
 from fame_jax.metrics.verification import Criterion, operating_point
 
 RULES: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
@@ -43,10 +45,7 @@ class Calibrate:
 
     pairs: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="PAIRS")]
     """CSV file with columns G, P, T."""
-    model: str = "sface"
-    """Face network; fame models lists them."""
-    weights: pathlib.Path | None = None
-    """A converted folder or the publisher's own file, instead of what is installed."""
+    network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     rule: str = "eer"
     """Equal error rate (eer), the highest accuracy (accuracy), or a false match rate, as in fmr=0.001."""
     aligned: bool = False
@@ -57,15 +56,15 @@ class Calibrate:
     def __call__(self) -> int:
         """Prints and stores the threshold; 2 if some pairs had to be left out."""
         criterion = _criterion(self.rule)
-        if models.card(self.model).task != "face":
-            raise InputError(f"--model {self.model} is a classifier; expected a face network.")
         # Whoever calls this wrote the list: it may name files anywhere.
         listed = read_pairs(self.pairs, allow_outside=True)
         for problem in listed.problems:
             say_error(f"{problem.where}: {problem.reason}")
         if not listed.records:
             raise InputError(f"{self.pairs}: no pairs.")
-        network = models.load(self.model, self.weights)
+        card, network = self.network.load("pair")
+        # Whoever has no hash is asked for one before the long work.
+        identity = card.sha256 or network_identity(network, card.name, self.network.precision)
         faces = {picture.path for record in listed.records for picture in pictures_of(record)}
         embeddings, failed = self._embeddings(network, sorted(faces))
         pairs = (record for record in listed.records if isinstance(record, PairRecord))
@@ -82,7 +81,7 @@ class Calibrate:
                 f"{self.pairs}: {(~genuine).sum()} impostor pairs cannot show a false match rate of {criterion:g}; "
                 f"the threshold accepts none of them. Give {math.ceil(1 / criterion) if criterion else 'more'} or more."
             )
-        file = threshold_file(self.model, models.weights_hash(self.model, self.weights))
+        file = threshold_file(card.name, identity)
         kept_scores = models.home() / "scores" / f"{file.stem}.csv"
         for path in (file, kept_scores):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": ("fame_jax.cli.explain", "Explain", "Explain photographs: which pixels would have to change?"),
     "verify": ("fame_jax.cli.verify", "Verify", "Compare two faces: why do they match, or not?"),
     "locations": ("fame_jax.cli.locations", "Locations", "Explain every location of a network's feature map."),
+    "detect": ("fame_jax.cli.detect", "Detect", "List and draw what a detector finds, for fame explain --detection."),
     "check": (
         "fame_jax.cli.check",
         "Check",

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import tyro
 
 from fame_jax import files, models
-from fame_jax.cli import output
+from fame_jax.cli import detections, output
 from fame_jax.cli.console import InputError, say
-from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.classes import resolve_class
@@ -32,6 +32,10 @@ class Explain:
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     pixels: Flat[InputFlags] = field(default_factory=InputFlags)
+    detection: str | None = None
+    """Explain a detection, its number as fame detect prints it, or "all". The usual detector is yunet."""
+    threshold: Number = 0.6
+    """Lowest score of a detection, from 0 to 1."""
     sanity: bool = False
     """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a
     correlation near 1) does not depend on what the network has learned."""
@@ -43,6 +47,8 @@ class Explain:
     def __call__(self) -> int:
         """Runs the command; returns 2 if a photograph could not be explained, else 0."""
         self.methods.check()
+        if self.detection is not None:
+            return detections.explain(self, self.detection)
         rows = self.methods.rows("class")
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)

@@ -1,8 +1,9 @@
 """The flags of commands that explain, each written once and checked in one place."""
 
+import contextlib
 import math
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import jax
@@ -12,10 +13,11 @@ from fame_jax.architectures import Precision, image_dtype
 from fame_jax.cli.console import InputError, Number, at_least, positive
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
+from fame_jax.experiments.identity import IdentityError, network_identity
 from fame_jax.explainers.explainer import WHAT, Explainer, Task
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.files import parse_json
-from fame_jax.models import Card, Loaded, find
+from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP
 
 USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface"}
@@ -41,19 +43,29 @@ class NetworkFlags:
         file = pathlib.Path(name)
         return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
 
+    def allow_precision(self) -> None:
+        """Lets JAX compute in 64 bits where that is asked for."""
+        if self.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+
     def load(self, task: Task | None = None) -> Loaded:
         """The network with its card; of a task, if one is given.
 
         Raises:
             InputError: for a network of another task.
         """
-        if self.precision == "float64":
-            jax.config.update("jax_enable_x64", True)
+        self.allow_precision()
         name = self.model or USUAL[task or "class"]
         loaded = find(name, self.weights, precision=self.precision)
         if task is not None and loaded.card.task != {"class": "class", "pair": "face"}.get(task, loaded.card.task):
             kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
             raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")
+        _check(loaded)
+        if loaded.card.task == "face" and not loaded.card.sha256:
+            # A threshold belongs to just this network.
+            with contextlib.suppress(IdentityError):
+                found = network_identity(loaded.network, loaded.card.name, self.precision)
+                return loaded._replace(card=replace(loaded.card, sha256=found))
         return loaded
 
 
@@ -158,6 +170,18 @@ class InputFlags:
     protocol, for all classifiers alike."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
+
+
+def _check(loaded: Loaded) -> None:
+    """Refuses a network of one's own that does not return what its card says for a photograph."""
+    card = loaded.card
+    if len(card.mean) != 3:
+        raise InputError(
+            f"{card.name}: its card has {len(card.mean)} channels, and photographs have three: let the network turn "
+            "them into its own, and give mean and std three numbers."
+        )
+    if not card.architecture:
+        describe(loaded.network, card)
 
 
 Flat = tyro.conf.OmitArgPrefixes

@@ -20,6 +20,7 @@ from fame_jax.data.records import Picture
 from fame_jax.engine import Method, Question, explained
 from fame_jax.inputs import geometry, read
 from fame_jax.metrics.locality import Locality, locality
+from fame_jax.network import feature_map
 from fame_jax.walk import Status
 
 
@@ -57,7 +58,8 @@ class Locations:
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
         pixels = read(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned)).image
-        grid = jax.eval_shape(network.features, jax.ShapeDtypeStruct(pixels.shape, engine.dtype)).shape[:2]
+        shape = jax.ShapeDtypeStruct(pixels.shape, engine.dtype)
+        grid = jax.eval_shape(lambda image: feature_map(network, image), shape).shape[:2]
         rows = _rows(self.rows, grid[0])
         start = time.perf_counter()
         maps, walks = self._maps(method, pixels, rows, grid[1])

@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -50,11 +50,24 @@ class Photographs:
         self.failed: list[dict[str, Any]] = []
         self._read: list[Photograph] = []
 
-    def explain(self, paths: tuple[pathlib.Path, ...], progress: Callable[[int], object]) -> None:
-        """Every photograph, by every method; one that cannot be read is reported and passed over."""
+    def explain(
+        self,
+        paths: tuple[pathlib.Path, ...],
+        progress: Callable[[int], object],
+        stems: Sequence[str] | None = None,
+        targets: Sequence[int] | None = None,
+    ) -> None:
+        """Every photograph, by every method; one that cannot be read is reported and passed over.
+
+        Args:
+            paths: of the photographs.
+            progress: called with the number of passes since the last call.
+            stems: what the results of each are called; None for its own name.
+            targets: in place of the one for all, one for each path.
+        """
         compared = self._compared()
         start = time.perf_counter()
-        stream = explained(self.engine, self.methods, self._questions(paths), progress)
+        stream = explained(self.engine, self.methods, self._questions(paths, stems, targets), progress)
         for number, (seen, results) in enumerate(stream):
             photograph, shown = self._read[number], np.asarray(seen.images[0], np.float32)
             seconds, start = time.perf_counter() - start, time.perf_counter()
@@ -68,10 +81,13 @@ class Photographs:
                 figure = plots.method_grid([shown], maps)
                 output.write_figure(self.folder / f"{photograph.stem}.methods.png", figure)
 
-    def _questions(self, paths: tuple[pathlib.Path, ...]) -> Iterator[Question]:
-        for path, stem in zip(paths, output.distinct_stems(paths), strict=True):
+    def _questions(
+        self, paths: tuple[pathlib.Path, ...], stems: Sequence[str] | None, targets: Sequence[int] | None
+    ) -> Iterator[Question]:
+        stems, each = stems or output.distinct_stems(paths), targets or [self.target] * len(paths)
+        for path, stem, target in zip(paths, stems, each, strict=True):
             try:
-                question = Question((read(Picture(path), self.geometry).image,), self.target)
+                question = Question((read(Picture(path), self.geometry).image,), target)
                 if reason := self.engine.refusal(question):
                     raise PictureError(f"{path}: {reason}")
             except PictureError as error:
@@ -139,7 +155,8 @@ class Photographs:
             "seconds": round(seconds, 3),
         }
         self.done.append(entry)
-        logit = f"logit {result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
+        measured = "similarity" if self.card.task == "detect" else "logit"
+        logit = f"{measured} {result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
         say(
             f"{photograph.path.name}: {predicted} ({probability:.0%}); {title} of {target} "
             f"({int(seen.target)}), {logit}{walked}, {seconds:.1f} s, {noted.beside(status)}"

@@ -100,11 +100,12 @@ class Verify:
 
     def _crops(self, card: models.Card) -> tuple[tuple[FaceCrop, FaceCrop], str]:
         """Both faces, and a name for the pair."""
+        chosen = geometry(card, aligned=self.aligned)
         if not self.faces:
             portrait = sample_face()
             hidden = portrait._replace(image=sunglasses(portrait.image).image, note="with sunglasses")
             return (hidden, portrait), "portrait"
-        chosen, numbers = geometry(card, aligned=self.aligned), self.face or (None, None)
+        numbers = self.face or (None, None)
         probe, gallery = (face(Picture(p), chosen, n) for p, n in zip(self.faces, numbers, strict=True))
         for path, crop in zip(self.faces, (probe, gallery), strict=True):
             if crop.note:

@@ -66,10 +66,9 @@ def _by_name(text: str, names: Sequence[str]) -> int:
         if found:
             raise ClassError(f"{text!r} fits {len(found)} classes: {_listed(found, names)}")
     near = nearest(wanted, plain, count=5)
-    hint = (
-        f"the nearest names are {_listed((plain.index(name) for name in near), names)}" if near else "nor is any near"
-    )
-    raise ClassError(f"no class is called {text!r}: {hint}")
+    which = "the nearest names" if near else "none is near; the classes"
+    listed = _listed((plain.index(name) for name in near) if near else range(len(names)), names)
+    raise ClassError(f"no class is called {text!r}: {which} are {listed}")
 
 
 def _plain(name: str) -> str:

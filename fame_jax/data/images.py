@@ -9,7 +9,7 @@ import os
 import pathlib
 
 import numpy as np
-from jaxtyping import Float32, Num, UInt8
+from jaxtyping import Float, Float32, Num, UInt8
 from PIL import Image
 
 from fame_jax.data.decoding import ImageError, Pixels, check_size, decode
@@ -83,6 +83,16 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
         raise ImageError(f"{path}: {error}") from None
 
 
+def load_whole(path: str | os.PathLike[str], longest: int) -> Pixels:
+    """`read_image`, scaled down until no side is above `longest` pixels; never cut, never enlarged."""
+    image = read_image(path)
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return _resized(image, width, height)
+
+
 def dimensions(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height of a picture as `read_image` returns it."""
     height, width, _ = decode(_contents(path), str(path)).shape
@@ -147,10 +157,15 @@ def _resize_and_crop(
     check_size(width, height)
     left, top = round((width - crop) / 2), round((height - crop) / 2)
 
-    def cut(plane: np.ndarray) -> np.ndarray:
-        resized = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+    return _resized(pixels, width, height)[top : top + crop, left : left + crop]
+
+
+def _resized(
+    pixels: UInt8[np.ndarray, "height width 3"] | Pixels, width: int, height: int
+) -> UInt8[np.ndarray, "rows columns 3"] | Float[np.ndarray, "rows columns 3"]:
+    def scaled(plane: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
 
     if pixels.dtype == np.uint8:
-        return cut(pixels)
-    return np.clip(np.stack([cut(plane) for plane in np.moveaxis(pixels, -1, 0).copy()], axis=-1), 0, 1)
+        return scaled(pixels)
+    return np.clip(np.stack([scaled(plane) for plane in np.moveaxis(pixels, -1, 0).copy()], axis=-1), 0, 1)

@@ -6,6 +6,7 @@ however often the work is interrupted.
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def score(
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
     if pending and "network" in row.needs and network is None:
         network = network_of(run)
-    elif network is not None:
+    if network is not None:
         network = same_network(run, network)
     for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
         rows.append(found)
@@ -97,8 +98,8 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     return chosen
 
 
-def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> Any:
-    """The network of a run, with the same weights and code.
+def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None = None) -> models.Loaded:
+    """The network of a run, with the same weights and code, in 32 bits; its card has the hash that was compared.
 
     Args:
         run: whose manifest says which it was.
@@ -109,27 +110,34 @@ def network_of(run: Run, weights: pathlib.Path | None = None, model: str | None 
         ScoreError: if it is another network by now, or nothing says where to find it.
     """
     name = model or run.manifest.get("source") or run.manifest["network"]
+    precision = run.manifest.get("precision", "float32")
     try:
         found = models.find(name, weights)
-    except (models.UnknownNetworkError, models.WeightsNotFoundError) as error:
+        if found.card.sha256 or precision == "float32":
+            same_network(run, found)
+        else:
+            # A network of one's own is told by its parameters, as the run had them.
+            with jax.enable_x64(precision == "float64"):
+                same_network(run, models.find(name, precision=precision))
+    except (models.UnknownNetworkError, models.WeightsNotFoundError, models.OwnNetworkError) as error:
         raise ScoreError(
             f"{run.folder}: its network {name} cannot be found ({error}); give it by --model, or as network=."
         ) from error
-    return same_network(run, found.network, found.card.sha256)
+    return found._replace(card=replace(found.card, sha256=run.manifest.get("weights_sha256") or ""))
 
 
-def same_network(run: Run, network: Any, found: str = "") -> Any:
+def same_network(run: Run, network: Any) -> Any:
     """The network itself, if it is the run's.
 
     Args:
         run: whose manifest has the hash.
-        network: to be compared; or `models.find`'s network and card.
-        found: SHA-256 of the publisher's file it comes from, where that is known.
+        network: to be compared; or `models.find`'s network and card, of which a hash counts.
 
     Raises:
         ScoreError: if it is another one.
     """
     expected = run.manifest.get("weights_sha256")
+    found = ""
     if isinstance(network, models.Loaded):
         network, found = network.network, network.card.sha256
     found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))

@@ -61,11 +61,16 @@ class Card:
     parameters: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values out of their range.
+        """Takes lists as tuples, and refuses values of another type or out of their range.
 
         Raises:
             CardError: naming the field.
         """
+        for name in _KINDS:
+            value = getattr(self, name)
+            _check_kind(name, value)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
         for name, (fits, expected) in _RANGES.items():
             if not fits(self):
                 raise CardError(f"card of {self.name!r}: {name} is {getattr(self, name)!r}; expected {expected}.")
@@ -88,9 +93,7 @@ class Card:
         if missing := [name for name in ("name", "task", "size", "resize") if name not in content]:
             raise CardError(f"the card has no {missing[0]!r}.")
         for name, value in content.items():
-            is_kind, expected = _KINDS[name]
-            if not is_kind(value):
-                raise CardError(f"the card's {name} is {value!r}; expected {expected}."[:500])
+            _check_kind(name, value)
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
         return cls(**values)
 
@@ -107,7 +110,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _all(is_kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda values: isinstance(values, list) and bool(values) and all(map(is_kind, values))
+    return lambda values: isinstance(values, list | tuple) and bool(values) and all(map(is_kind, values))
 
 
 def _is_text(value: Any) -> bool:
@@ -124,7 +127,7 @@ def _choice(kind: Any) -> tuple[Callable[[Any], bool], str]:
 _COUNT = (lambda value: type(value) is int, "a whole number")
 _NUMBERS = (_all(_is_number), "a list of finite numbers, one for each channel")
 
-# By field: whether a value of JSON is of its type, and what is expected.
+# By field: whether a value is of its type, and what is expected.
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{each.name: _TEXT for each in fields(Card)},
     "task": _choice(Task),
@@ -137,6 +140,13 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reverse_channels": (lambda value: isinstance(value, bool), "true or false"),
     "labels": (lambda value: value is None or _all(_is_text)(value), "a list of names, one for each output, or null"),
 }
+
+
+def _check_kind(name: str, value: Any) -> None:
+    is_kind, expected = _KINDS[name]
+    if not is_kind(value):
+        raise CardError(f"the card's {name} is {value!r}; expected {expected}."[:500])
+
 
 # By field: whether a card's value is in its range, and what is expected.
 _RANGES: dict[str, tuple[Callable[[Card], bool], str]] = {

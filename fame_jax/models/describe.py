@@ -51,11 +51,16 @@ def describe(network: Any, card: Card) -> Description:
             f"{card.name} returns {_shown(returned)} for {_shown(image)}; expected floating point [outputs]. "
             f"{_pick(returned)}"
         )
-    _check_card(card, returned.shape[0])
+    check_outputs(card, returned.shape[0])
     return Description(returned.shape[0], _feature_shape(network, image, card))
 
 
-def _check_card(card: Card, outputs: int) -> None:
+def check_outputs(card: Card, outputs: int) -> None:
+    """Refuses a card of another number of labels, or one whose score says nothing.
+
+    Raises:
+        OutputError: in one line.
+    """
     if card.labels is not None and len(card.labels) != outputs:
         raise OutputError(f"{card.name} has {outputs} outputs, its card {len(card.labels)} labels.")
     if outputs == 1 and card.task == "class" and card.score == "softmax":
@@ -87,9 +92,11 @@ def _takes(network: Any, image: jax.ShapeDtypeStruct) -> str:
 
 def _pick(returned: Any) -> str:
     example = "lambda outputs: ..."
-    if isinstance(returned, dict) and returned:
-        example = repr(next(iter(returned)))
-    elif isinstance(returned, tuple | list) or getattr(returned, "shape", ())[:1] == (1,):
+    if isinstance(returned, dict | tuple | list) and returned:
+        pairs = list(returned.items() if isinstance(returned, dict) else enumerate(returned))
+        # The first vector, if there is one.
+        example = repr(min(pairs, key=lambda pair: getattr(pair[1], "ndim", 0) != 1)[0])
+    elif getattr(returned, "shape", ())[:1] == (1,):
         example = "0"
     elif getattr(returned, "ndim", 0) == 3:
         example = "lambda maps: maps.mean((0, 1))"

@@ -67,7 +67,7 @@ def find(
     if os.path.exists(name):
         return _official(pathlib.Path(name), precision)
     if ":" in name:
-        return own.loaded(own.imported(name), card, precision)
+        return own.located(name, card, precision)
     if os.path.basename(name) != name:
         raise WeightsNotFoundError(f"{name}: no such file or folder; expected a network.")
     raise UnknownNetworkError(_unknown(name))

@@ -18,6 +18,14 @@ from fame_jax.models.card import Card, CardError, imagenet_labels
 from fame_jax.models.download import DownloadError, expected_hash
 from fame_jax.models.install import install
 from fame_jax.models.registry import card as card_of
+from fame_jax.words import did_you_mean
+
+TIMM = {
+    **{name: name for name in ARCHITECTURES if name.startswith(("resnet", "vgg", "convnext"))},
+    "mobilenetv2_100": "mobilenet_v2",
+    "vit_base_patch16_224": "vit_b_16",
+}
+"""By timm's name, the architecture."""
 
 
 class Address(NamedTuple):
@@ -121,14 +129,12 @@ def card_of_config(config: Any, repository: str) -> Card:
 
 def _timm(config: Mapping[str, Any], photometry: Mapping[str, Any]) -> Card:
     name = str(config["architecture"]).split(".")[0]
-    if not name.startswith("resnet") or name not in ARCHITECTURES:
-        # The others have other names of layers, or other layers, than torchvision's.
-        able = ", ".join(known for known in ARCHITECTURES if known.startswith("resnet"))
-        raise CardError(f"timm's {name} is not known here; known are {able}.")
+    if name not in TIMM:
+        raise CardError(f"timm's {name} is not known here; {did_you_mean(name, TIMM)} Known are {', '.join(TIMM)}.")
     _, height, width = photometry["input_size"]
     if height != width:
         raise CardError(f"timm's {name} takes {height} x {width} pixels; expected a square.")
-    published, outputs = card_of(name), int(config["num_classes"])
+    published, outputs = card_of(TIMM[name]), int(config["num_classes"])
     labels = config.get("label_names") or (imagenet_labels() if outputs == 1000 else None)
     return replace(
         published,

@@ -11,6 +11,7 @@ from fame_jax import architectures
 from fame_jax.architectures import Precision, Standardized, with_precision
 from fame_jax.models import checkpoint
 from fame_jax.models.card import Card
+from fame_jax.models.describe import OutputError, check_outputs
 from fame_jax.models.registry import REGISTRY, abstract, parameter_count
 from weight_conversion import CheckpointError, convert_file, sha256
 
@@ -59,8 +60,9 @@ def restored(folder: str | os.PathLike[str], precision: Precision = "float32") -
     try:
         if last not in values:
             raise CheckpointError(f"{last} is missing.")
+        check_outputs(card, values[last].shape[-1])
         network = checkpoint.with_weights(abstract(card, outputs=values[last].shape[-1]), values)
-    except CheckpointError as error:
+    except (CheckpointError, OutputError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
     return Loaded(card, with_precision(jax.tree.map(jax.numpy.asarray, network), precision))
 

@@ -1,12 +1,13 @@
 """Networks of one's own, of whatever library: found by `module:attribute`, and made into what commands call."""
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -17,10 +18,17 @@ from fame_jax.models.adapted import Keras, adapted
 from fame_jax.models.card import Card
 from fame_jax.models.load import Loaded
 from fame_jax.network import refuse_training
+from fame_jax.words import did_you_mean
 
 
 class OwnNetworkError(ValueError):
     """A network of one's own that is not there, is none, or is not ready."""
+
+
+def located(spec: str, card: Card | None = None, precision: Precision = "float32") -> Loaded:
+    """The network that `package.module:attribute` or `file.py:attribute` names; see `imported` and `loaded`."""
+    with _importable(spec):
+        return loaded(imported(spec), card, precision)
 
 
 def imported(spec: str) -> Any:
@@ -31,19 +39,47 @@ def imported(spec: str) -> Any:
     """
     module_name, _, attribute = spec.rpartition(":")
     is_file = module_name.endswith(".py")
-    place = pathlib.Path(module_name).resolve().parent if is_file else pathlib.Path.cwd()
+    if not module_name or not attribute:
+        raise OwnNetworkError(f"{spec}: expected package.module:name or file.py:name.")
     if is_file and not os.path.isfile(module_name):
         raise OwnNetworkError(f"{module_name}: no such file; expected Python code with {attribute!r}.")
-    sys.path.insert(0, str(place))
+    # Keras chooses its backend once, when it is imported.
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
-        module = _run_file(module_name) if is_file else importlib.import_module(module_name)
+        with _importable(spec):
+            module = _run_file(module_name) if is_file else importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise OwnNetworkError(f"{spec}: {type(error).__name__}: {error}{_hint(spec, error)}") from error
+    try:
         return reduce(getattr, attribute.split("."), module)
     except AttributeError as error:
-        raise OwnNetworkError(f"{spec}: {error}; expected a network, or a function that makes one.") from error
-    except Exception as error:
-        raise OwnNetworkError(f"{spec}: {type(error).__name__}: {error}") from error
+        names = [n for n, value in vars(module).items() if not n.startswith("_") and not inspect.ismodule(value)]
+        raise OwnNetworkError(
+            f"{module_name} has no {attribute!r}; {did_you_mean(attribute, names)} Expected a network, or a function "
+            "that makes one."
+        ) from error
+
+
+def _hint(spec: str, error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "; its code has ended the program. Put what a script does behind `if __name__ == '__main__':`."
+    if "relative import" in str(error):
+        module = ".".join(pathlib.PurePath(spec.rpartition(":")[0]).with_suffix("").parts)
+        return f"; give it as a module of its package, such as {module}:{spec.rpartition(':')[2]}."
+    return ""
+
+
+@contextlib.contextmanager
+def _importable(spec: str) -> Iterator[None]:
+    """Modules beside the file of a spec, and in the current folder, can be imported."""
+    places = [os.path.dirname(os.path.abspath(spec.rpartition(":")[0])), os.getcwd()]
+    sys.path[:0] = places
+    try:
+        yield
     finally:
-        sys.path.remove(str(place))
+        for place in places:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(place)
 
 
 def loaded(value: Any, card: Card | None = None, precision: Precision = "float32") -> Loaded:

@@ -8,6 +8,7 @@ from fame_jax.plots.curves import Band, deletion_insertion
 from fame_jax.plots.panels import (
     COLOURS,
     ColourError,
+    boxes,
     check_colours,
     explanation,
     location_sheet,
@@ -21,6 +22,7 @@ __all__ = [
     "COLOURS",
     "Band",
     "ColourError",
+    "boxes",
     "check_colours",
     "deletion_insertion",
     "explanation",

@@ -157,6 +157,27 @@ def location_sheet(
     return figure
 
 
+def boxes(image: ArrayLike, outlines: Sequence[Sequence[float]], names: Sequence[str], *, title: str = "") -> Figure:
+    """A photograph with the boxes of detections.
+
+    Args:
+        image: `[H, W, 3]` in [0, 1].
+        outlines: `left, top, right, bottom` in pixels, one a box.
+        names: of the boxes.
+        title: a line above.
+    """
+    height, width = np.shape(image)[:2]
+    figure = Figure(figsize=(8, max(2.0, min(12.0, 8 * height / width + 0.4))), layout="constrained")
+    axes = figure.subplots()
+    show(axes, image, title)
+    for (left, top, right, bottom), name in zip(outlines, names, strict=True):
+        corner, style = (left - 0.5, top - 0.5), {"fill": False, "edgecolor": "lime", "linewidth": 2}
+        axes.add_patch(Rectangle(corner, right - left, bottom - top, **style))
+        label = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "edgecolor": "none"}
+        axes.text(left, top - 3, name, color="lime", fontsize=9, bbox=label, va="bottom", clip_on=True)
+    return figure
+
+
 def show(axes: Axes, picture: ArrayLike, title: str) -> None:
     """A picture `[H, W, 3]`, clipped to [0, 1], without a frame."""
     axes.imshow(np.clip(np.asarray(picture, np.float64), 0, 1), vmin=0, vmax=1)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from weight_conversion import CheckpointError, read_checkpoint
+
+torch = pytest.importorskip("torch")
 
 formats = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 

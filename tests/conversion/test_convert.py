@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 
 from fame_jax.architectures import ARCHITECTURES, abstract, layers
@@ -16,6 +15,8 @@ from fame_jax.models.checkpoint import weights
 from weight_conversion import NAMES, CheckpointError, Names, convert, convert_file, read_checkpoint
 from weight_conversion.errors import ConversionError
 from weight_conversion.layouts import CHANNELS, LINEAR, flattened
+
+torch = pytest.importorskip("torch")
 
 SIDE = 5
 

@@ -5,10 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 
 from tests.conversion.crafted import archive, claim, formats, pickled, refused
 from weight_conversion import CheckpointError, read_checkpoint
+
+torch = pytest.importorskip("torch")
 
 
 def test_compressed_records_are_refused(tmp_path):

@@ -10,10 +10,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import torch
 
 from tests.conversion.crafted import Call, Reference, claim, formats, hostile, pickled, refused
 from weight_conversion import read_checkpoint
+
+torch = pytest.importorskip("torch")
 
 MEGABYTE = 2**20
 

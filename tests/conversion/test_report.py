@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from fame_jax.architectures import architecture
 from tests.reference import iresnet_torch, sface_torch
@@ -15,6 +14,8 @@ from tests.reference.twins import randomise
 from weight_conversion import report
 from weight_conversion.__main__ import main
 from weight_conversion.convert import Row
+
+torch = pytest.importorskip("torch")
 
 
 def parities(text: str) -> dict[str, list[float]]:

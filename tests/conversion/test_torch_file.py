@@ -7,11 +7,12 @@ import pathlib
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weight_conversion import CheckpointError, read_checkpoint, sha256
+
+torch = pytest.importorskip("torch")
 
 DTYPES = {
     torch.float32: np.float32,

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from weight_conversion import CheckpointError, ConversionError, convert_file, sha256
+
+torch = pytest.importorskip("torch")
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 
 @pytest.fixture(scope="module")

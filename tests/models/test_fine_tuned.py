@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from fame_jax import models
+from fame_jax.data.faces import sample_face
+from fame_jax.data.images import sample_path
+from fame_jax.experiments.store import Run
+from fame_jax.inputs import geometry_of, images
 from fame_jax.models.labels import LabelsError, read_labels
 from tests.reference import iresnet_torch
 from tests.reference.twins import randomise
@@ -19,13 +24,21 @@ CASES = {
     "birds": ("resnet18", 10, 64, []),
     "doors": ("mobilenet_v2", 1, 64, ["--score", "sigmoid"]),
     "faces": ("iresnet18", 256, 112, ["--rgb"]),
+    "better": ("iresnet50", 256, 112, []),
     "larger": ("convnext_tiny", 5, 288, ["--mean", "0.5", "0.4", "0.3", "--std", "0.2", "0.3", "0.4"]),
 }
+FEW = ("--fractions", "0.1,0.5", "--batch-size", 1, "--no-progress")
+QUICK = ("--iterations", 1, "--batch-size", 1, "--no-progress")
+OUTPUT = jax.jit(lambda network, image: network(image))
+
+
+def slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def twin_of(torchvision, architecture: str, outputs: int):
-    if architecture == "iresnet18":
-        network = iresnet_torch.IResNet(iresnet_torch.DEPTHS[18])
+    if architecture.startswith("iresnet"):
+        network = iresnet_torch.IResNet(iresnet_torch.DEPTHS[int(architecture.removeprefix("iresnet"))])
         network.output_layer[3] = torch.nn.Linear(25088, outputs)
         network.output_layer[4] = torch.nn.BatchNorm1d(outputs, affine=False)
     else:
@@ -33,29 +46,37 @@ def twin_of(torchvision, architecture: str, outputs: int):
     return randomise(network)
 
 
-@pytest.mark.parametrize("name", ["birds", "doors", "faces", pytest.param("larger", marks=pytest.mark.slow)])
-def test_a_fine_tuned_network_is_installed_and_equals_torchs(name, fame, torchvision, tmp_path):
-    architecture, outputs, size, options = CASES[name]
-    twin = twin_of(torchvision, architecture, outputs)
-    torch.save({"model": {f"module.{key}": value for key, value in twin.state_dict().items()}}, tmp_path / "mine.pth")
-    if architecture != "iresnet18":
-        (tmp_path / "labels.txt").write_text("".join(f"kind {number}\n" for number in range(outputs)))
-        options = [*options, "--labels", tmp_path / "labels.txt", "--size", size]
-    ended = fame("convert", architecture, tmp_path / "mine.pth", "--name", name, *options)
-    assert ended.code == 0, ended.err
-    assert "UNVERIFIED" in ended.out
+@pytest.fixture
+def installed(fame, torchvision, tmp_path):
+    """Converts the random twin of a case by the command; its twin, and the checkpoint."""
+
+    def install(name):
+        architecture, outputs, size, options = CASES[name]
+        twin, file = twin_of(torchvision, architecture, outputs), tmp_path / "mine.pth"
+        torch.save({"model": {f"module.{key}": value for key, value in twin.state_dict().items()}}, file)
+        if not architecture.startswith("iresnet"):
+            (tmp_path / "labels.txt").write_text("".join(f"kind {number}\n" for number in range(outputs)))
+            options = [*options, "--labels", tmp_path / "labels.txt", "--size", size]
+        ended = fame("convert", architecture, file, "--name", name, *options)
+        assert ended.code == 0, ended.err
+        assert "UNVERIFIED" in ended.out
+        return twin, file
+
+    return install
+
+
+@pytest.mark.parametrize("name", ["birds", "doors", "faces", *slow("better", "larger")])
+def test_a_fine_tuned_network_is_installed_and_equals_torchs(name, installed):
+    architecture, outputs, size, _ = CASES[name]
+    twin, file = installed(name)
     card, network = models.find(name)
     assert models.describe(network, card).outputs == outputs
     assert (card.size, card.name, card.architecture) == (size, name, architecture)
-    assert card.labels == (None if "--labels" not in options else tuple(f"kind {i}" for i in range(outputs)))
+    assert card.labels == (None if card.task == "face" else tuple(f"kind {i}" for i in range(outputs)))
     assert card.score == ("sigmoid" if name == "doors" else models.card(architecture).score)
-    card, network = converted_in_64_bits(card, tmp_path / "mine.pth")
-    compare(card, network, twin.double())
-
-
-def converted_in_64_bits(card, path):
+    compare(card, network, twin, 1e-4)
     with jax.enable_x64(True):
-        return models.converted(card, path, precision="float64")
+        compare(card, models.converted(card, file, precision="float64").network, twin.double(), 1e-10)
 
 
 @jax.jit
@@ -64,19 +85,78 @@ def outputs_and_slope(network, image):
     return found, *pullback(jnp.ones_like(found))
 
 
-def compare(card, network, twin):
-    """Outputs, and the gradient of their sum, of one image in 64 bits."""
-    image = np.random.default_rng(0).random((card.size, card.size, 3))
-    x = torch.from_numpy(image).requires_grad_()
+def compare(card, network, twin, tolerance):
+    """Outputs, and the gradient of their sum, of one image; at another, a unit may lie on its kink in 32 bits."""
+    dtype = next(twin.parameters()).dtype
+    image = np.random.default_rng(1).random((card.size, card.size, 3))
+    x = torch.from_numpy(image).to(dtype).requires_grad_()
     normalised = (x - torch.tensor(card.mean, dtype=x.dtype)) / torch.tensor(card.std, dtype=x.dtype)
     normalised = normalised.flip(-1) if card.reverse_channels else normalised
     expected = twin(normalised.permute(2, 0, 1)[None])
     expected = (expected[0] if isinstance(expected, tuple) else expected)[0]
     (gradient,) = torch.autograd.grad(expected.sum(), x)
-    with jax.enable_x64(True):
-        found, slope = outputs_and_slope(network, jnp.asarray(image))
+    found, slope = outputs_and_slope(network, jnp.asarray(x.detach().numpy()))
     for ours, theirs in ((found, expected.detach().numpy()), (slope, gradient.numpy())):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10 * np.abs(theirs).max())
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("name", ["birds", *slow("doors", "larger")])
+def test_a_classifier_is_explained_run_scored_and_reported_with_its_labels(name, installed, fame, tmp_path):
+    installed(name)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for image in ("cat", "portrait"):
+        Image.open(sample_path(image)).convert("RGB").save(pictures / f"{image}.png")
+    model, last = ("--model", name), f"kind {CASES[name][1] - 1}"
+    explained = fame("explain", pictures / "cat.png", *model, "--class", last, "--out", tmp_path / "one", *QUICK)
+    assert explained.code == 0, explained.err
+    assert f"FAME of {last} ({CASES[name][1] - 1})" in explained.out
+    ran = fame("run", "folder", pictures, *model, "--out", tmp_path / "maps", *QUICK)
+    assert ran.code == 0, ran.err
+    scored = fame("score", tmp_path / "maps", "--metric", "deletion", *FEW)
+    assert scored.code == 0, scored.err
+    assert "n=2" in scored.out
+    card, network = models.find(name)
+    predicted = [card.labels[int(jnp.argmax(OUTPUT(network, image)))] for image in images_of(tmp_path / "maps")]
+    assert fame("report", tmp_path / "maps", tmp_path / "one", "--out", tmp_path / "report.html").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert all(label in page for label in (*predicted, last, "deletion auc"))
+
+
+def images_of(folder):
+    run = Run(folder)
+    return [jnp.asarray(images(record, geometry_of(run.manifest))[0]) for record in run.records]
+
+
+@pytest.mark.parametrize("name", slow("faces", "better"))
+def test_a_face_network_is_verified_run_scored_and_reported(name, installed, fame, tmp_path):
+    twin, _ = installed(name)
+    face = np.rint(sample_face().image * 255).astype(np.uint8)
+    for file, array in (("a.png", face), ("b.png", face[:, ::-1]), ("c.png", 255 - face)):
+        Image.fromarray(array).save(tmp_path / file)
+    (tmp_path / "pairs.csv").write_text("G,P,T\na.png,b.png,1\na.png,c.png,0\n")
+    pair = (tmp_path / "a.png", tmp_path / "c.png")
+    verified = fame("verify", *pair, "--model", name, "--threshold", 0.5, "--out", tmp_path / "one", *QUICK)
+    assert verified.code == 0, verified.err
+    card = models.find(name).card
+    assert f"similarity {similarity(card, twin, face, 255 - face):.3f}, threshold 0.500" in verified.out
+    ran = fame("run", "pairs", tmp_path / "pairs.csv", "--model", name, "--out", tmp_path / "maps", *QUICK)
+    assert ran.code == 0, ran.err
+    scored = fame("score", tmp_path / "maps", *FEW)
+    assert scored.code == 0, scored.err
+    assert "deletion AUC" in scored.out
+    assert fame("report", tmp_path / "maps", tmp_path / "one", "--out", tmp_path / "report.html").code == 0
+    assert name in (tmp_path / "report.html").read_text()
+
+
+def similarity(card, twin, one, other):
+    """The cosine of torch's embeddings of two faces."""
+    faces = torch.from_numpy(np.stack([one, other]) / np.float32(255))
+    faces = faces.flip(-1) if card.reverse_channels else faces
+    embeddings = twin.eval()(((faces - 0.5) / 0.5).permute(0, 3, 1, 2))
+    embeddings = embeddings[0] if isinstance(embeddings, tuple) else embeddings
+    return float(torch.nn.functional.cosine_similarity(*embeddings, dim=0).detach())
 
 
 @pytest.mark.parametrize(

@@ -91,17 +91,29 @@ def weights_of(module, prefix=""):
     return safetensors.save({prefix + key: value.contiguous() for key, value in module.state_dict().items()})
 
 
-@pytest.mark.parametrize("space", ["RGB", "BGR"])
-def test_cvlface_is_read_in_the_channel_order_of_its_config(space, hub, fame):
-    twin = randomise(iresnet_torch.IResNet(iresnet_torch.DEPTHS[18]))
-    config = {"conf": CVLFACE["conf"] | {"color_space": space}}
+@pytest.mark.parametrize(
+    ("depth", "space"),
+    [
+        (18, "RGB"),
+        (18, "BGR"),
+        pytest.param(50, "RGB", marks=pytest.mark.slow),
+        pytest.param(101, "BGR", marks=pytest.mark.slow),
+    ],
+)
+def test_cvlface_is_read_in_the_channel_order_of_its_config(depth, space, hub, fame):
+    twin = randomise(iresnet_torch.IResNet(iresnet_torch.DEPTHS[depth]))
+    repository = models.REGISTRY[f"iresnet{depth}"].hub
+    path = f"models/iresnet/configs/v1_ir{depth}.yaml"
+    config = {"conf": CVLFACE["conf"] | {"color_space": space, "yaml_path": path}}
     files = {"config.json": json.dumps(config).encode(), "model.safetensors": weights_of(twin, "model.net.")}
-    publish(hub, "minchul/cvlface_adaface_ir18", files)
-    ended = fame("download", f"hf:minchul/cvlface_adaface_ir18@{COMMIT}", "--name", "mine")
+    publish(hub, repository, files)
+    assert f"fame download hf:{repository}" in fame("download", f"iresnet{depth}").err
+    ended = fame("download", f"hf:{repository}@{COMMIT}", "--name", "mine")
     assert ended.code == 0, ended.err
     assert "Verified by the SHA-256 that the hub gives" in ended.out
     card, network = models.find("mine")
-    assert card.source == f"hf:minchul/cvlface_adaface_ir18@{COMMIT}"
+    assert card.source == f"hf:{repository}@{COMMIT}"
+    assert card.architecture == f"iresnet{depth}"
     assert card.reverse_channels == (space == "BGR")
     face = np.random.default_rng(0).random((112, 112, 3)).astype(np.float32)
     normalised = torch.from_numpy((face if space == "RGB" else face[..., ::-1].copy()) * 2 - 1)
@@ -111,12 +123,16 @@ def test_cvlface_is_read_in_the_channel_order_of_its_config(space, hub, fame):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_timm_is_read_with_its_photometry_geometry_and_labels(hub, fame, torchvision):
-    twin = randomise(torchvision.models.resnet18(num_classes=4))
-    files = {"config.json": json.dumps(TIMM).encode(), "model.safetensors": weights_of(twin)}
-    publish(hub, "timm/resnet18.mine", files)
-    assert fame("download", "hf:timm/resnet18.mine").code == 0
-    card, network = models.find("resnet18.mine")
+@pytest.mark.parametrize(
+    "architecture",
+    ["resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenetv2_100", "resnet50"))],
+)
+def test_timm_is_read_with_its_photometry_geometry_and_labels(architecture, hub, fame, torchvision):
+    twin = randomise(pytest.importorskip("timm").create_model(architecture, num_classes=4))
+    config = json.dumps(TIMM | {"architecture": architecture}).encode()
+    publish(hub, f"timm/{architecture}.mine", {"config.json": config, "model.safetensors": weights_of(twin)})
+    assert fame("download", f"hf:timm/{architecture}.mine").code == 0
+    card, network = models.find(f"{architecture}.mine")
     assert (card.size, card.resize, card.labels, card.licence) == (64, 80, ("a", "b", "c", "d"), "apache-2.0")
     image = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
     normalised = (image - np.float32([0.4, 0.5, 0.6])) / np.float32([0.2, 0.3, 0.4])
@@ -178,7 +194,7 @@ def test_an_address_of_another_form_is_refused(text):
         ({"conf": CVLFACE["conf"]}, "color_space"),
         ({"conf": CVLFACE["conf"] | {"color_space": "YUV"}}, "color_space is 'YUV'"),
         ({"conf": {"name": "vit", "color_space": "RGB"}}, "names no network"),
-        (TIMM | {"architecture": "vit_base_patch16_224"}, "vit_base_patch16_224 is not known here"),
+        (TIMM | {"architecture": "vit_large_patch16_224"}, "vit_large_patch16_224 is not known.* vit_base_patch16_224"),
         (TIMM | {"pretrained_cfg": {"input_size": [3, 64, 96]}}, "expected a square"),
         (TIMM | {"pretrained_cfg": {"input_size": [3, 64, 64]}}, "KeyError: 'mean'"),
     ],

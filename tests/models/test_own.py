@@ -174,7 +174,7 @@ def test_what_makes_a_network_is_called(code, spec, written, image):
         ("network = (lambda image: image, 3)", "a pair without a card"),
         ("def network():\n    raise KeyError('weights')", r"network\(\): KeyError: 'weights'"),
         ("class network:\n    def __init__(self, width):\n        pass", "the class network needs width"),
-        ("net = 3", "no attribute 'network'"),
+        ("net = 3", "mine.py has no 'network'; did you mean net"),
         ("import no_such_package", "No module named 'no_such_package'"),
         ("def network(image:", "SyntaxError"),
     ],

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import pytest
 
 from fame_jax.losses import class_logit
 from fame_jax.walk import perturb
 from weight_conversion import Names, convert
+
+torch = pytest.importorskip("torch")
 
 
 class Tolerance(NamedTuple):

@@ -1,0 +1,13 @@
+"""Detections: what was found where, and why. A detection is explained as a class is, see `Detected`.
+
+Example:
+    >>> detector = yunet(*image.shape[:2])
+    >>> faces = chosen(detector(image), root=True)
+    >>> explain(class_logit, image, detected(detector, faces), 0, iterations=25)
+"""
+
+from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
+from fame_jax.detection.detected import Detected, detected
+from fame_jax.detection.yunet import YuNet, yunet
+
+__all__ = ["Candidates", "Detected", "Detection", "YuNet", "chosen", "detected", "overlap", "yunet"]

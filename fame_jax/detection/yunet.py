@@ -1,0 +1,89 @@
+"""YuNet, the bundled face detector, differentiable and on the device: OpenCV's `FaceDetectorYN` in JAX."""
+
+import dataclasses
+import functools
+import importlib.resources
+from typing import Any
+
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+from jaxtyping import Array, Float
+
+from fame_jax import onnx
+from fame_jax._types import Image
+from fame_jax.detection import decoding
+from fame_jax.detection.candidates import Candidates
+from fame_jax.models.card import Card
+
+CARD = Card(
+    name="yunet",
+    task="detect",
+    size=640,
+    resize=640,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    reverse_channels=True,
+    score="logit",
+    labels=("face",),
+    layer="the last map that every output depends on, at stride 8",
+    source="OpenCV Zoo",
+    licence="MIT",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    parameters=53_104,
+)
+
+MULTIPLE = 32
+"""The sides of what the graph is given are multiples of it; images are filled up with black to the right and below."""
+
+
+@register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class YuNet:
+    """Faces in one image `[H, W, 3]`, RGB in [0, 1], of any size up to its own; scores are square roots, see `chosen`.
+
+    Attributes:
+        network: the graph.
+        size: rows and columns that the image is filled up to.
+    """
+
+    network: Any
+    size: tuple[int, int] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, image: Image) -> Candidates:
+        """One candidate for each place at each stride."""
+        return self._decoded(self.network(self._filled(image)))
+
+    def features(self, image: Image) -> Float[Array, "rows columns maps"]:
+        """The last map that every output depends on, at stride 8."""
+        return self.network.features(self._filled(image))
+
+    def head(self, features: Float[Array, "rows columns maps"]) -> Candidates:
+        """Candidates from that map."""
+        return self._decoded(self.network.head(features))
+
+    def _filled(self, image: Image) -> Float[Array, "rows columns channels"]:
+        down, right = (whole - side for whole, side in zip(self.size, image.shape, strict=False))
+        return jnp.pad(image, ((0, down), (0, right), (0, 0)))
+
+    def _decoded(self, outputs: Any) -> Candidates:
+        return decoding.yunet(outputs, *self.size)
+
+
+@functools.lru_cache(maxsize=8)
+def yunet(height: int, width: int) -> YuNet:
+    """YuNet for images of one size.
+
+    Args:
+        height: of the images, pixels.
+        width: likewise.
+
+    Raises:
+        ImportError: if the package `onnx` is not installed.
+    """
+    file = importlib.resources.files("fame_jax").joinpath("bundled", "face_detection_yunet_2023mar.onnx")
+    size = (_up(height), _up(width))
+    return YuNet(onnx.read(file.read_bytes(), photometry="opencv_yunet", size=size), size)
+
+
+def _up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE

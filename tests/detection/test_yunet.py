@@ -1,0 +1,111 @@
+"""YuNet in JAX is OpenCV's: boxes, landmarks and scores, on photographs of any size."""
+
+import importlib.resources
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fame_jax import class_logit, explain
+from fame_jax.data.images import read_image, sample
+from fame_jax.detection import chosen, detected, yunet
+from fame_jax.explainers import EXPLAINERS
+
+
+def of_opencv(image, threshold=0.6):
+    cv2 = pytest.importorskip("cv2")
+    file = importlib.resources.files("fame_jax").joinpath("bundled", "face_detection_yunet_2023mar.onnx")
+    height, width = image.shape[:2]
+    with importlib.resources.as_file(file) as path:
+        detector = cv2.FaceDetectorYN.create(str(path), "", (width, height), score_threshold=threshold)
+    rows = detector.detect(np.ascontiguousarray(np.rint(image[..., ::-1] * 255).astype(np.uint8)))[1]
+    return np.zeros((0, 15)) if rows is None else rows
+
+
+@jax.jit
+def candidates(detector, image):
+    return detector(image)
+
+
+def found(image, threshold=0.6):
+    return chosen(candidates(yunet(*image.shape[:2]), image), threshold=threshold, root=True)
+
+
+def compare(image):
+    """Every face of the one is a face of the other, and there are no others."""
+    expected = sorted(of_opencv(image), key=lambda row: -row[14])
+    ours = found(image)
+    assert len(ours) == len(expected)
+    for face, row in zip(ours, expected, strict=True):
+        box = np.array([*row[:2], *(row[:2] + row[2:4])])
+        np.testing.assert_allclose(face.box, box, atol=0.01)
+        np.testing.assert_allclose(face.landmarks, row[4:14].reshape(5, 2), atol=0.01)
+        np.testing.assert_allclose(face.score, row[14], atol=1e-5)
+    return len(ours)
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return sample("portrait")
+
+
+@pytest.mark.parametrize("rows", [200, 231])
+def test_the_packaged_portrait_at_sizes_that_are_no_multiple_of_32(rows, portrait):
+    assert compare(portrait[:rows, 100:340]) == 1
+
+
+def test_two_faces_and_none(portrait):
+    face = portrait[:192, 128:320]
+    assert compare(np.concatenate([face, face[:, ::-1]], axis=1)) == 2
+    assert compare(np.full((96, 96, 3), 0.5, np.float32)) == 0
+
+
+@pytest.mark.slow
+def test_all_photographs_at_their_own_sizes(shared_data):
+    files = [path for folder in ("photos", "faces_grey") for path in sorted((shared_data / folder).glob("*.jpg"))]
+    assert sum(compare(read_image(path)) for path in files) >= len(files) - 10
+
+
+@pytest.fixture(scope="module")
+def pair_of_faces(portrait):
+    """A picture with two faces, and the network of its two detections."""
+    face = portrait[:192, 128:320]
+    image = np.concatenate([face, face[:, ::-1]], axis=1)
+    return jnp.asarray(image), detected(yunet(*image.shape[:2]), found(image))
+
+
+def test_the_network_of_detections_sees_its_own_boxes(pair_of_faces):
+    image, network = pair_of_faces
+    faces = found(np.asarray(image))
+    np.testing.assert_allclose(jax.jit(lambda n, x: n(x))(network, image), [f.score**2 for f in faces], atol=1e-5)
+    features = jax.jit(lambda n, x: n.head(n.features(x)))(network, image)
+    np.testing.assert_allclose(features, [f.score**2 for f in faces], atol=1e-5)
+
+
+def inside(network, place, attribution):
+    """The mean of a map in a detection's box, over that of the whole map."""
+    left, top, right, bottom = np.clip(np.rint(np.asarray(network.boxes[place])).astype(int), 0, None)
+    return attribution[top:bottom, left:right].mean() / attribution.mean()
+
+
+def test_a_walk_loses_its_face_and_leaves_the_other(pair_of_faces):
+    image, network = pair_of_faces
+    walk = jax.jit(lambda n, x, place: explain(class_logit, x, n, place, iterations=50))
+    seen = jax.jit(lambda n, x: n(x))
+    before = seen(network, image)
+    for place in (0, 1):
+        result = walk(network, image, place)
+        after = seen(network, result.perturbed)
+        assert after[place] < 0.5 * before[place]
+        np.testing.assert_allclose(after[1 - place], before[1 - place], rtol=0.05)
+        assert inside(network, place, result.attribution) > 2
+
+
+@pytest.mark.parametrize(("name", "times"), [("gradient", 2), ("hires_cam", 2), ("rise", 1.2)])
+def test_methods_of_classes_explain_a_detection(name, times, pair_of_faces):
+    image, network = pair_of_faces
+    options = {"rise": {"masks": 300, "score": "logit"}}.get(name, {})
+    row = EXPLAINERS[name]
+    result = jax.jit(lambda n, x: row.explain(n, x, 0, key=jax.random.key(0), **options))(network, image)
+    assert inside(network, 0, result.attribution) > times
