@@ -23,6 +23,7 @@ from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, pixel_digest
 from fame_jax.explainers.table import explainer
+from fame_jax.network import vector
 
 Progress = Callable[[int], object]
 
@@ -131,7 +132,8 @@ class Engine:
     @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
     def outputs(self, height: int, width: int, channels: int = 3) -> int:
         """How many outputs the network has for an image of this shape."""
-        return jax.eval_shape(self.network, jax.ShapeDtypeStruct((height, width, channels), self.dtype)).shape[0]
+        image = jax.ShapeDtypeStruct((height, width, channels), self.dtype)
+        return jax.eval_shape(lambda image: vector(self.network(image)), image).shape[0]
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""
@@ -349,7 +351,7 @@ def _without_filling(seen: Seen, results: Results) -> Results:
 
 
 def _output(image: Any, network: Any) -> Any:
-    return network(image)
+    return vector(network(image))
 
 
 def _starts(task: Task, seen: Seen) -> list[tuple[np.ndarray, tuple[Any, ...]]]:

@@ -25,6 +25,7 @@ from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
 from fame_jax.network import arguments
 from fame_jax.options import check_options
+from fame_jax.varying import varying_as
 
 Loss = Callable[..., Scalar]
 Evaluation = Callable[[Image], tuple[Scalar, Image]]
@@ -184,6 +185,7 @@ def perturb(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    image = varying_as(image, args, rules)
     walk, evaluate = begin(optimizer, image, rules), evaluation(loss, image, args)
     if rules.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
@@ -221,6 +223,7 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    image = varying_as(image, args, rules)
     evaluate = evaluation(loss, image, args)
 
     def next_step(carry: tuple[Image, Walk]) -> tuple[Image, Walk]:
@@ -229,7 +232,7 @@ def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[An
         # The evaluation that ends a walk takes no step.
         return total + jnp.where(walk.moving, walk.result.perturbed - image, 0), walk
 
-    start = jnp.zeros_like(image), begin(optimizer, image, rules)
+    start = varying_as(jnp.zeros_like(image), image), begin(optimizer, image, rules)
     total, walk = jax.lax.while_loop(lambda carry: carry[1].moving, next_step, start)
     mean = image + total / jnp.maximum(walk.result.steps, 1).astype(image.dtype)
     last_loss = loss(mean, *args).astype(image.dtype)
@@ -242,7 +245,8 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
     zero = jnp.zeros((), image.dtype)
     result = Perturbation(image, jnp.int32(0), zero, zero, jnp.int32(Status.OK))
     earlier = None if rules.stop_change is None else jnp.zeros(image.shape[:2], image.dtype)
-    return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), jnp.bool_(False), earlier)
+    state = _transformation(optimizer, rules).init(image)
+    return varying_as(Walk(result, jnp.bool_(True), state, jnp.bool_(False), earlier), image)
 
 
 def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
@@ -259,7 +263,7 @@ def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk
     def next_step(carry: tuple[Scalar, Walk]) -> tuple[Scalar, Walk]:
         return carry[0] + 1, step(evaluate, optimizer, rules, carry[1])
 
-    return jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), walk))[1]
+    return jax.lax.while_loop(unfinished, next_step, varying_as((jnp.int32(0), walk), walk))[1]
 
 
 def compare(image: Image, rules: Rules, walk: Walk) -> Walk:

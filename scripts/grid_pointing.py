@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from fame_jax import metrics, models
-from fame_jax.cli.console import progress_bar
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import save_png
 from fame_jax.data.records import ClassRecord, Dataset, Picture
 from fame_jax.datasets.catalogue import read

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What knows nothing of ours, and everybody may know.
-GROUND = ("_types", "files", "words")
+GROUND = ("_types", "files", "varying", "words")
 
 # Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {
@@ -50,9 +50,9 @@ MAY_IMPORT = {
         "presets",
         "walk",
     ),
-    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers"),
+    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers", "network"),
     "fame_jax.inputs": ("data", "detection", "models"),
-    "fame_jax.bridges": ("batching", "engine", "explainers"),
+    "fame_jax.bridges": ("batching", "engine", "explainers", "network"),
     "fame_jax.report": (
         "data",
         "datasets",

@@ -14,8 +14,9 @@ import numpy as np
 import tyro
 
 from fame_jax import files, models
-from fame_jax.cli.console import InputError, progress_bar, say_error
+from fame_jax.cli.console import InputError, say_error
 from fame_jax.cli.flags import Flat, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import threshold_file
 from fame_jax.data.records import PairRecord, Picture, pictures_of
 from fame_jax.datasets.pairs import read_pairs

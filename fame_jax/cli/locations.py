@@ -12,8 +12,9 @@ import tyro
 
 from fame_jax import files, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, progress_bar
+from fame_jax.cli.console import InputError
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
 from fame_jax.engine import Method, Question, explained

@@ -10,8 +10,9 @@ import tyro
 
 from fame_jax import files, models, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, Number, say, say_error
 from fame_jax.cli.flags import Flat, MethodFlags, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.core import Explanation
 from fame_jax.data.faces import FaceCrop, sample_face, sunglasses

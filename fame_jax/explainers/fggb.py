@@ -16,6 +16,7 @@ from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, Pull, signed_maps, traced_back
 from fame_jax.image import gaussian_blur, max_normalise
+from fame_jax.varying import varying_as
 
 
 @compiled("per_dimension", "kernel_size", "chunk")
@@ -59,7 +60,7 @@ def fggb(
         weights = embedding * other - (threshold if per_dimension else threshold / size)
 
         def weighted(dimension: Scalar) -> Attribution:
-            (gradient,) = pull(jax.nn.one_hot(dimension, size, dtype=embedding.dtype))
+            (gradient,) = pull(varying_as(jax.nn.one_hot(dimension, size, dtype=embedding.dtype), embedding))
             magnitude = jnp.mean(jnp.abs(gradient), axis=-1)
             return weights[dimension] * magnitude / (jnp.linalg.norm(magnitude) + 1e-8)
 
