@@ -4,6 +4,7 @@ Nothing here is in the paper, whose walk lowers the logit itself: these are this
 to be measured.
 """
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -57,11 +58,7 @@ def pair_evidence_maps(
         iterations: largest number of steps of each of the four walks.
         **options: the others of `fame_jax.explain`.
     """
-
-    def explain_one(*args: Any, **options: Any) -> Explanation:
-        return explain(pair_evidence, *args, **options)
-
-    return of_pair(explain_one, network, probe, gallery, iterations=iterations, **options)
+    return of_pair(functools.partial(explain, pair_evidence), network, probe, gallery, iterations=iterations, **options)
 
 
 @compiled(*_STATIC)
@@ -115,13 +112,7 @@ def pair_starts(
     **options: Any,
 ) -> PairExplanation:
     """The same of e+ and e- of two faces, all from the same noise; see `class_starts`."""
-    if loss not in ("similarity", "evidence"):
-        raise OptionError(f"loss={loss!r}; expected 'similarity' or 'evidence'.")
-    lowered = similarity if loss == "similarity" else pair_evidence
-
-    def explain_one(*args: Any, **options: Any) -> Explanation:
-        return _from_starts(lowered, *args, **options)
-
+    explain_one = functools.partial(_from_starts, pair_loss(loss))
     how = {"key": key, "starts": starts, "iterations": iterations, "noise": noise, "chunk": chunk}
     return of_pair(explain_one, network, probe, gallery, **how, **options)
 
@@ -183,6 +174,17 @@ def path_sums_map(
     shares, walk = path_sums(class_logit, image, network, label, **rules)
     found = after_walk(jnp.zeros_like(image), walk._replace(perturbed=shares), **of_map)
     return found._replace(perturbed=walk.perturbed)
+
+
+def pair_loss(name: str) -> Loss:
+    """The loss of a `PairLossName`.
+
+    Raises:
+        OptionError: for another one.
+    """
+    if name not in ("similarity", "evidence"):
+        raise OptionError(f"loss={name!r}; expected 'similarity' or 'evidence'.")
+    return similarity if name == "similarity" else pair_evidence
 
 
 def _from_starts(
