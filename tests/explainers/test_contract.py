@@ -113,7 +113,7 @@ class Counts(collections.Counter):
     def passes(self, row):
         jax.effects_barrier()
         # A CAM's gradient stops at the feature map, after the part that is counted.
-        return self["forward"], self["forward" if "features" in row.needs else "backward"]
+        return self["forward"], self["forward" if "cam" in row.name else "backward"]
 
 
 @jax.tree_util.register_pytree_node_class
