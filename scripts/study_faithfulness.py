@@ -168,15 +168,17 @@ class Study:
         """The figures of a variant."""
         folder = out / self.network.card.name / self.settings.precision
         figures: Figures = {}
-        maps = functools.lru_cache(lambda: self.explained(dataset, variant, folder / "maps"))
+        finished = any(isinstance(self.metrics[name], Metric) for name in wanted)
+        maps = self.explained(dataset, variant, folder / "maps") if finished else None
         for name in wanted:
             how, begun = self.metrics[name], time.perf_counter()
             if isinstance(how, Metric):
-                rows = by_record(score(maps(), how, network=self.network))
+                assert maps is not None
+                rows = by_record(score(maps, how, network=self.network))
                 figures |= {(_title(name, f.name, at), f.better): values for (f, at), values in rows.items()}
             else:
                 figures |= how(dataset, variant, folder)
-            self._note(folder, f"{variant.name}, {name}", begun, len(dataset.records))
+            _note(folder, f"{variant.name}, {name}", begun, len(dataset.records))
         return figures
 
     def explained(self, dataset: Dataset, variant: Variant, folder: pathlib.Path, **how: Any) -> Run:
@@ -186,7 +188,7 @@ class Study:
         passes = len(dataset.records) * passes_of(row, self.task, variant.options)
         with progress_bar(passes, f"pass ({variant.name})", hide=False) as bar:
             found = run(self.network, dataset, row, folder / variant.name, settings, progress=bar.update)
-        self._note(folder, f"{variant.name}, maps", begun, len(dataset.records))
+        _note(folder, f"{variant.name}, maps", begun, len(dataset.records))
         return found
 
     def _grids(self, dataset: Dataset, variant: Variant, folder: pathlib.Path) -> Figures:
@@ -200,14 +202,16 @@ class Study:
             self.explained(one, variant, folder / "swaps" / name, aligned=True)
             for one, name in ((swapped, "swapped"), (before, "before"))
         )
-        return {(f"swap {name}", "higher"): values for name, values in region_swap.ratios(*runs).items()}
+        found = region_swap.ratios(*runs)
+        return {(f"swap {name}", "higher"): values for name, values in found.items() if values}
 
-    def _note(self, folder: pathlib.Path, what: str, begun: float, records: int) -> None:
-        """Keeps the time, which counts only what was not there already."""
-        folder.mkdir(parents=True, exist_ok=True)
-        line = {"what": what, "seconds": round(time.perf_counter() - begun, 3), "records": records}
-        with (folder / "seconds.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+
+def _note(folder: pathlib.Path, what: str, begun: float, records: int) -> None:
+    """Keeps the time, which counts only what was not there already."""
+    line = {"what": what, "seconds": round(time.perf_counter() - begun, 3), "records": records}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "seconds.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _filled(name: str, fill: str) -> Metric:
