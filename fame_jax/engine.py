@@ -117,7 +117,7 @@ class Engine:
         Raises:
             MethodError: for an unknown method or option, or a method that does not explain what is asked.
         """
-        row = explainer(method)
+        row = explainer(method, self.task)
         return Method(self, row, row.chosen(self.task, options or {}, preset))
 
     def refusal(self, question: Question) -> str:
@@ -208,7 +208,9 @@ class Method:
         return (_without_filling(*both) for both in zip(seen, found, strict=True))
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
-        engine, options = self.engine, {k: v for k, v in self.options.items() if k != "average"}
+        engine = self.engine
+        usual = {"iterations": self.row.options(engine.task)["iterations"]}
+        options = {name: value for name, value in (usual | self.options).items() if name != "average"}
         loss = self.row.losses[engine.task](options)
         rules, of_map = split_options(options)
         examples = [start for one in seen for start in _starts(engine.task, one)]

@@ -27,7 +27,7 @@ def _ascending(value: np.ndarray) -> Any:
 
 
 _EXPECTED: dict[str, tuple[Fits, str]] = {
-    **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps"), _whole(1)),
+    **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps", "starts"), _whole(1)),
     **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
     "patches": _whole(0),
     "iterations": (lambda value: _whole(0)[0](value) & (value < 2**31 - 1), f"a whole number from 0 to {2**31 - 2}"),

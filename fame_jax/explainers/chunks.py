@@ -33,7 +33,7 @@ def sum_over(function: OfIndex, count: int, chunk: int) -> Any:
 
     def add(total: Any, indices: Int[Array, " chunk"]) -> tuple[Any, None]:
         values = jax.vmap(value)(indices)
-        return jax.tree.map(lambda t, v: t + jnp.sum(v, axis=0), total, values), None
+        return jax.tree.map(lambda t, v: t + jnp.sum(v, axis=0, dtype=v.dtype), total, values), None
 
     shapes = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
     nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
