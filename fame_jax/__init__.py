@@ -11,10 +11,12 @@ from fame_jax import image, losses
 from fame_jax.core import Explanation, attribution, explain
 from fame_jax.losses import (
     absolute_class_logit,
+    class_evidence,
     class_logit,
     cosine,
     dissimilarity,
     feature_activation,
+    pair_evidence,
     similarity,
     similarity_free_norm,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "attribution",
     "batching",
     "bridges",
+    "class_evidence",
     "class_logit",
     "cosine",
     "data",
@@ -61,6 +64,7 @@ __all__ = [
     "lots",
     "metrics",
     "models",
+    "pair_evidence",
     "perturb",
     "plots",
     "similarity",

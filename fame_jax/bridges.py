@@ -1,6 +1,6 @@
 """To other libraries and from them: networks of PyTorch and Keras in; explainers of NumPy arrays out.
 
-Quantus, Captum and XAITK hold images in batches, mostly with channels first; here one image is `[H, W, 3]` and a batch
+Quantus, Captum and XAITK hold images in batches, mostly with channels first; here one image is `[H, W, C]` and a batch
 is `vmap`.
 A bridge turns the one into the other and nothing else: same map, same logits.
 """
@@ -17,7 +17,7 @@ from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.engine import Engine, Question, explained
 from fame_jax.explainers.explainer import Explainer
-from fame_jax.network import Split
+from fame_jax.network import Split, vector
 from fame_jax.words import did_you_mean
 
 Channels = Literal["first", "last"]
@@ -47,16 +47,16 @@ def numpy_explainer(
     others, nor on its place among them.
 
     Args:
-        network: image `[H, W, 3]` in [0, 1] to logits; normalisation belongs to it. Methods that need `features` and
+        network: image `[H, W, C]` in [0, 1] to logits; normalisation belongs to it. Methods that need `features` and
             `head` need them here too: `EXPLAINERS[method].needs`.
         method: one that explains classes, of `EXPLAINERS` or your own.
-        channels: `first` for images `[N, 3, H, W]`, `last` for `[N, H, W, 3]`.
+        channels: `first` for images `[N, C, H, W]`, `last` for `[N, H, W, C]`; C is 3 for RGB, or any number.
         batch_size: images on the device at once; None for 1 on a CPU, 8 elsewhere.
         seed: of the methods that draw random numbers; an image draws with `fame_jax.explainers.image_key(seed, image)`.
         **options: those of the method, by name: `EXPLAINERS[method].options("class")`.
 
     Returns:
-        `f(images, labels) -> maps`: floating-point RGB in [0, 1], or 8-bit RGB, which is divided by 255; class indices
+        `f(images, labels) -> maps`: floating-point pixels in [0, 1], or 8 bits, which are divided by 255; class indices
         `[N]`; maps `[N, H, W]` in [0, 1], `float32`.
 
     Raises:
@@ -64,6 +64,7 @@ def numpy_explainer(
             does not have.
         ValueError: the function returned, for images of another layout or type, a number of labels other than of
             images, or a label that the network has no output for.
+        NetworkError: the function returned, for a network of several outputs, see `fame_jax.Picked`.
 
     Example:
         >>> explain = numpy_explainer(network, "grad_cam")
@@ -93,8 +94,8 @@ def numpy_network(
     """A network as a function of NumPy arrays: the prediction function that a metric asks for.
 
     Args:
-        network: image `[H, W, 3]` in [0, 1] to logits or an embedding.
-        channels: `first` for images `[N, 3, H, W]`, `last` for `[N, H, W, 3]`.
+        network: image `[H, W, C]` in [0, 1] to logits or an embedding.
+        channels: `first` for images `[N, C, H, W]`, `last` for `[N, H, W, C]`; C is 3 for RGB, or any number.
         batch_size: images on the device at once; None for 1 on a CPU, 64 elsewhere.
 
     Returns:
@@ -103,6 +104,7 @@ def numpy_network(
 
     Raises:
         ValueError: the function returned, for images of another layout or type.
+        NetworkError: the function returned, for a network of several outputs, see `fame_jax.Picked`.
     """
     size = batch_size or usual_batch()
 
@@ -157,7 +159,7 @@ def from_keras(model: Any, *, features: str | None = None) -> Any:
 
 
 def _output(image: Any, network: Any) -> Any:
-    return network(image)
+    return vector(network(image))
 
 
 def _channels_last(images: ArrayLike, channels: Channels) -> Float32[np.ndarray, "images height width channels"]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
-from fame_jax.image import LUMA, gaussian_blur, grey, max_normalise, minmax_normalise
+from fame_jax.image import LUMA, blurred, grey, max_normalise, minmax_normalise
 from fame_jax.options import OptionError, check_options
 from fame_jax.walk import Loss, Perturbation, Status, path_average, perturb
 
@@ -58,7 +58,7 @@ def attribution(
             first, so that opposite changes of channels cancel (the authors' published code).
         grey_weights: weights of the channels, see `fame_jax.image.grey`, or `mean` or `max` over them. The published
             code's are reversed on faces, whose tensors are BGR.
-        kernel_size: taps of the blur; None for no blur.
+        kernel_size: taps of the blur; None for no blur, or with a sigma for as many taps as the map allows.
         sigma: standard deviation of the blur in pixels; None for the kernel's own, 7.7 for 49.
         normalise: `max` divides by the largest value; `minmax` also moves the smallest to 0.
 
@@ -89,8 +89,7 @@ def _attribution(
         change = _grey(jnp.abs(change), grey_weights)
     else:
         raise OptionError(f"attribution: grey_of={grey_of!r}; expected 'change' or 'images'.")
-    if kernel_size is not None:
-        change = gaussian_blur(change, kernel_size, sigma)
+    change = blurred(change, kernel_size, sigma)
     if normalise == "max":
         return max_normalise(change)
     if normalise == "minmax":

@@ -23,6 +23,7 @@ from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, pixel_digest
 from fame_jax.explainers.table import explainer
+from fame_jax.network import vector
 
 Progress = Callable[[int], object]
 
@@ -116,7 +117,7 @@ class Engine:
         Raises:
             MethodError: for an unknown method or option, or a method that does not explain what is asked.
         """
-        row = explainer(method)
+        row = explainer(method, self.task)
         return Method(self, row, row.chosen(self.task, options or {}, preset))
 
     def refusal(self, question: Question) -> str:
@@ -131,7 +132,8 @@ class Engine:
     @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
     def outputs(self, height: int, width: int, channels: int = 3) -> int:
         """How many outputs the network has for an image of this shape."""
-        return jax.eval_shape(self.network, jax.ShapeDtypeStruct((height, width, channels), self.dtype)).shape[0]
+        image = jax.ShapeDtypeStruct((height, width, channels), self.dtype)
+        return jax.eval_shape(lambda image: vector(self.network(image)), image).shape[0]
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""
@@ -206,7 +208,9 @@ class Method:
         return (_without_filling(*both) for both in zip(seen, found, strict=True))
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
-        engine, options = self.engine, {k: v for k, v in self.options.items() if k != "average"}
+        engine = self.engine
+        usual = {"iterations": self.row.options(engine.task)["iterations"]}
+        options = {name: value for name, value in (usual | self.options).items() if name != "average"}
         loss = self.row.losses[engine.task](options)
         rules, of_map = split_options(options)
         examples = [start for one in seen for start in _starts(engine.task, one)]
@@ -349,7 +353,7 @@ def _without_filling(seen: Seen, results: Results) -> Results:
 
 
 def _output(image: Any, network: Any) -> Any:
-    return network(image)
+    return vector(network(image))
 
 
 def _starts(task: Task, seen: Seen) -> list[tuple[np.ndarray, tuple[Any, ...]]]:

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import stat
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,22 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def forget_oldest(folder: pathlib.Path, most: int) -> None:
+    """Deletes the files of a folder that were used last before the newest `most` bytes; none is a reason to stop."""
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            if stat.S_ISREG(about.st_mode):
+                found.append((max(about.st_atime, about.st_mtime), about.st_size, path))
+    total = 0
+    for _, size, path in sorted(found, reverse=True):
+        total += size
+        if total > most:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def environment() -> dict[str, Any]:

@@ -85,6 +85,13 @@ def gaussian_blur(attribution: Attribution, kernel_size: int = 49, sigma: ArrayL
     return jnp.matmul(jnp.matmul(rows, attribution, precision="highest"), columns.T, precision="highest")
 
 
+def blurred(attribution: Attribution, kernel_size: int | None, sigma: ArrayLike | None) -> Attribution:
+    """`gaussian_blur` of a map; as it is where neither is given. A sigma alone takes as many taps as the map allows."""
+    if kernel_size is None and sigma is None:
+        return attribution
+    return gaussian_blur(attribution, kernel_size or 2 * min(attribution.shape) - 1, sigma)
+
+
 def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size size"]:
     """`B[i, j]`: weight of pixel j in blurred pixel i, mirrored taps added to the pixel they fall on."""
     radius = taps.shape[0] // 2

@@ -1,7 +1,7 @@
 """From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -10,7 +10,11 @@ from fame_jax.data.alignment import SIDE, FaceError
 from fame_jax.data.faces import FaceCrop, load_face
 from fame_jax.data.images import ImageError, Pixels, load, load_whole
 from fame_jax.data.records import Picture, Record, Task, pictures_of
+from fame_jax.data.searching import Rows, opencv
 from fame_jax.models import Card
+
+FaceDetector = Literal["opencv", "jax"]
+"""Both are YuNet: OpenCV's, which starts at once, or this library's, on the device and without OpenCV."""
 
 
 class PictureError(ValueError):
@@ -29,6 +33,7 @@ class Geometry:
         aligned: the faces are aligned already: take them as they are, scaled if need be. Otherwise only pictures of
             112x112 are.
         eyes: where annotated eyes are moved to, see `fame_jax.data.alignment.EYES`. Faces without are looked for.
+        detector: what looks for them.
     """
 
     task: Task | Literal["detect"]
@@ -36,6 +41,7 @@ class Geometry:
     resize: int
     aligned: bool = False
     eyes: Literal["template", "bob"] = "template"
+    detector: FaceDetector = "opencv"
 
 
 def geometry(
@@ -44,6 +50,7 @@ def geometry(
     resize: int | None = None,
     aligned: bool = False,
     eyes: Literal["template", "bob"] = "template",
+    detector: FaceDetector = "opencv",
 ) -> Geometry:
     """The geometry of a network.
 
@@ -53,6 +60,7 @@ def geometry(
             paper's protocol. Of a detector the longer side, at most. Not used for faces.
         aligned: see `Geometry`.
         eyes: see `Geometry`.
+        detector: see `Geometry`.
 
     Raises:
         PictureError: for a short side below the network's input, or a face network of another size than 112 pixels.
@@ -63,7 +71,7 @@ def geometry(
                 f"{card.name} takes faces of {card.size} pixels, and they are aligned to {SIDE} here: let the network "
                 f"scale them, and say size={SIDE} in its card."
             )
-        return Geometry("pair", card.size, card.size, aligned, eyes)
+        return Geometry("pair", card.size, card.size, aligned, eyes, detector)
     if card.task == "detect":
         longest = card.size if resize is None else resize
         if not 32 <= longest <= 2**13:
@@ -84,6 +92,7 @@ def geometry_of(manifest: dict[str, Any]) -> Geometry:
     try:
         chosen = Geometry(**manifest["geometry"])
         fits = chosen.task in ("class", "pair") and chosen.eyes in ("template", "bob")
+        fits &= chosen.detector in get_args(FaceDetector)
         if not fits or not 0 < int(chosen.size) <= int(chosen.resize) < 2**15:
             raise ValueError(f"{chosen}")
     except (KeyError, TypeError, ValueError) as error:
@@ -149,6 +158,16 @@ def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceC
     """
     aligned = True if chosen.aligned else "auto"
     try:
-        return load_face(picture.path, number, aligned, eyes=picture.eyes, convention=chosen.eyes)
+        return load_face(
+            picture.path, number, aligned, eyes=picture.eyes, convention=chosen.eyes, find=_finder(chosen.detector)
+        )
     except (ImageError, FaceError) as error:
         raise PictureError(str(error)) from error
+
+
+def _finder(detector: FaceDetector) -> Rows:
+    if detector == "opencv":
+        return opencv
+    from fame_jax.detection.yunet import rows
+
+    return rows

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fame_jax._types import Embedding, Image, Location, Output, Scalar
+from fame_jax._types import Embedding, FeatureMap, Image, Location, Output, Scalar
 from fame_jax.network import Network, feature_map, vector
 from fame_jax.scores import output_of
 
@@ -77,6 +77,44 @@ def dissimilarity(image: Image, network: Callable[[Image], Output], reference: E
     return similarity(image, network, reference, -1)
 
 
+def class_evidence(image: Image, network: Network, label: ArrayLike) -> Scalar:
+    """`L_ev = sum_k max(sum_c G[k, c] a[k, c], 0)`: what speaks for a class, added over the feature map's locations.
+
+    `G` is the gradient of `z_o` at the feature map `a`, held constant and computed anew in every step: the positive
+    part of HiResCAM's map. Unlike `z_o` it does not fall when something is painted that speaks against the class. With
+    a pooled linear head, `z_o` is its bias, plus `L_ev`, minus what speaks against the class.
+
+    Args:
+        image: `[H, W, C]` in [0, 1].
+        network: anything with `features(image) -> [h, w, c]` and `head`, which returns logits.
+        label: index of the class; one outside the classes gives NaN.
+
+    Raises:
+        NetworkError: for features that are no map of the image, or outputs that are no vector.
+    """
+    return _evidence(image, network, lambda features: output_of(network.head(features), label))
+
+
+def pair_evidence(image: Image, network: Network, reference: Embedding, sign: ArrayLike = 1) -> Scalar:
+    """`class_evidence` of the cosine `s` in place of `z_o`: what speaks for, or against, the similarity of two faces.
+
+    Args:
+        image: the face that is changed, `[H, W, C]` in [0, 1].
+        network: anything with `features` and `head`, which returns an embedding.
+        reference: see `similarity`; the norm of the image's embedding is held constant as there.
+        sign: +1 descends the evidence for similarity (map e+), -1 that against it (map e-). Traced.
+
+    Raises:
+        NetworkError: see `class_evidence`.
+    """
+
+    def score(features: FeatureMap) -> Scalar:
+        embedding = vector(network.head(features))
+        return _signed_cosine(embedding, jax.lax.stop_gradient(_norm(embedding)), reference, 1)
+
+    return _evidence(image, network, score, sign)
+
+
 def cosine(embedding: Embedding, reference: Embedding) -> Scalar:
     """`s = a.b / (|a| |b|)` in [-1, 1] (Eq. 2); 0 where an embedding is all zeros."""
     return _signed_cosine(embedding, _norm(embedding), reference, 1)
@@ -85,6 +123,13 @@ def cosine(embedding: Embedding, reference: Embedding) -> Scalar:
 def _signed_cosine(embedding: Embedding, norm: Scalar, reference: Embedding, sign: ArrayLike) -> Scalar:
     score = jnp.vdot(reference, embedding, precision="highest") / (norm * _norm(reference))
     return (1 - jnp.asarray(sign, score.dtype)) / 2 + sign * score
+
+
+def _evidence(image: Image, network: Network, score: Callable[[FeatureMap], Scalar], sign: ArrayLike = 1) -> Scalar:
+    features = feature_map(network, image)
+    value, gradient = jax.value_and_grad(score)(jax.lax.stop_gradient(features))
+    evidence = jnp.sum(jax.nn.relu(sign * jnp.sum(gradient * features, axis=-1)))
+    return jnp.where(jnp.isfinite(value), evidence, jnp.nan)
 
 
 def _norm(embedding: Embedding) -> Scalar:

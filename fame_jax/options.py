@@ -22,14 +22,19 @@ def _positive(value: np.ndarray) -> Any:
     return value > 0
 
 
+def _ascending(value: np.ndarray) -> Any:
+    return value.shape[:1] == (2,) and value[0] < value[1]
+
+
 _EXPECTED: dict[str, tuple[Fits, str]] = {
-    **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps"), _whole(1)),
+    **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps", "starts"), _whole(1)),
     **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
     "patches": _whole(0),
     "iterations": (lambda value: _whole(0)[0](value) & (value < 2**31 - 1), f"a whole number from 0 to {2**31 - 2}"),
     "step_size": (_positive, "a finite number above 0"),
     "sigma": (_positive, "a finite number of pixels above 0"),
     "scale": (_positive, "finite numbers above 0"),
+    "clip": (_ascending, "the lowest and the highest pixel value"),
     "stop_loss": (lambda value: True, "a finite number"),
     "stop_change": (lambda value: (value >= 0) & (value <= 1), "a share of the map, 0 to 1"),
     "noise": (lambda value: value >= 0, "a finite number, 0 or more"),

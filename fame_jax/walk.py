@@ -25,6 +25,7 @@ from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
 from fame_jax.network import arguments
 from fame_jax.options import check_options
+from fame_jax.varying import varying_as
 
 Loss = Callable[..., Scalar]
 Evaluation = Callable[[Image], tuple[Scalar, Image]]
@@ -184,6 +185,7 @@ def perturb(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+    image = varying_as(image, args, rules)
     walk, evaluate = begin(optimizer, image, rules), evaluation(loss, image, args)
     if rules.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
@@ -216,25 +218,63 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
     """
     if unable := {"stop_change", "window"} & options.keys():
         raise TypeError(f"path_average: {min(unable)} is not possible with an average; give iterations or stop_loss.")
-    return _path_average(loss, optimizer, image, arguments(args), rules_from(**options))
+    args = arguments(args)
+    total, walk = _summed(_so_far, loss, optimizer, image, args, rules_from(**options))
+    mean = image + total / jnp.maximum(walk.steps, 1).astype(image.dtype)
+    last_loss = jax.jit(loss)(mean, *args).astype(image.dtype)
+    status = jnp.where(jnp.isfinite(last_loss), walk.status, Status.NOT_FINITE).astype(jnp.int32)
+    return walk._replace(perturbed=mean, last_loss=last_loss, status=status)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _path_average(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules) -> Perturbation:
+def path_sums(
+    loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lots, **options: Any
+) -> tuple[Image, Perturbation]:
+    """The change of the loss along a walk, shared among the pixels: `sum_t g_t * (x_{t+1} - x_t)`, and the walk itself.
+
+    Args:
+        loss: see `perturb`.
+        image: `[H, W, C]` in [0, 1].
+        *args: see `perturb`.
+        optimizer: see `perturb`.
+        **options: the other named arguments of `perturb`, but for `stop_change` and `window`.
+
+    Returns:
+        The shares `[H, W, C]`, in units of the loss, which add up to `last_loss - first_loss` as steps become small;
+        and what `perturb` returns.
+
+    References:
+        Zhu et al., "MFABA: A More Faithful and Accelerated Boundary-Based Attribution Method", AAAI 2024.
+    """
+    return _summed(_share, loss, optimizer, image, arguments(args), rules_from(**options))
+
+
+def _so_far(image: Image, gradient: Image, here: Image, there: Image) -> Image:
+    return there - image
+
+
+def _share(image: Image, gradient: Image, here: Image, there: Image) -> Image:
+    return gradient * (there - here)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _summed(
+    term: Callable[..., Image], loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ...], rules: Rules
+) -> tuple[Image, Perturbation]:
+    """A walk, and the sum of a term over its steps."""
+    image = varying_as(image, args, rules)
     evaluate = evaluation(loss, image, args)
 
     def next_step(carry: tuple[Image, Walk]) -> tuple[Image, Walk]:
         total, walk = carry
-        walk = step(evaluate, optimizer, rules, walk)
+        here = walk.result.perturbed
+        value, gradient = evaluate(here)
+        walk = step(lambda _: (value, gradient), optimizer, rules, walk)
         # The evaluation that ends a walk takes no step.
-        return total + jnp.where(walk.moving, walk.result.perturbed - image, 0), walk
+        return total + jnp.where(walk.moving, term(image, gradient, here, walk.result.perturbed), 0), walk
 
-    start = jnp.zeros_like(image), begin(optimizer, image, rules)
+    start = varying_as(jnp.zeros_like(image), image), begin(optimizer, image, rules)
     total, walk = jax.lax.while_loop(lambda carry: carry[1].moving, next_step, start)
-    mean = image + total / jnp.maximum(walk.result.steps, 1).astype(image.dtype)
-    last_loss = loss(mean, *args).astype(image.dtype)
-    status = jnp.where(jnp.isfinite(last_loss), walk.result.status, Status.NOT_FINITE).astype(jnp.int32)
-    return walk.result._replace(perturbed=mean, last_loss=last_loss, status=status)
+    return total, walk.result
 
 
 def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
@@ -242,7 +282,8 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
     zero = jnp.zeros((), image.dtype)
     result = Perturbation(image, jnp.int32(0), zero, zero, jnp.int32(Status.OK))
     earlier = None if rules.stop_change is None else jnp.zeros(image.shape[:2], image.dtype)
-    return Walk(result, jnp.bool_(True), _transformation(optimizer, rules).init(image), jnp.bool_(False), earlier)
+    state = _transformation(optimizer, rules).init(image)
+    return varying_as(Walk(result, jnp.bool_(True), state, jnp.bool_(False), earlier), image)
 
 
 def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
@@ -259,7 +300,7 @@ def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk
     def next_step(carry: tuple[Scalar, Walk]) -> tuple[Scalar, Walk]:
         return carry[0] + 1, step(evaluate, optimizer, rules, carry[1])
 
-    return jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), walk))[1]
+    return jax.lax.while_loop(unfinished, next_step, varying_as((jnp.int32(0), walk), walk))[1]
 
 
 def compare(image: Image, rules: Rules, walk: Walk) -> Walk:

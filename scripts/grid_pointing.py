@@ -13,13 +13,14 @@ import numpy as np
 import tyro
 
 from fame_jax import metrics, models
-from fame_jax.cli.console import progress_bar
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import save_png
 from fame_jax.data.records import ClassRecord, Dataset, Picture
 from fame_jax.datasets.catalogue import read
 from fame_jax.engine import passes_of
 from fame_jax.experiments.run import run
 from fame_jax.experiments.settings import Settings
+from fame_jax.experiments.store import Run
 from fame_jax.explainers.table import explainer
 from fame_jax.inputs import geometry, images
 from fame_jax.words import markdown
@@ -46,7 +47,8 @@ def main(
         out: folder for grids and maps.
     """
     network = models.find(model)
-    quarters = composed(photographs, network.card, grids, seed, out)
+    found = read("list", photographs) if photographs.is_file() else read("folder", photographs, "names")
+    quarters = composed(found, network.card, grids, seed, out)
     shares = {}
     for method in methods:
         options = {"iterations": iterations} if "iterations" in explainer(method).options("class") else {}
@@ -54,8 +56,7 @@ def main(
         passes = len(quarters.records) * passes_of(explainer(method), "class", options)
         with progress_bar(passes, f"pass ({method})", hide=False) as bar:
             maps = run(network, quarters, method, out / model / method, settings, progress=bar.update)
-        found = [float(metrics.grid_pointing_game(jnp.asarray(maps.map(i)), i % 4)) for i in range(len(maps.records))]
-        shares[method] = np.reshape(found, (-1, 4)).mean(axis=1)
+        shares[method] = shares_of(maps)
     first = shares[methods[0]]
     rows = [("method", "grid pointing ↑", f"minus {methods[0]}'s")]
     for method, of in shares.items():
@@ -67,9 +68,14 @@ def main(
     print(f"{model}, {len(first)} grids; mean and bootstrap 95 % interval\n\n{markdown(rows)}")
 
 
-def composed(source: pathlib.Path, card: models.Card, count: int, seed: int, out: pathlib.Path) -> Dataset:
+def shares_of(maps: Run) -> np.ndarray:
+    """The share in the right quarter, the mean over the four maps of each grid, `[grids]`."""
+    found = [float(metrics.grid_pointing_game(jnp.asarray(maps.map(i)), i % 4)) for i in range(len(maps.records))]
+    return np.reshape(found, (-1, 4)).mean(axis=1)
+
+
+def composed(found: Dataset, card: models.Card, count: int, seed: int, out: pathlib.Path) -> Dataset:
     """Grids of four photographs of different classes, as files, and four records of each: one for every quarter."""
-    found = read("list", source) if source.is_file() else read("folder", source, "names")
     records = [record for record in found.records if isinstance(record, ClassRecord) and record.label is not None]
     labels, how = np.asarray([record.label for record in records]), geometry(card)
     out.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ import tyro
 from walk_variants import VARIANTS
 
 from fame_jax import metrics, models
-from fame_jax.cli.console import InputError, progress_bar
+from fame_jax.cli.console import InputError
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
 from fame_jax.engine import passes_of

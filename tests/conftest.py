@@ -6,7 +6,6 @@ to the next, compiled without the passes that only buy speed, and dropped when a
 
 import ctypes
 import gc
-import itertools
 import os
 import pathlib
 import resource
@@ -43,11 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
         cheap = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
         os.environ.setdefault("XLA_FLAGS", cheap)
     if not hasattr(config, "workerinput"):
-        newest_first = sorted(CACHE.glob("*-cache"), key=lambda file: -file.stat().st_atime)
-        sizes = itertools.accumulate(file.stat().st_size for file in newest_first)
-        for file, total in zip(newest_first, sizes, strict=True):
-            if total > CACHE_BYTES:
-                file.unlink()
+        from fame_jax.files import forget_oldest
+
+        CACHE.mkdir(parents=True, exist_ok=True)
+        forget_oldest(CACHE, CACHE_BYTES)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

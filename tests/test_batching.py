@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fame_jax import class_logit, perturb
-from fame_jax.batching import devices, map_many, perturb_many
+from fame_jax.batching import devices, map_many, perturb_many, slots
 from fame_jax.batching.ahead import Ahead
 
 SIZE = 32
@@ -127,6 +127,37 @@ def test_stop_by_change_is_the_same_in_slots():
             alone = perturb(class_logit, jnp.asarray(given[index][0]), net, *given[index][1], **options)
             assert int(walk.steps) == int(alone.steps) < 200
             np.testing.assert_allclose(walk.perturbed, alone.perturbed, atol=1e-9)
+
+
+RULES = [
+    {},
+    {"stop_loss": -0.5},
+    {"stop_change": 0.02, "window": 10},
+    {"stop_change": 0.02, "window": 10, "stop_loss": -1.0},
+    {"stop_change": 1e-9, "window": 9},
+    {"clip": (0.2, 0.8), "stop_change": 0.05, "window": 4},
+]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_what_is_returned_is_what_was_measured_with_every_stopping_rule(rules):
+    with jax.enable_x64(True):
+        net, given = network(jnp.float64), examples(5, jnp.float64)
+        for index, walk in perturb_many(class_logit, given, net, batch_size=2, iterations=50, **rules):
+            image, args = given[index]
+            alone = perturb(class_logit, jnp.asarray(image), net, *args, iterations=50, **rules)
+            measured = class_logit(walk.perturbed, net, *args)
+            assert float(walk.last_loss) == pytest.approx(float(measured), abs=1e-9)
+            assert float(walk.first_loss) == pytest.approx(float(class_logit(jnp.asarray(image), net, *args)), abs=1e-9)
+            assert (int(walk.steps), int(walk.status)) == (int(alone.steps), int(alone.status))
+
+
+def test_a_walk_that_its_last_comparison_ends_leaves_its_slot_at_once(monkeypatch):
+    calls, advanced = [], slots.advanced
+    monkeypatch.setattr(slots, "advanced", lambda *args: calls.append(1) or advanced(*args))
+    options = {"iterations": 200, "stop_change": 0.5, "window": 10}
+    walks = list(perturb_many(class_logit, examples(3), network(), batch_size=1, **options))
+    assert len(calls) == sum(int(walk.steps) // 10 for _, walk in walks)
 
 
 def test_memory_does_not_grow_with_the_number_of_examples():

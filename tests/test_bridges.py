@@ -18,8 +18,10 @@ from jax.tree_util import Partial
 
 from fame_jax import Split, class_logit, explain
 from fame_jax.bridges import from_keras, numpy_explainer, numpy_network
+from fame_jax.engine import explain_many
 from fame_jax.explainers import EXPLAINERS, grad_cam, image_key
 from fame_jax.metrics import deletion
+from fame_jax.network import NetworkError
 
 SIDE, CLASSES, LABEL = 12, 5, 2
 QUICK = {"iterations": 3, "kernel_size": 9}
@@ -188,6 +190,38 @@ def test_any_number_of_images_compiles_one_explanation(method):
     for count in (4, 3, 2, 1):
         assert len(explain(IMAGES[:count], LABELS[:count])) == count
     assert len(traced) == once
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 12])
+@pytest.mark.parametrize("method", ["fame", "grad_cam", "gradient", "rise"])
+def test_images_may_have_any_number_of_channels(method, channels):
+    weights = np.random.default_rng(5).normal(size=(channels, CLASSES)).astype("float32")
+    network = Split(lambda image: image[::2, ::2], Partial(lambda w, x: jnp.mean(x, (0, 1)) @ w, weights))
+    images = np.random.default_rng(6).random((2, channels, 16, 16), np.float32)
+    options = {"fame": QUICK, "rise": {"masks": 8}}.get(method, {})
+    first = numpy_explainer(network, method, **options)(images, LABELS[:2])
+    last = numpy_explainer(network, method, channels="last", **options)(images.transpose(0, 2, 3, 1), LABELS[:2])
+    np.testing.assert_array_equal(first, last)
+    assert first.shape == (2, 16, 16)
+    assert np.isfinite(first).all()
+    np.testing.assert_allclose(numpy_network(network)(images), images[:, :, ::2, ::2].mean((2, 3)) @ weights, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [lambda x: {"logits": x}, lambda x: (x, x), lambda x: x[None], lambda x: x[0], lambda x: jnp.stack([x, x])],
+)
+def test_a_network_of_several_outputs_is_refused_with_how_to_pick_one(outputs):
+    network = Split(lambda image: image, lambda features: outputs(plain()(features)))
+    for call in (
+        lambda: numpy_network(network)(IMAGES),
+        lambda: numpy_network(lambda image: network(image))(IMAGES),
+        lambda: numpy_explainer(network, "gradient")(IMAGES, LABELS),
+        lambda: list(explain_many(network, IMAGES.transpose(0, 2, 3, 1), "gradient", LABELS)),
+        lambda: list(explain_many(network, IMAGES.transpose(0, 2, 3, 1), "gradient")),
+    ):
+        with pytest.raises(NetworkError, match=r"^the network returns .*; expected one vector .* Pick it: "):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,8 @@ BAD_OPTIONS = [
     {"step_size": float("inf")},
     {"sigma": 0.0},
     {"sigma": -1.0},
+    {"clip": (1.0, 0.0)},
+    {"clip": (0.0, float("nan"))},
     {"kernel_size": 0},
     {"kernel_size": 2 * SIZE + 1},
 ]
@@ -267,7 +269,7 @@ def test_values_that_cannot_be_meant_are_refused_before_the_loss_is_traced(optio
             call(IMAGE)
 
 
-@pytest.mark.parametrize("name", ["window", "stop_change", "iterations", "step_size"])
+@pytest.mark.parametrize("name", ["window", "stop_change", "iterations", "step_size", "clip"])
 def test_averages_and_many_walks_refuse_what_one_walk_refuses(name):
     options = next(options for options in BAD_OPTIONS if name in options)
     with pytest.raises(OptionError, match=f"{name}="):

@@ -17,7 +17,10 @@ from tests.datasets import synthetic
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
 import grid_pointing
+import region_swap
 import search_steps
+import study_faithfulness
+import study_tables
 from walk_variants import VARIANTS, smaller_last_steps
 
 IMAGE = jax.random.uniform(jax.random.key(0), (32, 32, 3))
@@ -86,6 +89,63 @@ def test_a_variant_differs_from_itself_by_nothing(photographs, tmp_path, capsys,
     assert same.count("+0.000 [+0.000, +0.000]") == 4
     assert "1.000 [1.000, 1.000]" in same
     assert other.count("+0.000 [+0.000, +0.000]") < 4
+
+
+def test_budgets_are_gradients_and_blurs_are_exact():
+    spelt = [f"{name}:loss=logit" if name == "expected_gradients" else name for name in study_faithfulness.OF_CLASSES]
+    variants = [v for name in spelt for v in study_faithfulness.variants_of(name, "class", (1, 5, 25, 125), (4.0,))]
+    assert len({variant.name for variant in variants}) == len(variants)
+    for variant in variants:
+        row = explainer(variant.method)
+        options = row.chosen("class", variant.options)
+        if "starts" in options:
+            assert options["starts"] * options["iterations"] in (1, 5, 25, 125)
+        if "sigma" in row.options("class"):
+            assert (options["sigma"], options["kernel_size"]) == (4.0, None)
+    assert {v.name for v in variants} >= {"fame-g1-s4", "fame_starts-g125-s4", "grad_cam", "blob"}
+
+
+def test_the_best_blur_is_that_of_the_highest_score():
+    figures = {
+        f"fame-s{sigma}": {("road", "higher"): {"a": value, "b": value + 1}, ("deletion", "lower"): {"a": 0.5}}
+        for sigma, value in ((2, 1.0), (4, 3.0), (8, 2.0))
+    }
+    assert study_tables.best(figures | {"blob": {("road", "higher"): {"a": 0.0}}}) == {"fame-s4", "blob"}
+
+
+def test_tables_say_who_is_clear_of_floors_and_reference():
+    names = [f"{index}" for index in range(12)]
+    values = {"ours": 2.0, "blob": 1.0, "random": 3.0}
+    column = ("drop", "higher")
+    figures = {name: {column: {n: value + i / 100 for i, n in enumerate(names)}} for name, value in values.items()}
+    lines = study_tables.means(figures).splitlines()
+    assert next(line for line in lines if line.startswith("| ours")).split("|")[2].strip() == "2.055 c"
+    table = study_tables.differences(figures, "blob", 2000).splitlines()
+    assert [line.split("|")[4].strip() for line in table[2:]] == ["yes", "yes"]
+    assert "+1.0000 [+1.0000, +1.0000]" in table[2]
+
+
+def test_only_the_region_is_somebody_elses():
+    face, other = jnp.zeros((112, 112, 3)), jnp.ones((112, 112, 3))
+    patched = region_swap.with_region(face, other, "mouth")
+    inside = np.argwhere(region_swap.mask("mouth"))
+    middle = tuple(inside.mean(0).astype(int))
+    assert float(patched[middle].min()) == pytest.approx(1, abs=1e-3)
+    assert not patched[:70].any()
+    assert 0.99 < float(patched.sum()) / (3 * len(inside)) < 1.01
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_where_it_was(photographs, tmp_path, capsys):
+    how = {"methods": ("grad_cam", "random"), "metric": ("road", "grid"), "grids": 1, "resamples": 50}
+    study_faithfulness.main(photographs, out=tmp_path, **how)
+    first = capsys.readouterr().out
+    assert "| random" in first
+    maps = sorted(tmp_path.rglob("manifest.json"))
+    times = [path.stat().st_mtime_ns for path in maps]
+    study_faithfulness.main(photographs, out=tmp_path, **how)
+    assert capsys.readouterr().out == first
+    assert [path.stat().st_mtime_ns for path in maps] == times
 
 
 def test_an_unknown_variant_is_refused(tmp_path):

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 class CheckpointError(ValueError):
     """A file or folder that holds no usable weights."""
 
+    def __init__(self, message: str):
+        """One line, also where a file has several for a name."""
+        super().__init__(" ".join(message.splitlines()))
+
 
 class ConversionError(ValueError):
     """Weights that are not those of the network they are converted for."""

@@ -67,8 +67,8 @@ def advanced(
 ) -> Slots:
     """All walks up to `rules.window` steps on, fewer once `worth` of them have ended.
 
-    Compared for `stop_change`, they go on for the whole window: comparisons of all slots fall on one step then, and
-    walks end nowhere else.
+    Compared for `stop_change`, they go on for the whole window: comparisons of all slots fall on one step then. Walks
+    that end by it are measured in one evaluation more, for which the others wait, so that no slot idles for a window.
     """
 
     def local(rules: Rules, shared: tuple[Any, ...], slots: Slots, worth: Scalar) -> Slots:
@@ -78,18 +78,28 @@ def advanced(
         def moving(walks: Walk) -> Scalar:
             return on_all(jnp.sum(walks.moving, dtype=jnp.int32))
 
-        def one(image: Image, args: tuple[Any, ...], walk: Walk) -> Walk:
-            following = step(lambda image: evaluate((image, args)), optimizer, rules, walk)
-            return jax.tree.map(lambda new, old: jnp.where(walk.moving, new, old), following, walk)
+        def compared(walks: Walk) -> Walk:
+            return jax.vmap(lambda image, walk: compare(image, rules, walk))(slots.images, walks)
 
         def unfinished(carry: tuple[Scalar, Scalar, Walk]) -> Scalar:
-            count, left, _ = carry
+            count, left, walks = carry
             go = (count < rules.window) & (left > 0)
-            return go if rules.stop_change is not None else go & (begun - left < worth)
+            if rules.stop_change is None:
+                return go & (begun - left < worth)
+            return go | ((count == rules.window) & (on_all(jnp.sum(walks.moving & walks.ending)) > 0))
 
         def next_step(carry: tuple[Scalar, Scalar, Walk]) -> tuple[Scalar, Scalar, Walk]:
-            walks = jax.vmap(one)(slots.images, slots.args, carry[2])
-            return carry[0] + 1, moving(walks), walks
+            count, _, walks = carry
+
+            def one(image: Image, args: tuple[Any, ...], walk: Walk) -> Walk:
+                following = step(lambda image: evaluate((image, args)), optimizer, rules, walk)
+                goes = walk.moving & ((count < rules.window) | walk.ending)
+                return jax.tree.map(lambda new, old: jnp.where(goes, new, old), following, walk)
+
+            walks = jax.vmap(one)(slots.images, slots.args, walks)
+            if rules.stop_change is not None:
+                walks = jax.lax.cond(count + 1 == rules.window, compared, lambda walks: walks, walks)
+            return count + 1, moving(walks), walks
 
         def evaluation(example: tuple[Image, tuple[Any, ...]], *shared: Any) -> tuple[Scalar, Image]:
             return jax.value_and_grad(loss)(example[0], *shared, *example[1])
@@ -98,8 +108,6 @@ def advanced(
         evaluate = hoisted(evaluation, first, *shared)
         begun = moving(slots.walks)
         walks = jax.lax.while_loop(unfinished, next_step, (jnp.int32(0), begun, slots.walks))[2]
-        if rules.stop_change is not None:
-            walks = jax.vmap(lambda image, walk: compare(image, rules, walk))(slots.images, walks)
         return slots._replace(walks=walks)
 
     return devices.on_each(mesh, local, (False, False, True, False), rules, shared, slots, worth)

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from fame_jax import bench, files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import at_least, progress_bar
+from fame_jax.cli.console import at_least
 from fame_jax.cli.flags import Flat, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.words import markdown
 
 

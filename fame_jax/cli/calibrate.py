@@ -14,15 +14,14 @@ import numpy as np
 import tyro
 
 from fame_jax import files, models
-from fame_jax.cli.console import InputError, progress_bar, say_error
+from fame_jax.cli.console import InputError, say_error
 from fame_jax.cli.flags import Flat, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import threshold_file
-from fame_jax.data.alignment import FaceError
-from fame_jax.data.faces import load_face
-from fame_jax.data.images import ImageError
-from fame_jax.data.records import PairRecord, pictures_of
+from fame_jax.data.records import PairRecord, Picture, pictures_of
 from fame_jax.datasets.pairs import read_pairs
 from fame_jax.experiments.identity import network_identity
+from fame_jax.inputs import FaceDetector, Geometry, PictureError, face, geometry
 from fame_jax.metrics.verification import Criterion, operating_point
 
 RULES: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
@@ -49,6 +48,8 @@ class Calibrate:
     """Equal error rate (eer), the highest accuracy (accuracy), or a false match rate, as in fmr=0.001."""
     aligned: bool = False
     """The images are aligned faces: take them as they are."""
+    detector: FaceDetector = "opencv"
+    """What finds the faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -65,7 +66,8 @@ class Calibrate:
         # Whoever has no hash is asked for one before the long work.
         identity = card.sha256 or network_identity(network, card.name, self.network.precision)
         faces = {picture.path for record in listed.records for picture in pictures_of(record)}
-        embeddings, failed = self._embeddings(network, sorted(faces))
+        view = geometry(card, aligned=self.aligned, detector=self.detector)
+        embeddings, failed = self._embeddings(network, sorted(faces), view)
         pairs = (record for record in listed.records if isinstance(record, PairRecord))
         kept = [pair for pair in pairs if pair.probe.path in embeddings and pair.gallery.path in embeddings]
         genuine = np.array([pair.genuine for pair in kept], bool)
@@ -105,19 +107,21 @@ class Calibrate:
         print(f"stored in {file}, the scores in {kept_scores}")
         return 2 if failed or listed.problems else 0
 
-    def _embeddings(self, network: Any, paths: list[pathlib.Path]) -> tuple[dict[pathlib.Path, np.ndarray], int]:
+    def _embeddings(
+        self, network: Any, paths: list[pathlib.Path], view: Geometry
+    ) -> tuple[dict[pathlib.Path, np.ndarray], int]:
         """Unit embeddings by path, and how many images had to be left out."""
         found, failed = {}, 0
         with progress_bar(len(paths), "image", hide=not self.progress) as bar:
             for path in paths:
                 try:
-                    crop = load_face(path, aligned=True if self.aligned else "auto")
+                    crop = face(Picture(path), view)
                     embedding = np.asarray(_embedding(network, jnp.asarray(crop.image)), np.float64)
                     norm = np.linalg.norm(embedding)
                     if not 0 < norm < np.inf:
-                        raise FaceError(f"{path}: the embedding is all zeros or not finite")
+                        raise PictureError(f"{path}: the embedding is all zeros or not finite")
                     found[path] = embedding / norm
-                except (ImageError, FaceError) as error:
+                except PictureError as error:
                     say_error(error)
                     failed += 1
                 bar.update()

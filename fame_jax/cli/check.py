@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from fame_jax.cli.console import InputError, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, say, say_error
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import ImageError, read_image
 from fame_jax.data.records import ClassRecord, Dataset, Problem, Record, counts, pictures_of
 from fame_jax.datasets.catalogue import DATASETS, Counts, read, reader

@@ -1,12 +1,10 @@
-"""What all commands share: dispatch, errors in one line, numbers as people write them, the progress bar."""
+"""What all commands share: dispatch, errors in one line, numbers as people write them."""
 
 import contextlib
 import importlib
 import math
 import os
 import sys
-import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import jax
@@ -14,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from fame_jax.cli import interrupts
-from fame_jax.files import readable
+from fame_jax.files import forget_oldest, readable
 from fame_jax.models.load import home
 
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
@@ -49,6 +47,10 @@ COMMANDS = {
         "Fetch a network's official weights, check, convert and install them.",
     ),
 }
+
+
+COMPILED_BYTES = 2 * 2**30
+"""Compiled programs that are kept; when a command begins, those beyond it that were used last go."""
 
 
 class InputError(ValueError):
@@ -141,15 +143,17 @@ def _option_of(value: str, arguments: list[str]) -> str:
 
 
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps all it has compiled under `$FAME_HOME`.
+    """A second run of the same program does not compile: JAX keeps what it has compiled under `$FAME_HOME`.
 
-    Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already.
+    Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already. JAX's own limit gives up on folders that were
+    begun without it, and on those where it was interrupted, so the oldest go here.
     """
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     folder = home() / "compiled"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
+        forget_oldest(folder, COMPILED_BYTES)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # By default it keeps what took a second; fifty small programs take one, too.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -201,32 +205,3 @@ Number = Annotated[
 
 def _fraction(value: float) -> str:
     return f"1/{round(1 / value)}" if 0 < value < 0.01 and abs(1 / value - round(1 / value)) < 1e-9 else f"{value:g}"
-
-
-@contextlib.contextmanager
-def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator[tqdm]:
-    """A bar with the time left, on standard error, for anything that takes over two seconds."""
-    with _Bar(total=total, unit=unit, unit_scale=total > 9999, delay=2, disable=hide, dynamic_ncols=True) as bar:
-        yield bar
-
-
-class _Bar(tqdm):
-    """A bar at which a Ctrl-C takes effect even if it was lost on the way, and which nothing shows before its delay."""
-
-    _shown = False
-
-    def update(self, n: float | int | None = 1) -> bool | None:
-        interrupts.raise_if_seen()
-        return super().update(n)
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        # A line written above the bar would draw it anew, however early.
-        if time.time() >= self.start_t + self.delay:
-            self._shown = True
-            super().display(msg, pos)
-
-    def close(self) -> None:
-        if self._shown:
-            # tqdm ends the line only of a bar that an update has drawn, not of one that a line above it drew anew.
-            self.last_print_t = time.time()
-        super().close()

@@ -8,8 +8,9 @@ import tyro
 
 from fame_jax import files, plots
 from fame_jax.cli import detections, output
-from fame_jax.cli.console import InputError, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.flags import Flat, InputFlags, NetworkFlags, Number
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
 from fame_jax.inputs import PictureError, geometry, read

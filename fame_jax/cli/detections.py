@@ -9,9 +9,10 @@ import jax
 
 from fame_jax import files
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.photographs import Photographs
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
 from fame_jax.detection import Candidates, Detection, chosen, detected

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from fame_jax import models
-from fame_jax.cli.console import progress_bar
+from fame_jax.cli.progress import progress_bar
 
 
 @dataclass(frozen=True)

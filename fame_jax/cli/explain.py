@@ -9,9 +9,10 @@ import tyro
 
 from fame_jax import files, models
 from fame_jax.cli import detections, output
-from fame_jax.cli.console import InputError, progress_bar, say
+from fame_jax.cli.console import InputError, say
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.photographs import Photographs
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
 from fame_jax.inputs import geometry

@@ -10,14 +10,15 @@ import jax
 import tyro
 
 from fame_jax.architectures import Precision, image_dtype
-from fame_jax.cli.console import InputError, Number, at_least, positive
+from fame_jax.cli.console import InputError, Number, at_least, positive, say
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
 from fame_jax.experiments.identity import IdentityError, network_identity
 from fame_jax.explainers.explainer import WHAT, Explainer, Task
-from fame_jax.explainers.table import EXPLAINERS, explainer
+from fame_jax.explainers.table import BEST, EXPLAINERS, explainer
 from fame_jax.files import parse_json
+from fame_jax.inputs import FaceDetector
 from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP
 
@@ -84,7 +85,7 @@ class MethodFlags:
     """Which methods, with which options."""
 
     method: Annotated[str, tyro.conf.arg(aliases=["--methods"])] = "fame"
-    """An explainer, several with commas between them, or "all"."""
+    """An explainer, several with commas between them, "all", or "best": what our measurements favour for the task."""
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""
     iterations: int | None = None
@@ -95,6 +96,8 @@ class MethodFlags:
     """Largest change of a pixel in one step. Omitted: 1/255, one grey level."""
     sigma: Number | None = None
     """Standard deviation of the blur in pixels, for methods that blur. Omitted: the method's own, 7.7 for FAME."""
+    kernel: int | None = None
+    """Number of taps of the blur. Omitted: the method's own, 49 for FAME."""
     option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=VALUE, any other option of the methods, once for each: --option masks=1000 --option stop_loss=0.01."""
     seed: int = 0
@@ -112,7 +115,10 @@ class MethodFlags:
         able = [row for row in EXPLAINERS.values() if getattr(row, f"of_{task}") is not None]
         if self.method == "all":
             return able
-        rows = [explainer(name.strip()) for name in self.method.split(",")]
+        names = [name.strip() for name in self.method.split(",")]
+        if "best" in names:
+            say(f"best is {BEST[task]}")
+        rows = [explainer(name, task) for name in names]
         if unable := [row.name for row in rows if row not in able]:
             names = ", ".join(row.name for row in able)
             raise InputError(f"--method {unable[0]} does not explain {WHAT[task]}; expected any of {names}.")
@@ -120,9 +126,9 @@ class MethodFlags:
 
     def check(self) -> None:
         """Refuses numbers that nothing can be done with."""
-        at_least(0, seed=self.seed, **({} if self.iterations is None else {"iterations": self.iterations}))
-        at_least(1, **({} if self.batch_size is None else {"batch_size": self.batch_size}))
-        positive(**{name: value for name in ("step_size", "sigma") if (value := getattr(self, name)) is not None})
+        at_least(0, seed=self.seed, **self._given("iterations"))
+        at_least(1, **self._given("batch_size", "kernel"))
+        positive(**self._given("step_size", "sigma"))
 
     def options(
         self, rows: list[Explainer], task: Task, card: Card | None = None, threshold: Threshold | None = None
@@ -139,8 +145,8 @@ class MethodFlags:
             InputError: for an option that none of the methods has.
         """
         known = {row.name: row.options(task) for row in rows}
-        given = {name: getattr(self, name) for name in ("iterations", "step_size", "sigma")}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = self._given("iterations", "step_size", "sigma", "kernel")
+        given = {"kernel_size" if name == "kernel" else name: value for name, value in given.items()}
         given |= AUTO_STOP if self.stop == "auto" else {}
         given |= self._named({name for options in known.values() for name in options})
         usual = {} if card is None else {"score": card.score}
@@ -158,6 +164,9 @@ class MethodFlags:
     def engine(self, network: Any, task: Task, precision: Precision) -> Engine:
         """A network at work."""
         return Engine(network, task, dtype=image_dtype(precision), batch_size=self.batch_size, seed=self.seed)
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _named(self, known: set[str]) -> dict[str, Any]:
         """The options of `--option`."""
@@ -180,6 +189,8 @@ class InputFlags:
     protocol, for all classifiers alike."""
     aligned: bool = False
     """The faces are aligned: take them as they are."""
+    detector: FaceDetector = "opencv"
+    """What finds faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
 
 
 def _check(loaded: Loaded) -> None:

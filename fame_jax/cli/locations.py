@@ -12,8 +12,9 @@ import tyro
 
 from fame_jax import files, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, progress_bar
+from fame_jax.cli.console import InputError
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
 from fame_jax.engine import Method, Question, explained
@@ -56,7 +57,7 @@ class Locations:
         (method,) = self.methods.methods(engine, card)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
-        pixels = read(Picture(path), geometry(card, resize=self.pixels.resize, aligned=self.pixels.aligned)).image
+        pixels = read(Picture(path), geometry(card, **vars(self.pixels))).image
         shape = jax.ShapeDtypeStruct(pixels.shape, engine.dtype)
         grid = jax.eval_shape(lambda image: feature_map(network, image), shape).shape[:2]
         rows = _rows(self.rows, grid[0])

@@ -9,9 +9,10 @@ import tyro
 
 from fame_jax import files, models, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, at_least, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, at_least, say, say_error
 from fame_jax.cli.flags import USUAL, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.locations import Locations
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.run import Run as RunCommand
 from fame_jax.data.records import Dataset
 from fame_jax.experiments.rows import Scores

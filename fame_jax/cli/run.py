@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, at_least, say, say_error
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.identity import network_identity
@@ -137,6 +138,7 @@ class Run:
             precision=self.network.precision,
             resize=self.pixels.resize,
             aligned=self.pixels.aligned,
+            detector=self.pixels.detector,
             eyes=self.align,
             batch_size=self.methods.batch_size,
             block_size=self.block_size,

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, progress_bar, say
+from fame_jax.cli.console import InputError, at_least, say
+from fame_jax.cli.progress import progress_bar
 from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.score import network_of, score, settings
 from fame_jax.experiments.store import Run

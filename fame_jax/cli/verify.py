@@ -10,15 +10,16 @@ import tyro
 
 from fame_jax import files, models, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, Number, progress_bar, say, say_error
+from fame_jax.cli.console import InputError, Number, say, say_error
 from fame_jax.cli.flags import Flat, MethodFlags, NetworkFlags
+from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.core import Explanation
 from fame_jax.data.faces import FaceCrop, sample_face, sunglasses
 from fame_jax.data.records import Picture
 from fame_jax.engine import Question
 from fame_jax.explainers.explainer import MAPS
-from fame_jax.inputs import crop_as_input, face, geometry
+from fame_jax.inputs import FaceDetector, crop_as_input, face, geometry
 from fame_jax.metrics.evenness import remark
 from fame_jax.walk import Status
 
@@ -39,6 +40,8 @@ class Verify:
     """Which face of each photograph, 1 being the largest. Omitted: the largest."""
     aligned: bool = False
     """The photographs are aligned faces: take them as they are."""
+    detector: FaceDetector = "opencv"
+    """What finds the faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     out: pathlib.Path = pathlib.Path("fame-out")
@@ -97,7 +100,7 @@ class Verify:
 
     def _crops(self, card: models.Card) -> tuple[tuple[FaceCrop, FaceCrop], str]:
         """Both faces, and a name for the pair."""
-        chosen = geometry(card, aligned=self.aligned)
+        chosen = geometry(card, aligned=self.aligned, detector=self.detector)
         if not self.faces:
             portrait = sample_face()
             hidden = portrait._replace(image=sunglasses(portrait.image).image, note="with sunglasses")
@@ -127,6 +130,7 @@ class Verify:
 
     def _options(self) -> dict[str, Any]:
         flags = {**vars(self.methods), "precision": self.network.precision, "aligned": self.aligned, "face": self.face}
+        flags["detector"] = self.detector
         del flags["method"]
         return flags
 

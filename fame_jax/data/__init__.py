@@ -19,7 +19,8 @@ from fame_jax.data.images import (
 
 if TYPE_CHECKING:
     from fame_jax.data.alignment import FaceError, align, align_eyes
-    from fame_jax.data.faces import Face, FaceCrop, detect, detect_at_any_turn, load_face, sunglasses
+    from fame_jax.data.faces import FaceCrop, load_face, sunglasses
+    from fame_jax.data.searching import Face, detect, detect_at_any_turn
 
 __all__ = [
     "ClassError",
@@ -43,13 +44,15 @@ __all__ = [
     "sunglasses",
 ]
 
-_ALIGNMENT = {"FaceError", "align", "align_eyes"}
-_FACES = {"Face", "FaceCrop", "detect", "detect_at_any_turn", "load_face", "sunglasses"}
+_IN = {
+    **dict.fromkeys(("FaceError", "align", "align_eyes"), "alignment"),
+    **dict.fromkeys(("FaceCrop", "load_face", "sunglasses"), "faces"),
+    **dict.fromkeys(("Face", "detect", "detect_at_any_turn"), "searching"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Forwards to `alignment` and `faces`, which import scikit-image."""
-    if name in _ALIGNMENT | _FACES:
-        module = "alignment" if name in _ALIGNMENT else "faces"
-        return getattr(importlib.import_module(f"fame_jax.data.{module}"), name)
+    """Forwards to the modules for faces, which import scikit-image."""
+    if name in _IN:
+        return getattr(importlib.import_module(f"fame_jax.data.{_IN[name]}"), name)
     raise AttributeError(f"module 'fame_jax.data' has no attribute {name!r}")

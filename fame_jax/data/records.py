@@ -70,6 +70,10 @@ Record = ClassRecord | PairRecord
 class DatasetError(ValueError):
     """A data set that cannot be read at all; the message is one line, names the file or option and says what to do."""
 
+    def __init__(self, message: str):
+        """One line, also where a file has several for a name."""
+        super().__init__(" ".join(message.splitlines()))
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -179,7 +183,7 @@ def from_json(content: dict[str, Any]) -> Record:
 
     Raises:
         KeyError: for a missing field.
-        TypeError, ValueError: for one that holds something else.
+        TypeError, ValueError, OverflowError: for one that holds something else.
     """
     name = _of(content["name"], str)
     if "picture" in content:

@@ -5,14 +5,17 @@ import functools
 import importlib.resources
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import register_dataclass
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from fame_jax import onnx
 from fame_jax._types import Image
+from fame_jax.data.searching import SCORE
 from fame_jax.detection import decoding
-from fame_jax.detection.candidates import Candidates
+from fame_jax.detection.candidates import Candidates, chosen
 from fame_jax.models.card import Card
 
 CARD = Card(
@@ -87,3 +90,21 @@ def yunet(height: int, width: int) -> YuNet:
 
 def _up(side: int) -> int:
     return -(-side // MULTIPLE) * MULTIPLE
+
+
+def rows(levels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "faces 15"]:
+    """Faces as OpenCV's `FaceDetectorYN` gives them, `fame_jax.data.searching.Rows`: equal to 1e-4 pixels.
+
+    Images are filled up to squares, so that photographs of all shapes share a program.
+    """
+    side = max(levels.shape)
+    image = np.zeros((side, side, 3), np.float32)
+    image[: levels.shape[0], : levels.shape[1]] = levels / np.float32(255)
+    found = chosen(_candidates(yunet(side, side), image), threshold=SCORE, root=True)
+    each = [[*one.box[:2], *(one.box[2:] - one.box[:2]), *one.landmarks.ravel(), one.score] for one in found]
+    return np.array(each, np.float32).reshape(-1, 15)
+
+
+@jax.jit
+def _candidates(detector: YuNet, image: Image) -> Candidates:
+    return detector(image)

@@ -18,7 +18,8 @@ import numpy as np
 from fame_jax.architectures import Precision
 from fame_jax.models import find, installed
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), np.dtype, slice, range)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), slice, range)
+_DTYPES = (np.dtype, type(jnp.float32))
 _OF_LIBRARIES = ("_object__", "_pytree__", "_trace_state", "__")
 """Attributes that libraries keep for themselves begin so."""
 
@@ -67,6 +68,9 @@ class _Unknown(Exception):
 
 
 def _add(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+    if isinstance(thing, _DTYPES) or (isinstance(thing, type) and issubclass(thing, np.generic)):
+        # Layers are given "float32", jnp.float32 or NumPy's, and are the same.
+        thing = np.dtype(thing).name
     if isinstance(thing, _PLAIN):
         digest.update(repr(thing).encode())
     elif id(thing) in seen:

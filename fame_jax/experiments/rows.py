@@ -235,7 +235,7 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
     numbers = [v for value in values.values() for v in (value.values() if isinstance(value, dict) else (value,))]
     return (
         values.keys() >= set(needed)
-        and all(value is None or type(value) in (int, float) for value in numbers)
+        and all(value is None or (type(value) in (int, float) and abs(value) < 2**63) for value in numbers)
         and all(list(value) == list(along) for value in values.values() if isinstance(value, dict))
         and (not pair or isinstance(content["genuine"], bool))
         and isinstance(content["blank"], bool)

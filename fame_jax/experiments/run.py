@@ -123,7 +123,7 @@ def prepared(
     Raises:
         RunError: see `run`; also if another process writes there.
     """
-    row = explainer(method)
+    row = explainer(method, dataset.task)
     row.function(dataset.task)
     of_run.check_network(card, dataset)
     if not dataset.records:

@@ -14,7 +14,7 @@ from fame_jax.experiments.identity import identity as identity_of
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
-from fame_jax.inputs import geometry, geometry_as_json
+from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
 from fame_jax.models import Card
 
 
@@ -28,6 +28,7 @@ class Settings:
         precision: see `fame_jax.models.load`.
         resize: short side of a photograph before the central crop; None for the rule of the network's card.
         aligned: the faces are aligned already.
+        detector: what looks for faces that are not.
         eyes: where annotated eyes are moved to.
         batch_size: images or walks on the devices at once; None for 1 on a CPU and 64 on each accelerator.
         block_size: records computed, written and, after a crash, repeated together; None for a few batches.
@@ -40,6 +41,7 @@ class Settings:
     precision: Precision = "float32"
     resize: int | None = None
     aligned: bool = False
+    detector: FaceDetector = "opencv"
     eyes: Literal["template", "bob"] = "template"
     batch_size: int | None = None
     block_size: int | None = None
@@ -86,7 +88,8 @@ def manifest(
         source: from where a command can load the network again; empty if none can.
         there: manifest of the run that is to be continued.
     """
-    chosen = geometry(card, resize=settings.resize, aligned=settings.aligned, eyes=settings.eyes)
+    how = {name: getattr(settings, name) for name in ("resize", "aligned", "eyes", "detector")}
+    chosen = geometry(card, **how)
     there = there or {}
     batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task)
     block = settings.block_size or there.get("block_size") or max(2 * usual_batch(), _FEWEST)

@@ -282,5 +282,5 @@ def _time(file: pathlib.Path) -> int:
 def _records(file: pathlib.Path) -> tuple[Record, ...]:
     try:
         return tuple(from_json(parse_json(line)) for line in read_text(file).splitlines())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunError(f"{file}: not the records of a run ({error}). Run again into a new folder.") from error

@@ -119,11 +119,18 @@ def correct(scores: Scores, kind: str) -> np.ndarray:
 
 
 def remarks(scores: Scores) -> list[str]:
-    """What a reader of the figures has to know: blank maps, records left out, imputations that did not converge."""
+    """What a reader has to know: blank maps, records left out or without a figure, imputations that did not end."""
     rows = [row for row in scores.rows if row.reason is None]
     said = []
     if blank := sum(row.blank for row in rows):
         said.append(f"{blank} of {len(rows)} maps are all zero: {_of_blank_maps(scores)}.")
+    for (figure, at), values in by_record(scores).items():
+        if missing := sum(np.isnan(value) for value in values.values()):
+            where = "" if at is None else f" at {at:g}"
+            said.append(
+                f"{missing} of {len(rows)} records have no {figure.name}{where} and are not in its mean: the score did "
+                "not vary, or is no finite number."
+            )
     if left_out := Counter(row.reason for row in scores.rows if row.reason is not None):
         reasons = "; ".join(f"{count} {_short(reason)}" for reason, count in left_out.most_common(5))
         said.append(f"{left_out.total()} of {len(scores.rows)} records left out: {reasons}.")

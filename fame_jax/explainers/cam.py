@@ -1,4 +1,4 @@
-"""Class activation maps: one derivative at the feature map and four ways to weigh it.
+"""Class activation maps: one derivative at the feature map and five ways to weigh it.
 
 With A the feature map and G the gradient of the explained scalar with respect to it:
 
@@ -8,6 +8,7 @@ With A the feature map and G the gradient of the explained scalar with respect t
 | Grad-CAM element-wise | `sum_c max(G_c A_c, 0)` | the `grad-cam` package |
 | HiResCAM | `sum_c G_c A_c` | Draelos and Carin, 2020 |
 | Grad-CAM++ | `sum_c w_c A_c`, `w_c = sum max(G_c, 0) alpha_c` | Chattopadhyay et al., WACV 2018, Eq. (19) |
+| LayerCAM | `sum_c max(G_c, 0) A_c` | Jiang et al., TIP 2021 |
 
 The scalar is a raw logit, or for two faces the dot product of their unnormalised embeddings with the other one held
 constant (Zhu et al., TIP 2021). Another layer than the network's own feature map is a network split elsewhere:
@@ -51,6 +52,11 @@ def products(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows c
     return jnp.sum(gradient * features, axis=-1)
 
 
+def positive_gradients(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
+    """LayerCAM: every feature weighted by its own gradient where that is positive."""
+    return jnp.sum(jnp.maximum(gradient, 0) * features, axis=-1)
+
+
 def second_order(features: FeatureMap, gradient: FeatureMap) -> Float[Array, "rows columns"]:
     """Grad-CAM++: channels weighted by their positive gradients, those by a closed form of higher derivatives."""
     square, cube = gradient**2, gradient**3
@@ -75,7 +81,7 @@ def class_cam(
         network: anything with `features` and `head`.
         image: `[H, W, C]` in [0, 1].
         label: index of the class; one outside the classes gives a map of NaN.
-        weighting: one of this module's four, or your own.
+        weighting: one of this module's five, or your own.
         normalise: `minmax` as the `grad-cam` package does, before and after enlarging; `max` divides by the largest
             value and then enlarges (the text of the FAME paper, Sec. 3.1, and Zhu et al.'s code).
 
@@ -114,6 +120,11 @@ def grad_cam_pp(
     return class_cam(network, image, label, weighting=second_order, normalise=normalise)
 
 
+def layer_cam(network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax") -> Attribution:
+    """LayerCAM of one class; see `class_cam`."""
+    return class_cam(network, image, label, weighting=positive_gradients, normalise=normalise)
+
+
 @compiled("weighting", "target", "normalise")
 def pair_cam(
     network: Network,
@@ -130,7 +141,7 @@ def pair_cam(
         network: anything with `features` and `head`, which returns an embedding.
         probe: `[H, W, C]` in [0, 1].
         gallery: `[H, W, C]` in [0, 1].
-        weighting: one of this module's four, or your own.
+        weighting: one of this module's five, or your own.
         target: `dot` is `phi_g . phi_p`; `cosine` divides it by both norms, held constant. The map is the same up to
             rounding except with Grad-CAM++, whose weights depend on the scale of the gradient.
         normalise: see `class_cam`.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from fame_jax._types import Scalar
+from fame_jax.varying import varying_as
 
 OfIndex = Callable[[Scalar], Any]
 
@@ -32,10 +33,11 @@ def sum_over(function: OfIndex, count: int, chunk: int) -> Any:
 
     def add(total: Any, indices: Int[Array, " chunk"]) -> tuple[Any, None]:
         values = jax.vmap(value)(indices)
-        return jax.tree.map(lambda t, v: t + jnp.sum(v, axis=0), total, values), None
+        return jax.tree.map(lambda t, v: t + jnp.sum(v, axis=0, dtype=v.dtype), total, values), None
 
     shapes = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32))
     nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    nothing = varying_as(nothing, shapes)
     return jax.lax.scan(add, nothing, _chunks(count, chunk))[0]
 
 

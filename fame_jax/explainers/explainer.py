@@ -135,7 +135,8 @@ class Explainer:
         """Names and default values of the options, read from the signatures; those that are code are left out."""
         return {
             name: parameter.default
-            for function in (self.function(task), *self.inner)
+            # What the method itself says comes last, and holds.
+            for function in (*self.inner, self.function(task))
             for name, parameter in inspect.signature(function).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
             and parameter.default is not parameter.empty

@@ -131,9 +131,24 @@ def pair_maps(
         **options: those of `fame_jax.explain`.
     """
     loss = similarity_free_norm if free_norm else similarity
+    return of_pair(functools.partial(explain, loss), network, probe, gallery, **options)
+
+
+def of_pair(
+    explain_one: Callable[..., Explanation], network: Any, probe: Image, gallery: Image, **options: Any
+) -> PairExplanation:
+    """The four walks of a pair in one batch.
+
+    Args:
+        explain_one: image, network, reference embedding, sign and options to an `Explanation`.
+        network: image to embedding.
+        probe: aligned face `[H, W, 3]` in [0, 1].
+        gallery: aligned face of the same size.
+        **options: of `explain_one`.
+    """
     runs = pair_runs(network, probe, gallery)
     together = jax.tree.map(lambda *x: jnp.stack(x), *runs)
-    maps = jax.vmap(lambda run: explain(loss, run.image, network, run.reference, run.sign, **options))(together)
+    maps = jax.vmap(lambda run: explain_one(run.image, network, run.reference, run.sign, **options))(together)
     four = (jax.tree.map(lambda x, i=i: x[i], maps) for i in range(len(RUNS)))
     # The reference of the gallery's walks is the probe's embedding, and the other way round.
     return PairExplanation(cosine(runs[2].reference, runs[0].reference), *four)

@@ -15,7 +15,8 @@ from fame_jax._types import Attribution, Embedding, Image, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, Pull, signed_maps, traced_back
-from fame_jax.image import gaussian_blur, max_normalise
+from fame_jax.image import blurred, max_normalise
+from fame_jax.varying import varying_as
 
 
 @compiled("per_dimension", "kernel_size", "chunk")
@@ -26,7 +27,7 @@ def fggb(
     *,
     threshold: ArrayLike = 0.0,
     per_dimension: bool = False,
-    kernel_size: int = 25,
+    kernel_size: int | None = 25,
     sigma: ArrayLike = 5.0,
     chunk: int = 32,
 ) -> PairMaps:
@@ -43,7 +44,7 @@ def fggb(
             network and protocol.
         per_dimension: compares every dimension with t itself rather than with its share t / D. With the usual
             thresholds all weights are then negative and e+ is blank.
-        kernel_size: taps of the final blur.
+        kernel_size: taps of the final blur; None for as many as the face allows.
         sigma: its standard deviation in pixels.
         chunk: dimensions in memory at once; each is a backward pass.
 
@@ -52,14 +53,14 @@ def fggb(
     """
 
     def finish(part: Attribution) -> Attribution:
-        return max_normalise(gaussian_blur(part, kernel_size, sigma))
+        return max_normalise(blurred(part, kernel_size, sigma))
 
     def face_maps(embedding: Embedding, other: Embedding, pull: Pull) -> tuple[Attribution, Attribution]:
         size = embedding.shape[0]
         weights = embedding * other - (threshold if per_dimension else threshold / size)
 
         def weighted(dimension: Scalar) -> Attribution:
-            (gradient,) = pull(jax.nn.one_hot(dimension, size, dtype=embedding.dtype))
+            (gradient,) = pull(varying_as(jax.nn.one_hot(dimension, size, dtype=embedding.dtype), embedding))
             magnitude = jnp.mean(jnp.abs(gradient), axis=-1)
             return weights[dimension] * magnitude / (jnp.linalg.norm(magnitude) + 1e-8)
 

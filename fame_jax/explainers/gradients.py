@@ -1,10 +1,10 @@
-"""Maps from the gradient with respect to the pixels, and a random map to compare with.
+"""Maps from gradients with respect to the pixels: at the image, over noisy copies of it, and along paths to it.
 
-`path_integral` is signed and per channel; maps are absolute values turned grey and divided by
-the largest.
+All end in `pixel_map`: grey, blurred if that is asked for, and divided by the largest value.
 """
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +15,47 @@ from jaxtyping import PRNGKeyArray
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled, known
-from fame_jax.image import grey, max_normalise
-from fame_jax.losses import class_logit
+from fame_jax.image import blurred, grey, max_normalise
+from fame_jax.losses import class_evidence, class_logit
+from fame_jax.options import OptionError
+from fame_jax.walk import Loss
 
 Classifier = Callable[[Image], Output]
 
+LossName = Literal["logit", "evidence"]
+"""`fame_jax.class_logit` or `fame_jax.losses.class_evidence`."""
 
-@compiled()
-def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution:
+_OF_MAP = ("signed", "kernel_size")
+
+
+def pixel_map(
+    shares: Image, *, signed: bool = False, kernel_size: int | None = None, sigma: ArrayLike | None = None
+) -> Attribution:
+    """Numbers of all pixels and channels as a map.
+
+    Args:
+        shares: `[H, W, C]`, signed.
+        signed: keep the signs until after the blur, and cut at zero then, so that shares of both signs that lie beside
+            one another cancel; else their magnitudes are taken first.
+        kernel_size: taps of the blur; None for no blur, or with a sigma for as many taps as the map allows.
+        sigma: standard deviation of the blur in pixels; None for the kernel's own.
+
+    Returns:
+        `[H, W]` in [0, 1].
+    """
+    turned = blurred(grey(shares if signed else jnp.abs(shares)), kernel_size, sigma)
+    return max_normalise(jnp.maximum(turned, 0))
+
+
+@compiled(*_OF_MAP)
+def gradient(network: Classifier, image: Image, label: ArrayLike, **of_map: Any) -> Attribution:
     """Absolute gradient of a logit.
 
     Args:
         network: image to logits.
         image: `[H, W, C]` in [0, 1].
         label: index of the class; one outside the classes gives NaN.
+        **of_map: options of `pixel_map`.
 
     Returns:
         `[H, W]` in [0, 1].
@@ -38,10 +65,10 @@ def gradient(network: Classifier, image: Image, label: ArrayLike) -> Attribution
         this takes the luma weights.
     """
     logit, slope = jax.value_and_grad(class_logit)(image, network, label)
-    return known(_map(slope), logit)
+    return known(pixel_map(slope, **of_map), logit)
 
 
-@compiled("samples", "chunk")
+@compiled("samples", "chunk", *_OF_MAP)
 def smooth_grad(
     network: Classifier,
     image: Image,
@@ -51,6 +78,7 @@ def smooth_grad(
     samples: int = 50,
     noise: ArrayLike = 0.15,
     chunk: int = 10,
+    **of_map: Any,
 ) -> Attribution:
     """Absolute mean gradient over noisy copies of the image.
 
@@ -62,6 +90,7 @@ def smooth_grad(
         samples: number of noisy copies.
         noise: standard deviation as a fraction of the image's own range.
         chunk: copies in memory at once.
+        **of_map: options of `pixel_map`.
 
     Returns:
         `[H, W]` in [0, 1].
@@ -69,14 +98,57 @@ def smooth_grad(
     References:
         Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017: 10 to 20 % noise, 50 samples.
     """
-    deviation = noise * jnp.ptp(image)
+    logit, slope = _mean_over_copies(lambda slope: slope, network, image, label, key, samples, noise, chunk)
+    return known(pixel_map(slope, **of_map), logit)
 
-    def of_copy(index: Scalar) -> tuple[Scalar, Image]:
-        added = jax.random.normal(jax.random.fold_in(key, index), image.shape, image.dtype)
-        return jax.value_and_grad(class_logit)(image + deviation * added, network, label)
 
-    logits, slopes = sum_over(of_copy, samples, chunk)
-    return known(_map(slopes / samples), logits)
+@compiled("samples", "chunk", *_OF_MAP)
+def smooth_grad_squared(
+    network: Classifier,
+    image: Image,
+    label: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    samples: int = 50,
+    noise: ArrayLike = 0.15,
+    chunk: int = 10,
+    **of_map: Any,
+) -> Attribution:
+    """Mean squared gradient over noisy copies of the image; arguments and result are those of `smooth_grad`.
+
+    References:
+        Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural Networks", NeurIPS 2019.
+    """
+    logit, square = _mean_over_copies(jnp.square, network, image, label, key, samples, noise, chunk)
+    return known(pixel_map(square, **of_map), logit)
+
+
+@compiled("samples", "chunk", *_OF_MAP)
+def var_grad(
+    network: Classifier,
+    image: Image,
+    label: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    samples: int = 50,
+    noise: ArrayLike = 0.15,
+    chunk: int = 10,
+    **of_map: Any,
+) -> Attribution:
+    """Variance of the gradient over noisy copies of the image; arguments and result are those of `smooth_grad`.
+
+    References:
+        Adebayo et al., "Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values", 2018;
+        Hooker et al., see `smooth_grad_squared`.
+    """
+    # About the gradient of the image itself, so that a gradient that does not vary gives exactly zero.
+    here = jax.grad(class_logit)(image, network, label)
+
+    def moments(slope: Image) -> tuple[Image, Image]:
+        return slope - here, (slope - here) ** 2
+
+    logit, (mean, square) = _mean_over_copies(moments, network, image, label, key, samples, noise, chunk)
+    return known(pixel_map(jnp.maximum(square - mean**2, 0), **of_map), logit)
 
 
 @compiled("steps", "chunk")
@@ -110,14 +182,8 @@ def path_integral(
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     places, shares = (jnp.asarray(x, image.dtype) for x in ((nodes + 1) / 2, weights / 2))
     start = jnp.broadcast_to(jnp.asarray(baseline, image.dtype), image.shape)
-
-    def of_point(index: Scalar) -> tuple[Scalar, Image]:
-        point = start + places[index] * (image - start)
-        logit, slope = jax.value_and_grad(class_logit)(point, network, label)
-        return logit, shares[index] * slope
-
-    logits, slopes = sum_over(of_point, steps, chunk)
-    return jnp.where(jnp.isfinite(logits), (image - start) * slopes, jnp.nan)
+    path = lambda index: (start, places[index], shares[index])  # noqa: E731
+    return _sum_along_paths(path, class_logit, network, image, label, steps, chunk)
 
 
 def integrated_gradients(
@@ -128,15 +194,121 @@ def integrated_gradients(
     baseline: ArrayLike = 0.0,
     steps: int = 50,
     chunk: int = 10,
+    **of_map: Any,
 ) -> Attribution:
-    """Absolute integrated gradients as a map `[H, W]` in [0, 1]; see `path_integral`."""
-    return _map(path_integral(network, image, label, baseline=baseline, steps=steps, chunk=chunk))
+    """Absolute integrated gradients as a map `[H, W]` in [0, 1]; see `path_integral`, and `pixel_map` for options."""
+    return pixel_map(path_integral(network, image, label, baseline=baseline, steps=steps, chunk=chunk), **of_map)
 
 
-def random_map(image: Image, key: PRNGKeyArray) -> Attribution:
-    """Uniform noise `[H, W]` in [0, 1]: what a map without any information scores."""
-    return jax.random.uniform(key, image.shape[:2], image.dtype)
+@compiled("samples", "loss", "chunk")
+def expected_path_integral(
+    network: Any,
+    image: Image,
+    label: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    samples: int = 50,
+    loss: LossName = "logit",
+    chunk: int = 10,
+) -> Image:
+    """Expected gradients themselves, signed and per channel: the mean of `(x - b) grad f(b + a (x - b))`.
+
+    Baselines b are uniform noise, places a uniform between 0 and 1, one of each a sample. The sum is in expectation the
+    loss of the image minus the mean loss of the baselines.
+
+    Args:
+        network: image to logits; for `evidence` with `features` and `head`.
+        image: `[H, W, C]` in [0, 1].
+        label: index of the class; one outside the classes gives NaN.
+        key: of baselines and places.
+        samples: number of gradients.
+        loss: f, see `LossName`.
+        chunk: samples in memory at once.
+
+    Returns:
+        `[H, W, C]`, in units of the loss.
+
+    References:
+        Erion et al., "Improving Performance of Deep Learning Models with Axiomatic Attribution Priors and Expected
+        Gradients", Nature Machine Intelligence 2021.
+    """
+
+    def path(index: Scalar) -> tuple[Image, Scalar, Scalar]:
+        of_baseline, of_place = jax.random.split(jax.random.fold_in(key, index))
+        baseline = jax.random.uniform(of_baseline, image.shape, image.dtype)
+        return baseline, jax.random.uniform(of_place, (), image.dtype), jnp.asarray(1 / samples, image.dtype)
+
+    return _sum_along_paths(path, class_loss(loss), network, image, label, samples, chunk)
 
 
-def _map(signed: Image) -> Attribution:
-    return max_normalise(grey(jnp.abs(signed)))
+def expected_gradients(
+    network: Any,
+    image: Image,
+    label: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    samples: int = 50,
+    loss: LossName = "logit",
+    chunk: int = 10,
+    signed: bool = True,
+    kernel_size: int | None = 49,
+    sigma: ArrayLike | None = None,
+) -> Attribution:
+    """Expected gradients as a map `[H, W]` in [0, 1]: blurred with their signs and cut at zero then.
+
+    Arguments are those of `expected_path_integral` and of `pixel_map`.
+    """
+    shares = expected_path_integral(network, image, label, key=key, samples=samples, loss=loss, chunk=chunk)
+    return pixel_map(shares, signed=signed, kernel_size=kernel_size, sigma=sigma)
+
+
+def class_loss(name: str) -> Loss:
+    """The loss of a `LossName`.
+
+    Raises:
+        OptionError: for another one.
+    """
+    if name not in ("logit", "evidence"):
+        raise OptionError(f"loss={name!r}; expected 'logit' or 'evidence'.")
+    return class_logit if name == "logit" else class_evidence
+
+
+def _mean_over_copies(
+    of_slope: Callable[[Image], Any],
+    network: Classifier,
+    image: Image,
+    label: ArrayLike,
+    key: PRNGKeyArray,
+    samples: int,
+    noise: ArrayLike,
+    chunk: int,
+) -> Any:
+    """Means of the logit, and of a function of its gradient, over noisy copies of the image."""
+    deviation = noise * jnp.ptp(image)
+
+    def of_copy(index: Scalar) -> tuple[Scalar, Any]:
+        added = jax.random.normal(jax.random.fold_in(key, index), image.shape, image.dtype)
+        logit, slope = jax.value_and_grad(class_logit)(image + deviation * added, network, label)
+        return logit, of_slope(slope)
+
+    return jax.tree.map(lambda total: total / samples, sum_over(of_copy, samples, chunk))
+
+
+def _sum_along_paths(
+    path: Callable[[Scalar], tuple[Image, Scalar, Scalar]],
+    loss: Loss,
+    network: Any,
+    image: Image,
+    label: ArrayLike,
+    count: int,
+    chunk: int,
+) -> Image:
+    """Sum of `share (x - b) grad f(b + place (x - b))`, `path` giving b, place and share of an index; NaN if f is."""
+
+    def of_point(index: Scalar) -> tuple[Scalar, Image]:
+        start, place, share = path(index)
+        value, slope = jax.value_and_grad(loss)(start + place * (image - start), network, label)
+        return value, share * (image - start) * slope
+
+    values, total = sum_over(of_point, count, chunk)
+    return jnp.where(jnp.isfinite(values), total, jnp.nan)

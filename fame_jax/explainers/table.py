@@ -14,28 +14,36 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
-from jax.typing import ArrayLike
-from jaxtyping import PRNGKeyArray
-
-from fame_jax._types import Attribution, Image
+from fame_jax._types import Attribution
 from fame_jax.core import attribution, explain
-from fame_jax.explainers import cam, fame
+from fame_jax.explainers import cam, evidence, fame, floors, gradients
 from fame_jax.explainers.corrrise import corrrise
-from fame_jax.explainers.explainer import Cost, Costs, Explainer, MethodError, of_your_own
+from fame_jax.explainers.explainer import Cost, Costs, Explainer, MethodError, Task, of_your_own
 from fame_jax.explainers.fggb import fggb
 from fame_jax.explainers.fullgrad import fullgrad
-from fame_jax.explainers.gradients import gradient, integrated_gradients, random_map, smooth_grad
-from fame_jax.explainers.pairs import PairMaps
 from fame_jax.explainers.rise import rise
 from fame_jax.explainers.xssab import xssab
-from fame_jax.losses import class_logit, feature_activation, similarity, similarity_free_norm
+from fame_jax.losses import (
+    class_evidence,
+    class_logit,
+    feature_activation,
+    pair_evidence,
+    similarity,
+    similarity_free_norm,
+)
 from fame_jax.walk import Loss, Status, perturb
 from fame_jax.words import did_you_mean
 
+BEST: Mapping[Task, str] = MappingProxyType({"class": "evidence_cam", "location": "fame", "pair": "fame_evidence"})
+"""What `--method best` stands for, by task."""
 
-def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
+
+def explainer(method: str | Explainer | Callable[..., Any], task: Task = "class") -> Explainer:
     """The method of a name, or one of your own: an `Explainer`, or a function, see `of_your_own`.
+
+    Args:
+        method: `best` is that of `BEST`.
+        task: which best one.
 
     Raises:
         MethodError: for a name that is not in the table, with the nearest ones.
@@ -44,6 +52,7 @@ def explainer(method: str | Explainer | Callable[..., Any]) -> Explainer:
         return method
     if not isinstance(method, str):
         return of_your_own(method)
+    method = BEST[task] if method == "best" else method
     if method not in EXPLAINERS:
         raise MethodError(f"unknown method {method!r}; {did_you_mean(method, EXPLAINERS)}")
     return EXPLAINERS[method]
@@ -57,13 +66,14 @@ def _pair_loss(options: dict[str, Any]) -> Loss:
     return similarity_free_norm if options.pop("free_norm", False) else similarity
 
 
-def _random_class(network: Any, image: Image, label: ArrayLike, *, key: PRNGKeyArray) -> Attribution:
-    return random_map(image, key)
+def _walks(more: int = 0) -> Costs:
+    """Of one walk for each start; the last evaluation of a walk only measures the loss, but it is the same program."""
+    return lambda o: Cost(*(o.get("starts", 1) * (o["iterations"] + 1) + more,) * 2)
 
 
-def _random_pair(network: Any, probe: Image, gallery: Image, *, key: PRNGKeyArray) -> PairMaps:
-    keys = jax.random.split(key, 4)
-    return PairMaps(*(random_map(face, k) for face, k in zip((probe, probe, gallery, gallery), keys, strict=True)))
+def _four_walks(options: Mapping[str, Any]) -> Cost:
+    each = 4 * options.get("starts", 1) * (options["iterations"] + 1)
+    return Cost(each + 2, each)
 
 
 def _cam(name: str, title: str, of_class: Callable[..., Attribution], weighting: cam.Weighting, source: str):
@@ -79,6 +89,34 @@ def _cam(name: str, title: str, of_class: Callable[..., Attribution], weighting:
     )
 
 
+def _sampling(name: str, title: str, of_class: Callable[..., Attribution], source: str, *, more: int = 0) -> Explainer:
+    return Explainer(
+        name=name,
+        title=title,
+        source=source,
+        of_class=of_class,
+        costs={"class": lambda o: Cost(o["samples"] + more, o["samples"] + more)},
+        needs=frozenset({"key"}),
+        inner=(gradients.pixel_map,),
+    )
+
+
+def _floor(
+    name: str, title: str, function: Callable[..., Attribution], source: str, *, random: bool = False
+) -> Explainer:
+    return Explainer(
+        name=name,
+        title=title,
+        source=source,
+        of_class=floors.of_class(function),
+        of_pair=floors.of_pair(function),
+        costs={"class": _constant(0, 0), "pair": _constant(0, 0)},
+        needs=frozenset({"key"} if random else ()),
+    )
+
+
+_WALK = (perturb, attribution)
+
 _ROWS = (
     Explainer(
         name="fame",
@@ -87,19 +125,61 @@ _ROWS = (
         of_class=fame.class_map,
         of_location=fame.location_map,
         of_pair=fame.pair_maps,
-        # The last evaluation of a walk only measures the loss, but it is the same program.
-        costs={
-            "class": lambda o: Cost(o["iterations"] + 1, o["iterations"] + 1),
-            "location": lambda o: Cost(o["iterations"] + 1, o["iterations"] + 1),
-            "pair": lambda o: Cost(4 * (o["iterations"] + 1) + 2, 4 * (o["iterations"] + 1)),
-        },
-        inner=(explain, perturb, attribution),
+        costs={"class": _walks(), "location": _walks(), "pair": _four_walks},
+        inner=(explain, *_WALK),
         losses={
             "class": lambda options: class_logit,
             "location": lambda options: feature_activation,
             "pair": _pair_loss,
         },
         presets={"class": "classification", "location": "feature_map", "pair": "faces"},
+    ),
+    Explainer(
+        name="fame_evidence",
+        title="FAME on the evidence",
+        source="this project",
+        of_class=evidence.class_evidence_map,
+        of_pair=evidence.pair_evidence_maps,
+        costs={"class": _walks(), "pair": _four_walks},
+        needs=frozenset({"features"}),
+        inner=(explain, *_WALK),
+        losses={"class": lambda options: class_evidence, "pair": lambda options: pair_evidence},
+    ),
+    Explainer(
+        name="fame_starts",
+        title="FAME from several starts",
+        source="this project",
+        of_class=evidence.class_starts,
+        of_pair=evidence.pair_starts,
+        costs={"class": _walks(), "pair": _four_walks},
+        needs=frozenset({"features", "key"}),
+        inner=_WALK,
+    ),
+    Explainer(
+        name="evidence_cam",
+        title="FAME from several starts x Grad-CAM",
+        source="this project",
+        of_class=evidence.evidence_cam,
+        costs={"class": _walks(1)},
+        needs=frozenset({"features", "key"}),
+        inner=(*_WALK, evidence.class_starts),
+    ),
+    Explainer(
+        name="expected_gradients_cam",
+        title="Expected gradients x Grad-CAM",
+        source="this project",
+        of_class=evidence.expected_gradients_cam,
+        costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
+        needs=frozenset({"features", "key"}),
+        inner=(gradients.expected_gradients,),
+    ),
+    Explainer(
+        name="path_sums",
+        title="Path sums of FAME's walk",
+        source="Zhu et al., MFABA, AAAI 2024",
+        of_class=evidence.path_sums_map,
+        costs={"class": _walks()},
+        inner=(attribution,),
     ),
     _cam("grad_cam", "Grad-CAM", cam.grad_cam, cam.mean_gradient, "Selvaraju et al., ICCV 2017"),
     _cam(
@@ -111,6 +191,7 @@ _ROWS = (
     ),
     _cam("hires_cam", "HiResCAM", cam.hires_cam, cam.products, "Draelos and Carin, 2020"),
     _cam("grad_cam_pp", "Grad-CAM++", cam.grad_cam_pp, cam.second_order, "Chattopadhyay et al., WACV 2018"),
+    _cam("layer_cam", "LayerCAM", cam.layer_cam, cam.positive_gradients, "Jiang et al., TIP 2021"),
     Explainer(
         name="fullgrad",
         title="FullGrad",
@@ -132,23 +213,28 @@ _ROWS = (
         name="gradient",
         title="Gradient",
         source="Simonyan et al., 2014",
-        of_class=gradient,
+        of_class=gradients.gradient,
         costs={"class": _constant(1, 1)},
+        inner=(gradients.pixel_map,),
     ),
-    Explainer(
-        name="smooth_grad",
-        title="SmoothGrad",
-        source="Smilkov et al., 2017",
-        of_class=smooth_grad,
-        costs={"class": lambda o: Cost(o["samples"], o["samples"])},
-        needs=frozenset({"key"}),
+    _sampling("smooth_grad", "SmoothGrad", gradients.smooth_grad, "Smilkov et al., 2017"),
+    _sampling(
+        "smooth_grad_squared", "SmoothGrad squared", gradients.smooth_grad_squared, "Hooker et al., NeurIPS 2019"
     ),
+    _sampling("var_grad", "VarGrad", gradients.var_grad, "Adebayo et al., 2018", more=1),
     Explainer(
         name="integrated_gradients",
         title="Integrated gradients",
         source="Sundararajan et al., ICML 2017",
-        of_class=integrated_gradients,
+        of_class=gradients.integrated_gradients,
         costs={"class": lambda o: Cost(o["steps"], o["steps"])},
+        inner=(gradients.pixel_map,),
+    ),
+    _sampling(
+        "expected_gradients",
+        "Expected gradients",
+        gradients.expected_gradients,
+        "Erion et al., Nature Machine Intelligence 2021",
     ),
     Explainer(
         name="rise",
@@ -186,15 +272,9 @@ _ROWS = (
         costs={"pair": _constant(2, 4)},
         needs=frozenset({"embedding"}),
     ),
-    Explainer(
-        name="random",
-        title="Random",
-        source="uniform noise",
-        of_class=_random_class,
-        of_pair=_random_pair,
-        costs={"class": _constant(0, 0), "pair": _constant(0, 0)},
-        needs=frozenset({"key"}),
-    ),
+    _floor("random", "Random", floors.random_map, "uniform noise", random=True),
+    _floor("random_blurred", "Random, blurred", floors.random_blurred_map, "uniform noise", random=True),
+    _floor("blob", "Blob in the centre", floors.blob_map, "a Gaussian"),
 )
 
 EXPLAINERS: Mapping[str, Explainer] = MappingProxyType({row.name: row for row in _ROWS})

@@ -42,7 +42,7 @@ from fame_jax.metrics.verification import (
 
 if TYPE_CHECKING:
     from fame_jax.metrics.sanity import Similarity, cascading, independent, randomised, similarity
-    from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, pearson, spearman
+    from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, holm, pearson, spearman
 
 __all__ = [
     "Comparison",
@@ -73,6 +73,7 @@ __all__ = [
     "estimate",
     "grid_members",
     "grid_pointing_game",
+    "holm",
     "impute",
     "independent",
     "insertion",
@@ -102,7 +103,7 @@ __all__ = [
 
 _LAZY_MODULES: dict[str, tuple[str, ...]] = {
     "sanity": ("Similarity", "cascading", "independent", "randomised", "similarity"),
-    "statistics": ("Comparison", "Estimate", "compare", "estimate", "pearson", "spearman"),
+    "statistics": ("Comparison", "Estimate", "compare", "estimate", "holm", "pearson", "spearman"),
 }
 _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names}
 

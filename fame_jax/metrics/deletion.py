@@ -88,7 +88,8 @@ def deletion(
         fractions: shares of the pixels removed, `[k]`, ascending, in [0, 1]; traced.
         canvas: what stands in for a removed pixel: a number (0 is black), one a channel, or an image.
         score: what is read for the class, see `fame_jax.scores.Score`.
-        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map removes nothing.
+        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map removes nothing, so that
+            its score does not vary and has no area.
         order: `most` or `least` relevant first.
         batch_size: images in one pass through the network; bounds memory.
 
@@ -136,8 +137,8 @@ def insertion(
         fractions: shares of the pixels shown, `[k]`, ascending, in [0, 1]; traced.
         canvas: what stands in for a pixel not yet shown: a number (0 is black), one a channel, or an image.
         score: what is read for the class, see `fame_jax.scores.Score`.
-        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map shows nothing, and no
-            map ever shows its smallest values.
+        method: `rank` or `percentile`, see `masks.selected`. With `percentile` an all-zero map shows nothing, so that
+            its score does not vary and has no area, and no map ever shows its smallest values.
         order: `most` or `least` relevant first.
         batch_size: images in one pass through the network; bounds memory.
 

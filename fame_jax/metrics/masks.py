@@ -8,14 +8,17 @@ References:
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Shaped
 
 from fame_jax._types import Image, Scalar
+from fame_jax.image import blurred
 from fame_jax.options import OptionError
 
 AnyMap = Shaped[Array | np.ndarray, "height width"]
@@ -23,6 +26,9 @@ AnyMap = Shaped[Array | np.ndarray, "height width"]
 
 Method = Literal["rank", "percentile"]
 """`rank`: exactly a share of the pixels. `percentile`: the pixels above a percentile of the map, ties all or none."""
+
+Canvas = ArrayLike | Sequence[float] | Literal["mean", "blur"]
+"""What stands in for a pixel that is not seen; see `canvas_of`."""
 
 Order = Literal["most", "least"]
 """Which pixels come first: the `most` relevant (MoRF) or the `least` relevant (LeRF)."""
@@ -142,6 +148,26 @@ def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayL
             f"or an image of {list(image.shape)}."
         )
     return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
+
+
+def canvas_of(canvas: Canvas, image: Image, sigma: ArrayLike = 5.0) -> Array:
+    """What a canvas is for an image: the numbers themselves, its mean colour, or the image blurred.
+
+    Args:
+        canvas: a number, one a channel, an image, `mean` or `blur`.
+        image: `[H, W, C]`.
+        sigma: standard deviation of that blur in pixels; RISE's is 5.
+
+    Raises:
+        OptionError: for another word.
+    """
+    if canvas == "mean":
+        return jnp.mean(image, axis=(0, 1))
+    if canvas == "blur":
+        return jax.vmap(blurred, (2, None, None), 2)(image, None, sigma)
+    if isinstance(canvas, str):
+        raise OptionError(f"canvas={canvas!r}; expected numbers, 'mean' or 'blur'.")
+    return jnp.asarray(canvas)
 
 
 def warn_of_maps(maps: Shaped[Array | np.ndarray, "n height width"], method: Method) -> tuple[int, int]:

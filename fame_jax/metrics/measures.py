@@ -14,7 +14,7 @@ from fame_jax.image import IMAGENET_MEAN
 from fame_jax.metrics import road
 from fame_jax.metrics.deletion import Curve, rise_deletion, rise_insertion
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
-from fame_jax.metrics.masks import TENTHS, Method
+from fame_jax.metrics.masks import TENTHS, Canvas, Method, canvas_of
 from fame_jax.metrics.pointing_game import pointing_game
 from fame_jax.metrics.verification import pair_scores
 from fame_jax.scores import Score
@@ -119,18 +119,19 @@ def curve(
     subject: Subject,
     *,
     fractions: Sequence[float] = TENTHS,
-    canvas: float | Sequence[float] = 0.0,
+    canvas: Canvas = 0.0,
+    canvas_sigma: float = 5.0,
     method: Method = "rank",
     score: Score = "softmax",
 ) -> Values:
-    """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`."""
+    """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`; see `fame_jax.metrics.masks.canvas_of`."""
     curve = measure(
         network,
         subject.image,
         subject.attribution,
         subject.label,
         fractions=fractions,
-        canvas=jnp.asarray(canvas),
+        canvas=canvas_of(canvas, subject.image, canvas_sigma),
         method=method,
         score=score,
     )
@@ -154,7 +155,8 @@ def similarities(
     subject: Subject,
     *,
     fractions: Sequence[float] = TENTHS,
-    canvas: float | Sequence[float] = 0.0,
+    canvas: Canvas = 0.0,
+    canvas_sigma: float = 5.0,
     method: Method = "rank",
 ) -> Values:
     """`clean`, and `deletion` and `insertion` at shares `[k]`, see `fame_jax.metrics.pair_scores`."""
@@ -164,7 +166,7 @@ def similarities(
         subject.gallery,
         subject.attribution,
         fractions=fractions,
-        canvas=jnp.asarray(canvas),
+        canvas=canvas_of(canvas, subject.image, canvas_sigma),
         method=method,
     )
     return scores._asdict()

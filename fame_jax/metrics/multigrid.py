@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fame_jax._types import Scalar
+from fame_jax.varying import varying_as
 
 Planes = Float[Array, "channels height width"]
 """An image with its channels first, so that neighbours in a row are neighbours in memory."""
@@ -82,6 +83,7 @@ def solved(
     nowhere, one = jnp.zeros_like(right_side), jnp.ones((), right_side.dtype)
     error = jnp.where(jnp.any(right_side != 0), jnp.inf * one, 0)
     start = (nowhere, right_side, nowhere, one, error, jnp.int32(0))
+    start = varying_as(start, right_side, missing, tolerance, max_iterations)
     solution, _, _, _, error, iterations = jax.lax.while_loop(unfinished, next_iteration, start)
     return solution, iterations, error <= tolerance
 

@@ -141,6 +141,19 @@ def compare(
     return Comparison(mean, low, high, float(flipped.pvalue), number, dropped)
 
 
+def holm(p_values: Values) -> Float[np.ndarray, " n"]:
+    """p-values of many comparisons, corrected for their number: which are below a level holds for all of them at once.
+
+    References:
+        Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    """
+    given = np.asarray(p_values, np.float64)
+    order = np.argsort(given)
+    corrected = np.empty_like(given)
+    corrected[order] = np.maximum.accumulate(np.minimum(1, given[order] * (given.size - np.arange(given.size))))
+    return corrected
+
+
 def pearson(first: Float[Array | np.ndarray, "*shape"], second: Float[Array | np.ndarray, "*shape"]) -> float:
     """Pearson's correlation of two arrays, entry by entry, in [-1, 1]; NaN where one of them is constant."""
     centred = [array - array.mean() for array in (np.asarray(a, np.float64).ravel() for a in (first, second))]

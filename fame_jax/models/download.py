@@ -1,6 +1,7 @@
 """Official weights over HTTP: resumed never, verified always, whole or not there."""
 
 import hashlib
+import http.client
 import os
 import pathlib
 import re
@@ -114,10 +115,10 @@ def _fetch(address: str, target, report: Callable[[int, int], object]) -> str:
                 digest.update(chunk)
                 done += len(chunk)
                 report(done, total)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise DownloadError(
-            f"{address}: {error}; nothing was installed. Check the connection, or fetch the file by hand and run "
-            f"`fame convert`."
+            f"{address}: {' '.join(str(error).split())}; nothing was installed. Check the connection, or fetch the "
+            "file by hand and run `fame convert`."
         ) from error
     if total and done != total:
         raise DownloadError(

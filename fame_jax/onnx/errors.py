@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 class GraphError(ValueError):
     """A graph that is damaged, unsafe, or not one of an image."""
 
+    def __init__(self, message: str):
+        """One line, also where names in the file have several."""
+        super().__init__(" ".join(message.splitlines()))
+
 
 class MissingOperatorsError(GraphError):
     """Operators that the reader does not know, all of them at once.

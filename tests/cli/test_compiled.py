@@ -7,6 +7,8 @@ import sys
 
 import jax
 
+from fame_jax.cli import console
+
 RUN = """
 import atexit, json, sys
 import jax
@@ -38,3 +40,32 @@ def test_a_second_run_compiles_nothing(tmp_path):
 def test_the_folder_that_a_user_has_named_is_used(fame):
     assert fame("models").code == 0
     assert jax.config.jax_compilation_cache_dir == os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+def test_what_was_used_last_goes_when_there_is_too_much(tmp_path, monkeypatch, fame):
+    folder = tmp_path / "compiled"
+    (folder / "kept").mkdir(parents=True)
+    for age, name in enumerate(("newest", "recent", "old", "oldest")):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (10**9 - age, 10**9 - age))
+    monkeypatch.setattr(console, "COMPILED_BYTES", 250)
+    monkeypatch.setattr(console, "home", lambda: tmp_path)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        assert fame("models").code == 0
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert {path.name for path in folder.iterdir()} == {"kept", "newest", "recent"}
+
+
+def test_the_folder_that_a_user_has_named_is_not_touched(tmp_path, monkeypatch, fame):
+    (tmp_path / "theirs").write_bytes(bytes(100))
+    monkeypatch.setattr(console, "COMPILED_BYTES", 0)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    try:
+        assert fame("models").code == 0
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert (tmp_path / "theirs").exists()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fame_jax import Status
+from fame_jax.explainers import BEST
 from fame_jax.presets import AUTO_STOP
 from tests.cli.conftest import arrays, manifest
 
@@ -162,3 +163,12 @@ def test_the_manifest_of_an_earlier_run_is_kept(fame, photographs, tmp_path):
         fame("explain", photographs / name, "--out", out)
     assert "cut short" in manifest(out)["inputs"][0]["path"]
     assert "notes.txt" in (out / "manifest-1.json").read_text()
+
+
+def test_the_best_method_goes_by_its_own_name(fame, photographs, tmp_path):
+    out, few = tmp_path / "results", ["--option", "starts=1", "--iterations", "1", "--kernel", "9", "--sigma", "2"]
+    ended = fame("explain", photographs / "photo.png", "--method", "best", *few, "--out", out, "--no-progress")
+    assert ended.code == 0
+    assert f"best is {BEST['class']}" in ended.out
+    assert (out / f"photo.{BEST['class']}.npz").is_file()
+    assert manifest(out)["methods"] == [BEST["class"]]

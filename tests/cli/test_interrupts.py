@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from fame_jax.cli import interrupts
-from fame_jax.cli.console import progress_bar
+from fame_jax.cli.progress import progress_bar
 
 
 @pytest.mark.parametrize("hide", [True, False])

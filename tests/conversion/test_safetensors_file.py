@@ -91,3 +91,11 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
         path.write_bytes(raw[:length])
         with pytest.raises(CheckpointError, match=r"a\.safetensors: .*; expected "):
             read_checkpoint(path)
+
+
+def test_a_shard_with_a_name_of_several_lines_is_told_in_one(tmp_path):
+    index = {"weight_map": {"bias": "one\nshard.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError) as refused:
+        read_checkpoint(tmp_path)
+    assert "\n" not in str(refused.value)

@@ -15,11 +15,13 @@ from fame_jax.data import (
     align,
     align_eyes,
     detect,
+    detect_at_any_turn,
     faces,
     load_face,
     read_image,
     sample,
     sample_path,
+    searching,
 )
 from fame_jax.data.alignment import TEMPLATE, similarity
 
@@ -88,7 +90,7 @@ def test_channels_reach_the_detector_in_its_order(cv2, monkeypatch):
             seen.append(image)
             return 1, None
 
-    monkeypatch.setattr(faces, "_yunet", lambda cv2, size: Detector())
+    monkeypatch.setattr(searching, "_yunet", lambda cv2, size: Detector())
     assert detect(np.broadcast_to(np.array([1, 0.5, 0], np.float32), (40, 60, 3)).copy()) == []
     assert [max(image.shape) for image in seen] == [320, 480, 640]
     assert all(image.dtype == np.uint8 and (image[5, 5] == [0, 128, 255]).all() for image in seen)
@@ -110,7 +112,7 @@ def test_overlapping_detections_are_one_face_averaged_by_score(cv2, monkeypatch)
             rows[:, :14] *= self.scale
             return 1, rows
 
-    monkeypatch.setattr(faces, "_yunet", lambda cv2, size: Detector(size))
+    monkeypatch.setattr(searching, "_yunet", lambda cv2, size: Detector(size))
     large, small = detect(np.zeros((320, 320, 3), np.float32))
     np.testing.assert_allclose(large.box, [210, 120, 280, 200], atol=1e-3)
     left = (0.9 * 10 + 0.75 * 11.5 + 0.75 * 13) / 2.4
@@ -225,7 +227,7 @@ def test_a_face_that_is_not_there_says_how_many_are(tmp_path, number, cv2):
 
 def posed(tmp_path, monkeypatch, landmarks, score=0.95):
     box = np.array([0.0, 0.0, 10.0, 10.0])
-    monkeypatch.setattr(faces, "detect", lambda image: [Face(box, landmarks, score)])
+    monkeypatch.setattr(searching, "detect", lambda image, find: [Face(box, landmarks, score)])
     return load_face(written(tmp_path / "a.png", NOISE.repeat(2, 0)))
 
 
@@ -293,7 +295,7 @@ def test_a_turned_photograph_gives_the_same_face(tmp_path, portrait, angle):
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_box_is_that_of_the_photograph_as_it_is(portrait, degrees):
     turned = np.ascontiguousarray(np.rot90(sample("portrait"), degrees // 90))
-    left, top, right, bottom = faces.detect_at_any_turn(turned)[0].box
+    left, top, right, bottom = detect_at_any_turn(turned)[0].box
     box = portrait[0].box
     expected = {
         90: (box[1], 511 - box[2], box[3], 511 - box[0]),
@@ -305,7 +307,7 @@ def test_a_box_is_that_of_the_photograph_as_it_is(portrait, degrees):
 
 def test_a_photograph_without_a_face_is_searched_once(tmp_path, monkeypatch, cv2):
     searched = []
-    monkeypatch.setattr(faces, "detect", lambda image: searched.append(image.shape) or [])
+    monkeypatch.setattr(searching, "detect", lambda image, find: searched.append(image.shape) or [])
     path = written(tmp_path / "wall.png", NOISE.repeat(2, 0))
     for _ in range(3):
         with pytest.raises(FaceError, match="no face was found"):

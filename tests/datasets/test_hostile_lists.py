@@ -395,3 +395,13 @@ def test_a_file_that_grows_beyond_its_size_is_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(lists, "MAX_BYTES", 10)
     with pytest.raises(DatasetError, match="above the limit"):
         read("list", pathlib.Path("/proc/self/mountinfo"))
+
+
+def test_a_name_of_several_lines_is_told_in_one(tmp_path):
+    (tmp_path / "two\nlines.png").symlink_to("nowhere")
+    (tmp_path / "a  b").mkdir()
+    with pytest.raises(DatasetError, match="two lines") as refused:
+        read("list", tmp_path / "two\nlines.png")
+    assert "\n" not in str(refused.value)
+    with pytest.raises(DatasetError, match="a  b: no photographs"):
+        read("folder", tmp_path / "a  b")

@@ -1,15 +1,19 @@
 """YuNet in JAX is OpenCV's: boxes, landmarks and scores, on photographs of any size."""
 
 import importlib.resources
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from fame_jax import class_logit, explain
-from fame_jax.data.images import read_image, sample
+from fame_jax.data.faces import load_face
+from fame_jax.data.images import read_image, sample, sample_path
 from fame_jax.detection import chosen, detected, yunet
+from fame_jax.detection.yunet import rows
 from fame_jax.explainers import EXPLAINERS
 
 
@@ -50,9 +54,9 @@ def portrait():
     return sample("portrait")
 
 
-@pytest.mark.parametrize("rows", [200, 231])
-def test_the_packaged_portrait_at_sizes_that_are_no_multiple_of_32(rows, portrait):
-    assert compare(portrait[:rows, 100:340]) == 1
+@pytest.mark.parametrize("height", [200, 231])
+def test_the_packaged_portrait_at_sizes_that_are_no_multiple_of_32(height, portrait):
+    assert compare(portrait[:height, 100:340]) == 1
 
 
 def test_two_faces_and_none(portrait):
@@ -109,3 +113,24 @@ def test_methods_of_classes_explain_a_detection(name, times, pair_of_faces):
     row = EXPLAINERS[name]
     result = jax.jit(lambda n, x: row.explain(n, x, 0, key=jax.random.key(0), **options))(network, image)
     assert inside(network, 0, result.attribution) > times
+
+
+def test_faces_are_found_without_opencv_where_it_finds_them(monkeypatch, tmp_path):
+    pytest.importorskip("cv2")
+    picture = Image.open(sample_path("portrait")).convert("RGB").crop((100, 0, 360, 200))
+    picture.rotate(30, expand=True).save(tmp_path / "a.png")
+    by_opencv = load_face(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    by_jax = load_face(tmp_path / "a.png", find=rows)
+    np.testing.assert_allclose(by_jax.landmarks, by_opencv.landmarks, atol=0.1)
+    np.testing.assert_allclose(by_jax.score, by_opencv.score, atol=1e-3)
+    assert np.abs(by_jax.image - by_opencv.image).mean() < 2e-3
+
+
+@pytest.mark.slow
+def test_faces_of_all_photographs_lie_where_opencv_finds_them(shared_data):
+    files = [path for folder in ("photos", "faces_grey") for path in sorted((shared_data / folder).glob("*.jpg"))]
+    for path in files:
+        one, other = load_face(path, aligned=False), load_face(path, aligned=False, find=rows)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=1)
+        np.testing.assert_allclose(one.box, other.box, atol=1)

@@ -13,8 +13,8 @@ import pytest
 from flax import nnx
 from jax.tree_util import Partial
 
-from fame_jax import Split
-from fame_jax.experiments.identity import IdentityError, identity
+from fame_jax import Split, models
+from fame_jax.experiments.identity import IdentityError, identity, network_identity
 
 
 def linear(weights, image):
@@ -91,3 +91,16 @@ def test_what_has_no_source_is_refused_with_the_way_to_name_it():
     exec("def network(image):\n    return image", namespace)
     with pytest.raises(IdentityError, match=r"cannot be identified: .*network has no source file.*identity='mine-1'"):
         identity(namespace["network"])
+
+
+def test_a_dtype_is_the_same_however_it_is_written():
+    layers = [nnx.Linear(2, 2, param_dtype=kind, rngs=nnx.Rngs(0)) for kind in ("float32", jnp.float32, np.float32)]
+    assert len({identity(layer) for layer in layers}) == 1
+    assert identity(np.dtype("float32")) == identity(np.float32) != identity(np.float64)
+
+
+def test_a_published_network_is_the_same_from_its_file_and_as_installed(shared_data):
+    from_file = models.find("mobilenet_v2", shared_data / "weights" / "mobilenet_v2-b0353104.pth")
+    installed = models.find("mobilenet_v2")
+    assert identity(from_file.network) == identity(installed.network)
+    assert network_identity(from_file.network, "mobilenet_v2") == installed.card.sha256 == from_file.card.sha256

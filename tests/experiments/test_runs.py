@@ -221,6 +221,11 @@ def test_a_damaged_file_is_named_and_repaired(folder, tmp_path, name, damage):
         ("manifest.json", lambda text: text.replace('"version": 2', '"version": 0'), "version 0"),
         ("manifest.json", lambda text: text[:50], "not the manifest of a run"),
         ("records.jsonl", lambda text: text[:-50], "not the records of a run"),
+        (
+            "records.jsonl",
+            lambda text: text.replace('"boxes": []', '"boxes": [[0, 0, Infinity, 1]]'),
+            "not the records",
+        ),
         ("records.jsonl", lambda text: text.splitlines()[0], "1 records, expected 5 of task class"),
     ],
 )

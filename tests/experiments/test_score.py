@@ -211,6 +211,7 @@ def test_blank_maps_are_counted_and_records_left_out_have_their_reason(tmp_path)
     assert "2.png: cut short" in said
     assert "there is no such file" in said
     assert "the map is not finite" in said
+    assert "2 of 3 records have no auc and are not in its mean: the score did not vary" in said
     # A map that deletes nothing leaves a score that does not vary, which is no area.
     assert figures(found)["auc", None][-2:] == (1, 2)
 

@@ -11,7 +11,7 @@ from flax import nnx
 from fame_jax.architectures import resnet
 from fame_jax.architectures.probes import Probed, split_at
 from fame_jax.data import images
-from fame_jax.explainers import cam, fullgrad, grad_cam, grad_cam_ew, grad_cam_pp, hires_cam, pair_cam
+from fame_jax.explainers import cam, fullgrad, grad_cam, grad_cam_ew, grad_cam_pp, hires_cam, layer_cam, pair_cam
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.models import load
 from weight_conversion import NAMES
@@ -32,12 +32,14 @@ METHODS = {
     "GradCAMElementWise": grad_cam_ew,
     "HiResCAM": hires_cam,
     "GradCAMPlusPlus": grad_cam_pp,
+    "LayerCAM": layer_cam,
 }
 WEIGHTINGS = {
     "GradCAM": cam.mean_gradient,
     "GradCAMElementWise": cam.positive_products,
     "HiResCAM": cam.products,
     "GradCAMPlusPlus": cam.second_order,
+    "LayerCAM": cam.positive_gradients,
 }
 TWINS = {"resnet": small_resnet, "vgg": small_vgg, "convnext": small_convnext, "iresnet": small_iresnet}
 NETWORKS = ["resnet", "vgg", "convnext", "mobilenet"]
@@ -123,7 +125,7 @@ def of_package(torchvision):
 
 @jax.jit
 def all_maps(network: Any, image: jax.Array, label: int) -> dict[str, jax.Array]:
-    """All four maps from one program."""
+    """All maps from one program."""
     return {name: method(network, image, label) for name, method in METHODS.items()}
 
 

@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from fame_jax.explainers import gradient, integrated_gradients, path_integral, rise, smooth_grad
+from fame_jax import class_evidence, class_logit
+from fame_jax.explainers import (
+    blob_map,
+    expected_gradients,
+    expected_path_integral,
+    gradient,
+    integrated_gradients,
+    path_integral,
+    random_blurred_map,
+    rise,
+    smooth_grad,
+    smooth_grad_squared,
+    var_grad,
+)
 from fame_jax.explainers.chunks import map_over, sum_over
 from fame_jax.explainers.rise import smooth_mask
-from fame_jax.image import LUMA
+from fame_jax.image import LUMA, gaussian_blur
 
 KEY = jax.random.key(6)
 
@@ -50,6 +63,74 @@ def test_noise_is_a_fraction_of_the_images_range():
     ratio = float(jnp.mean(one[1:]) / one[0, 0])
     noise_there = 0.1 * float(jax.random.normal(jax.random.fold_in(KEY, 0), image.shape)[0, 0, 0])
     assert ratio == pytest.approx(0.2 * np.sqrt(2 / np.pi) / (2 * (0.5 + noise_there)), rel=0.05)
+
+
+def slopes_of_copies(network, image, count, noise=0.15):
+    """One gradient after the other, of copies drawn by hand."""
+    deviation = noise * np.ptp(image)
+    copies = [image + deviation * jax.random.normal(jax.random.fold_in(KEY, i), image.shape) for i in range(count)]
+    return np.stack([jax.grad(class_logit)(copy, network, 1) for copy in copies]).astype(np.float64)
+
+
+def test_smooth_grad_squared_and_var_grad_are_second_moments(classifier, images):
+    slopes = slopes_of_copies(classifier, images[0], 7)
+    for method, expected in ((smooth_grad_squared, (slopes**2).mean(0)), (var_grad, slopes.var(0))):
+        expected = expected @ np.asarray(LUMA)
+        found = method(classifier, images[0], 1, key=KEY, samples=7, chunk=3)
+        np.testing.assert_allclose(found, expected / expected.max(), atol=1e-4)
+
+
+def test_var_grad_of_a_linear_logit_is_blank(linear, images):
+    assert not var_grad(linear, images[0], 0, key=KEY, samples=5).any()
+
+
+def baselines_and_places(image, count):
+    for index in range(count):
+        of_baseline, of_place = jax.random.split(jax.random.fold_in(KEY, index))
+        yield jax.random.uniform(of_baseline, image.shape), jax.random.uniform(of_place)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("logit", class_logit), ("evidence", class_evidence)])
+def test_expected_gradients_are_the_mean_over_baselines_and_places(name, loss, classifier, images):
+    drawn = baselines_and_places(images[0], 6)
+    shares = [(images[0] - b) * jax.grad(loss)(b + a * (images[0] - b), classifier, 1) for b, a in drawn]
+    expected = np.mean(shares, axis=0)
+    how = {"key": KEY, "samples": 6, "chunk": 4, "loss": name}
+    np.testing.assert_allclose(expected_path_integral(classifier, images[0], 1, **how), expected, atol=1e-5)
+    of_signs = np.maximum(gaussian_blur(jnp.asarray(expected @ np.float32(LUMA)), 9), 0)
+    found = expected_gradients(classifier, images[0], 1, **how, kernel_size=9)
+    np.testing.assert_allclose(found, of_signs / of_signs.max(), atol=1e-4)
+    of_magnitudes = gaussian_blur(jnp.asarray(np.abs(expected) @ np.float32(LUMA)), 9)
+    found = expected_gradients(classifier, images[0], 1, **how, kernel_size=9, signed=False)
+    np.testing.assert_allclose(found, of_magnitudes / of_magnitudes.max(), atol=1e-4)
+
+
+def test_expected_gradients_of_a_linear_logit_add_up_to_its_distance_from_the_baselines(linear, images):
+    baselines = [linear(b)[0] for b, _ in baselines_and_places(images[0], 5)]
+    found = expected_path_integral(linear, images[0], 0, key=KEY, samples=5)
+    np.testing.assert_allclose(found.sum(), linear(images[0])[0] - np.mean(baselines), rtol=1e-4)
+
+
+def test_any_map_of_pixels_takes_any_blur(classifier, images):
+    plain = gradient(classifier, images[0], 1)
+    blurred = gaussian_blur(plain, 63, 3.0)
+    found = gradient(classifier, images[0], 1, sigma=3.0)
+    np.testing.assert_allclose(found, blurred / blurred.max(), atol=1e-5)
+    of_taps = gaussian_blur(plain, 9)
+    found = gradient(classifier, images[0], 1, kernel_size=9)
+    np.testing.assert_allclose(found, of_taps / of_taps.max(), atol=1e-5)
+
+
+def test_floors_know_only_the_shape():
+    image = jnp.zeros((30, 41, 3))
+    blob = blob_map(image)
+    np.testing.assert_allclose(blob, blob[::-1, ::-1], atol=1e-6)
+    middle, beside = blob[14, 20], blob[14, 20 - 7]
+    # 7 pixels from the centre, in units of a deviation of 7.5; the centre lies between two rows.
+    assert float(beside / middle) == pytest.approx(np.exp(-(7**2) / (2 * 7.5**2)), rel=1e-5)
+    noise = gaussian_blur(jax.random.uniform(KEY, (30, 41)), 9)
+    expected = (noise - noise.min()) / np.ptp(noise)
+    np.testing.assert_allclose(random_blurred_map(image, KEY, kernel_size=9), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.4])

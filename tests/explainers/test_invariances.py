@@ -16,6 +16,15 @@ from fame_jax.explainers import EXPLAINERS
 CLASSES, ADDED, SIDE = 4, 3, 16
 OPTIONS = {
     "fame": {"iterations": 2, "kernel_size": 5},
+    "fame_evidence": {"iterations": 3, "kernel_size": 5},
+    "fame_starts": {"starts": 2, "iterations": 2, "kernel_size": 5},
+    "evidence_cam": {"starts": 2, "iterations": 2, "kernel_size": 5},
+    "expected_gradients_cam": {"samples": 6, "chunk": 4, "kernel_size": 5},
+    "path_sums": {"iterations": 3, "kernel_size": 5},
+    "smooth_grad_squared": {"samples": 6},
+    "var_grad": {"samples": 6},
+    "expected_gradients": {"samples": 6, "kernel_size": 5},
+    "random_blurred": {"kernel_size": 5},
     "smooth_grad": {"samples": 3},
     "integrated_gradients": {"steps": 3},
     # A softmax does depend on classes that are added.

@@ -9,29 +9,40 @@ from fame_jax import Split, Status
 from fame_jax.core import Explanation
 from fame_jax.explainers import EXPLAINERS, explainer
 from fame_jax.network import feature_map
-from tests.explainers.test_contract import QUICK
+from tests.explainers.test_contract import FLOORS, QUICK
 
 KEY = jax.random.key(3)
 CLASSES = 7
 
-# The status of a map of the image of zeros, by task. There no location speaks for the class by its mean gradient; the
-# path of integrated gradients has no length, and every mask leaves black.
+# The status of a map of the image of zeros, by task. There no location speaks for the class; noise that is a share of
+# the image's range is none; the path of integrated gradients has no length, and every mask leaves black.
 ZEROS = {
     "fame": {"class": Status.OK, "location": Status.OK, "pair": Status.OK},
+    "fame_evidence": {"class": Status.ZERO_GRADIENT, "pair": Status.OK},
+    "fame_starts": {"class": Status.ZERO_GRADIENT, "pair": Status.OK},
+    "evidence_cam": {"class": Status.BLANK},
+    "expected_gradients_cam": {"class": Status.BLANK},
+    "path_sums": {"class": Status.OK},
     "grad_cam": {"class": Status.BLANK, "pair": Status.OK},
     "grad_cam_ew": {"class": Status.OK, "pair": Status.OK},
     "hires_cam": {"class": Status.BLANK, "pair": Status.OK},
     "grad_cam_pp": {"class": Status.OK, "pair": Status.OK},
+    "layer_cam": {"class": Status.OK, "pair": Status.OK},
     "fullgrad": {"class": Status.OK},
     "fullgrad_complete": {"class": Status.OK},
     "gradient": {"class": Status.OK},
     "smooth_grad": {"class": Status.OK},
+    "smooth_grad_squared": {"class": Status.OK},
+    "var_grad": {"class": Status.BLANK},
+    "expected_gradients": {"class": Status.OK},
     "integrated_gradients": {"class": Status.BLANK},
     "rise": {"class": Status.CONSTANT_SCORE},
     "corrrise": {"pair": Status.CONSTANT_SCORE},
     "fggb": {"pair": Status.OK},
     "xssab": {"pair": Status.OK},
     "random": {"class": Status.OK, "pair": Status.OK},
+    "random_blurred": {"class": Status.OK, "pair": Status.OK},
+    "blob": {"class": Status.OK, "pair": Status.OK},
 }
 TASKS = [(name, task) for name, row in EXPLAINERS.items() for task in ZEROS.get(name, {"class": None})]
 
@@ -78,7 +89,7 @@ def test_classes_locations_and_pixels_that_are_none_are_nan_and_not_finite(name,
     assert (zeros[0].attribution.max() == 0) == (ZEROS[name][task] is not Status.OK)
 
 
-@pytest.mark.parametrize("name", [name for name, row in EXPLAINERS.items() if row.of_class and name != "random"])
+@pytest.mark.parametrize("name", [name for name, row in EXPLAINERS.items() if row.of_class and name not in FLOORS])
 @pytest.mark.parametrize("label", [-1, CLASSES])
 def test_the_functions_themselves_give_nan_for_classes_outside(name, label, classifier, images):
     row = EXPLAINERS[name]

@@ -1,3 +1,4 @@
+import inspect
 import re
 
 import jax
@@ -8,7 +9,8 @@ from jax.tree_util import Partial
 
 from fame_jax.image import gaussian_blur
 from fame_jax.metrics.deletion import class_curves, deletion, insertion, rise_deletion, rise_insertion
-from fame_jax.metrics.masks import selected
+from fame_jax.metrics.masks import canvas_of, selected
+from fame_jax.metrics.table import METRICS, Subject
 
 SIDE = 16
 PATCH = np.s_[3:7, 8:12]
@@ -193,3 +195,16 @@ def test_double_precision_stays_double():
             assert curve.scores.dtype == curve.auc.dtype == jnp.float64
             assert float(curve.scores[0]) == pytest.approx(float(jax.nn.softmax(network(image))[LABEL]), rel=1e-14)
         assert rise_deletion(network, image, map, mean=0.5).scores.dtype == jnp.float64
+
+
+def test_canvas_may_be_the_images_own_colour_or_a_blur_of_it():
+    subject = Subject(IMAGE, RANDOM, label=LABEL)
+    mean = np.asarray(IMAGE).mean((0, 1))
+    blur = np.stack([gaussian_blur(IMAGE[..., c], 2 * SIDE - 1, 2.0) for c in range(3)], axis=-1)
+    for name, of in (("deletion", deletion), ("insertion", insertion)):
+        for given, canvas in ({"canvas": "mean"}, mean), ({"canvas": "blur", "canvas_sigma": 2.0}, blur):
+            expected = of(NETWORK, IMAGE, RANDOM, LABEL, canvas=jnp.asarray(canvas))
+            found = METRICS[name].measure(NETWORK, subject, **given)
+            np.testing.assert_allclose(found["score"], expected.scores, atol=1e-6)
+    with pytest.raises(ValueError, match="canvas='grey'; expected numbers, 'mean' or 'blur'"):
+        inspect.unwrap(canvas_of)("grey", IMAGE)

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from fame_jax.metrics import statistics
-from fame_jax.metrics.statistics import compare, estimate, pearson, spearman
+from fame_jax.metrics.statistics import compare, estimate, holm, pearson, spearman
 
 
 def normal(seed, *shape):
@@ -156,3 +156,9 @@ def test_rank_correlation_ignores_any_rising_curve():
 def test_a_constant_map_has_no_correlation():
     assert np.isnan(pearson(np.full((4, 4), 0.1), normal(18, 4, 4)))
     assert np.isnan(spearman(normal(19, 4, 4), np.zeros((4, 4))))
+
+
+def test_holm_by_hand():
+    # Sorted: 0.01, 0.02, 0.03, 0.4 times 4, 3, 2, 1; none below the one before it, none above 1.
+    np.testing.assert_allclose(holm(np.array([0.03, 0.4, 0.01, 0.02])), [0.06, 0.4, 0.04, 0.06])
+    np.testing.assert_array_equal(holm(np.array([0.9, 0.8])), [1, 1])

@@ -1,11 +1,16 @@
 """An installation that is interrupted anywhere leaves the network before or the new one, whole."""
 
+import hashlib
+import http.server
+import threading
+
 import jax
 import numpy as np
 import pytest
 
 from fame_jax import files, models
 from fame_jax.models import checkpoint
+from fame_jax.models.download import fetch
 
 torch = pytest.importorskip("torch")
 
@@ -80,3 +85,50 @@ def test_a_card_does_not_lead_out_of_its_folder(stored, old_and_new):
     files.write_json(folder / "network.json", content)
     with pytest.raises(models.CheckpointError, match="cannot lie under"):
         models.find("mine")
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Ends in the middle of a file, in the way that its address names."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/nonsense":
+            self.wfile.write(b"no HTTP at all\r\n\r\n")
+        else:
+            self.send_response(200)
+            length = ("Transfer-Encoding", "chunked") if self.path == "/chunked" else ("Content-Length", "100")
+            self.send_header(*length)
+            self.end_headers()
+            self.wfile.write(b"a\r\n0123456789\r\n" if self.path == "/chunked" else b"0123456789")
+        self.close_connection = True
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def address():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("way", ["short", "chunked", "nonsense", "killed"])
+@pytest.mark.parametrize("expected", ["", hashlib.sha256(b"0123456789").hexdigest()[:8], "0" * 64])
+def test_a_download_that_breaks_off_leaves_what_was_there(address, way, expected, tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"old")
+
+    def report(done, total):
+        if way == "killed":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt if way == "killed" else models.DownloadError) as caught:
+        fetch(f"{address}/{way}", file, expected, report)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pth"]
+    assert file.read_bytes() == b"old"

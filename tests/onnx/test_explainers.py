@@ -14,6 +14,15 @@ from tests.onnx.graphs import model, node, pixels
 
 QUICK = {
     "fame": {"iterations": 3, "kernel_size": 9},
+    "fame_evidence": {"iterations": 3, "kernel_size": 9},
+    "fame_starts": {"starts": 2, "iterations": 2, "kernel_size": 9},
+    "evidence_cam": {"starts": 2, "iterations": 2, "kernel_size": 9},
+    "expected_gradients_cam": {"samples": 6, "chunk": 4, "kernel_size": 9},
+    "path_sums": {"iterations": 3, "kernel_size": 9},
+    "smooth_grad_squared": {"samples": 6, "chunk": 4},
+    "var_grad": {"samples": 6, "chunk": 4},
+    "expected_gradients": {"samples": 6, "chunk": 4, "kernel_size": 9},
+    "random_blurred": {"kernel_size": 9},
     "smooth_grad": {"samples": 3, "chunk": 3},
     "integrated_gradients": {"steps": 3, "chunk": 3},
     "rise": {"masks": 6, "chunk": 3},

@@ -213,3 +213,7 @@ def test_what_is_no_graph_of_an_image_is_refused(tmp_path):
 def test_shapes_that_depend_on_pixels_are_refused():
     nodes = [node("ReduceMax", "x", "a", keepdims=0), node("Cast", "a", "b", to=7), node("Reshape", "x b")]
     refused(model(nodes), r"node 'Reshape y'.*shape depends on the pixels")
+
+
+def test_an_unknown_operator_of_several_lines_is_told_in_one():
+    refused(content(model([node("Con\nv", "x")])), "Con v")

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from fame_jax import Status
+from fame_jax.experiments.rows import Row, Rows
+from fame_jax.experiments.store import Run
 from fame_jax.metrics.statistics import estimate
+from fame_jax.metrics.table import metric
 from fame_jax.report import report
 from fame_jax.walk import Status as WalkStatus
 from tests.report.conftest import HOSTILE, SIDE, Page, write_scores
@@ -108,6 +111,22 @@ def test_scores_are_in_the_table_with_their_interval_and_beside_each_record(clas
     assert page.records[0]["measures"]["energy energy, FAME"] == 0.125
     assert "energy energy, FAME" not in page.records[1]["measures"]
     assert "road_delete status 0.1" not in page.words
+
+
+def test_verification_is_shown_in_areas_under_accuracy_and_not_in_cosines(pair_run):
+    run, chosen = Run(pair_run), metric("verification")
+    curves = [{"clean": c, "deletion": [c, 0.0], "insertion": [0.0, c]} for c in (0.8, 0.1)]
+    rows = [
+        Row(i, record.name, {name: np.asarray(value) for name, value in curves[i].items()}, genuine=record.genuine)
+        for i, record in enumerate(run.records)
+    ]
+    Rows(run, chosen, "paper", {**chosen.options(), "fractions": [0.0, 1.0]}).append(rows)
+    page = shown(pair_run)
+    # The genuine pair is decided rightly at one end of each curve, the impostor pair everywhere.
+    for name in ("verification deletion_auc", "verification insertion_auc"):
+        found = [next(v for k, v in r["measures"].items() if k.startswith(name)) for r in page.records]
+        assert found == pytest.approx([50, 100])
+    assert page.words.count("75.000") == 2
 
 
 def test_classes_have_the_names_of_the_network_s_own_labels(class_run):

@@ -1,0 +1,83 @@
+"""The region-swap game: what makes two faces of one person dissimilar once a part of one is somebody else's?
+
+In a genuine pair, the eyes, nose or mouth of the aligned probe are replaced by the same part of another person's face,
+feathered. The map e- of the probe should lie there: its share of the map over its share of the face, 1 by chance, and
+that minus the same before the swap. After Huber et al., WACV 2024, who patch faces that are not aligned.
+"""
+
+import pathlib
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from fame_jax import metrics
+from fame_jax.data.images import save_png
+from fame_jax.data.records import Dataset, PairRecord, Picture
+from fame_jax.experiments.store import DONE, Run
+from fame_jax.image import gaussian_blur
+from fame_jax.inputs import PictureError, geometry, images
+from fame_jax.metrics.iou import box_masks
+from fame_jax.models import Card
+from fame_jax.walk import Status
+
+REGIONS = {"eyes": (24, 40, 88, 62), "nose": (44, 56, 68, 82), "mouth": (36, 82, 76, 104)}
+"""`x_min, y_min, x_max, y_max` in an aligned face of 112x112, the maxima outside."""
+
+
+def datasets(pairs: Dataset, card: Card, seed: int, folder: pathlib.Path) -> tuple[Dataset, Dataset]:
+    """Genuine pairs with a part of the probe swapped, the regions in turn, and the same pairs as they were."""
+    genuine = [record for record in pairs.records if isinstance(record, PairRecord) and record.genuine]
+    folder.mkdir(parents=True, exist_ok=True)
+    faces = []
+    for record in genuine:
+        try:
+            faces.append((record, images(record, geometry(card))))
+        except PictureError:
+            continue
+    swapped, before = [], []
+    for number, ((record, (probe, gallery)), other) in enumerate(zip(faces, _others(len(faces), seed), strict=True)):
+        region = [*REGIONS][number % len(REGIONS)]
+        patched = with_region(jnp.asarray(probe), jnp.asarray(faces[other][1][0]), region)
+        paths = [folder / f"{number}-{kind}.png" for kind in ("swapped", "before", "gallery")]
+        for path, face in zip(paths, (patched, probe, gallery), strict=True):
+            save_png(path, np.asarray(face))
+        kept = replace(record, name=f"{number}-{region}", gallery=Picture(paths[2]))
+        swapped.append(replace(kept, probe=Picture(paths[0])))
+        before.append(replace(kept, probe=Picture(paths[1])))
+    return Dataset("swapped regions", "pair", tuple(swapped)), Dataset("no region swapped", "pair", tuple(before))
+
+
+def with_region(face: jnp.ndarray, other: jnp.ndarray, region: str) -> jnp.ndarray:
+    """A face `[112, 112, 3]` with a region of another, feathered over a few pixels."""
+    share = gaussian_blur(jnp.asarray(mask(region), face.dtype), 13, 2.0)[..., None]
+    return share * other + (1 - share) * face
+
+
+def mask(region: str) -> np.ndarray:
+    """`bool [112, 112]`."""
+    return np.asarray(box_masks(np.array([REGIONS[region]], np.float64), 112, 112)[0])
+
+
+def ratios(swapped: Run, before: Run) -> dict[str, dict[str, float]]:
+    """By pair: share of e- on the region over the region's share of the face, and its rise by the swap."""
+    found: dict[str, dict[str, float]] = {"ratio": {}, "rise": {}}
+    # The second map is e- of the probe, which not all methods have.
+    done = [(run.column("state") == DONE) & (run.column("status")[:, 1] != Status.NO_MAP) for run in (swapped, before)]
+    for index in np.flatnonzero(np.logical_and(*done)):
+        name = swapped.records[index].name
+        region = mask(name.split("-")[1])
+        after, earlier = (
+            float(metrics.concentration(jnp.asarray(run.map(index, "probe_dissimilar")), region).ratio)
+            for run in (swapped, before)
+        )
+        found["ratio"][name], found["rise"][name] = after, after - earlier
+    return found
+
+
+def _others(number: int, seed: int) -> np.ndarray:
+    """Somebody else for everybody: each is somebody's other once."""
+    order = np.random.default_rng(seed).permutation(number)
+    others = np.empty(number, int)
+    others[order] = np.roll(order, 1)
+    return others
