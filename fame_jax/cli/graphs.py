@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from fame_jax.cli.console import InputError, say_error
+from fame_jax.data.classes import class_names
 from fame_jax.models import Card
-from fame_jax.models.card import imagenet_labels
 from fame_jax.models.labels import read_labels
 from fame_jax.models.load import card_of_file
 
@@ -66,7 +66,7 @@ class GraphFlags:
         """The names of the outputs."""
         if self.labels is None:
             return None
-        return imagenet_labels() if self.labels == "imagenet" else read_labels(self.labels)
+        return class_names() if self.labels == "imagenet" else read_labels(self.labels)
 
     def card_for(self, name: str, task: str | None) -> Card | None:
         """The card of an ONNX file; None for any other network, which has one.

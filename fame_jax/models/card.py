@@ -1,7 +1,5 @@
 """The card of a network: all that a command needs to know of it, apart from its architecture and its weights."""
 
-import functools
-import importlib.resources
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -98,13 +96,6 @@ class Card:
             _check_kind(name, value)
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
         return cls(**values)
-
-
-@functools.cache
-def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 ImageNet classes in the order of torchvision's classifiers."""
-    text = importlib.resources.files("fame_jax").joinpath("bundled", "imagenet_classes.txt").read_text("utf-8")
-    return tuple(text.splitlines())
 
 
 def _is_number(value: Any) -> bool:

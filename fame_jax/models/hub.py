@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from fame_jax import files
 from fame_jax.architectures import ARCHITECTURES
+from fame_jax.data.classes import class_names
 from fame_jax.models import checkpoint
-from fame_jax.models.card import Card, CardError, imagenet_labels
+from fame_jax.models.card import Card, CardError
 from fame_jax.models.download import DownloadError, expected_hash
 from fame_jax.models.install import install
 from fame_jax.models.registry import card as card_of
@@ -135,7 +136,7 @@ def _timm(config: Mapping[str, Any], photometry: Mapping[str, Any]) -> Card:
     if height != width:
         raise CardError(f"timm's {name} takes {height} x {width} pixels; expected a square.")
     published, outputs = card_of(TIMM[name]), int(config["num_classes"])
-    labels = config.get("label_names") or (imagenet_labels() if outputs == 1000 else None)
+    labels = config.get("label_names") or (class_names() if outputs == 1000 else None)
     return replace(
         published,
         size=height,

@@ -8,7 +8,8 @@ from flax import nnx
 
 from fame_jax import architectures
 from fame_jax.architectures import ARCHITECTURES, Standardized, sface
-from fame_jax.models.card import Card, imagenet_labels
+from fame_jax.data.classes import class_names
+from fame_jax.models.card import Card
 from fame_jax.words import did_you_mean
 
 TORCHVISION = "https://download.pytorch.org/models/"
@@ -49,7 +50,7 @@ def _torchvision(name: str, file: str, parameters: int, resize: int, sha256: str
         task="class",
         size=224,
         resize=resize,
-        labels=imagenet_labels(),
+        labels=class_names(),
         architecture=name,
         layer=ARCHITECTURES[name].layer,
         source="torchvision",
