@@ -66,6 +66,7 @@ MAY_IMPORT = {
         "walk",
     ),
     "fame_jax.plots": (),
+    "fame_jax.parity": ("architectures", "losses", "walk", "weight_conversion"),
     "fame_jax.bench": ("losses", "models", "walk"),
     "fame_jax.paper": (
         "bench",
@@ -88,11 +89,11 @@ MAY_IMPORT = {
 
 # Package: the modules of ours that may import it.
 PLACES = {
-    "flax": ("fame_jax.architectures", "fame_jax.models", "weight_conversion"),
+    "flax": ("fame_jax.architectures", "fame_jax.models", "fame_jax.parity", "weight_conversion"),
     "orbax": ("fame_jax.models",),
-    "torch": ("fame_jax.onnx.from_torch", "weight_conversion.report"),
+    "torch": ("fame_jax.onnx.from_torch", "weight_conversion.twins"),
     "onnxscript": ("fame_jax.onnx.from_torch",),
-    "torchvision": ("weight_conversion.report",),
+    "torchvision": ("weight_conversion.twins",),
     "PIL": ("fame_jax.data", "fame_jax.report.encoded"),
     "matplotlib": ("fame_jax.plots", "fame_jax.paper", "fame_jax.cli"),
     "keras": ("fame_jax.bridges",),

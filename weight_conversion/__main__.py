@@ -5,7 +5,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from weight_conversion import NAMES, convert_file, report, sha256
+from fame_jax.words import columns
+from weight_conversion import NAMES, convert_file, sha256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -13,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m weight_conversion",
         description="Convert a checkpoint (.pth, .ckpt, .safetensors, .onnx) in memory and print every layer, its "
-        "source key, shape and checksum, and the differences from the torch twin. `fame convert` installs one.",
+        "source key, shape and checksum. `fame convert` installs one, `fame parity` compares it with torch.",
     )
     parser.add_argument("architecture", metavar="ARCHITECTURE", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", type=pathlib.Path, help="the publisher's file")
@@ -22,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         rows = convert_file(name, file).rows
         print(f"{file.name}: sha256 {sha256(file)}")
-        print(report.table(rows))
-        print(report.parity_lines(name, file))
+        cells = [(row.layer, row.source, "x".join(map(str, row.shape)), row.sha256) for row in rows]
+        print(columns([("layer", "source", "shape", "sha256"), *cells]))
+        print(f"fame parity {name} {file} compares the network with its torch twin, layer by layer.")
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

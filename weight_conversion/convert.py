@@ -19,7 +19,7 @@ from fame_jax.architectures import abstract, architecture
 from fame_jax.architectures.layers import PReLU
 from fame_jax.architectures.standardized import Standardized
 from weight_conversion.errors import ConversionError
-from weight_conversion.fit import Sources, fit, prefixes
+from weight_conversion.fit import Sources, fit, nearest, prefixes
 from weight_conversion.layouts import CONVOLUTION, LINEAR, SAME, Layout, Shape
 from weight_conversion.names import NAMES, TIMM, Names
 
@@ -62,6 +62,18 @@ class Conversion(NamedTuple):
 
     network: Any
     rows: list[Row]
+
+
+class Counterpart(NamedTuple):
+    """A layer of a checkpoint.
+
+    Attributes:
+        name: there.
+        weights: the largest difference of its weights from ours, relative to their largest value; None without any.
+    """
+
+    name: str
+    weights: float | None
 
 
 class Wanted(NamedTuple):
@@ -129,11 +141,7 @@ def convert_file(
         CheckpointError: if the file cannot be read.
         ConversionError: if it holds other weights than the network's.
     """
-    row, shapes = architecture(name), abstract(name)
-    spellings = {}
-    for names in (NAMES[name], TIMM[name]) if name in TIMM else (NAMES[name],):
-        asked = _asked(shapes, names)
-        spellings[_sources(asked, names)] = asked, names
+    row, spellings = architecture(name), _spellings(abstract(name), name)
     try:
         found = fit(path, list(spellings), key)
         asked, names = spellings[found.sources]
@@ -145,6 +153,43 @@ def convert_file(
         raise ConversionError(f"{os.fspath(path)}: {name}: {error}") from error
 
 
+def counterparts(network: Any, name: str, state: Mapping[str, np.ndarray]) -> dict[str, Counterpart]:
+    """By the path of each layer of a network, the layer of that name in somebody's state dict; nothing is refused.
+
+    Args:
+        network: of the architecture, with values.
+        name: of the architecture.
+        state: arrays by the publisher's keys or timm's, behind any prefix.
+    """
+    spellings = _spellings(network, name)
+    found = nearest(state, "", list(spellings))
+    asked, names = spellings[found.sources]
+    wrapper = 1 if isinstance(network, Standardized) else 0
+    paths = [".".join(map(str, path[wrapper:])) for path, _ in nnx.iter_modules(network)]
+    # As if a weight followed, which is what `renames` are made for.
+    layers = {path: Counterpart(found.prefix + names.theirs(f"{path}.")[:-1], None) for path in paths if path}
+    flat = dict(nnx.to_flat_state(nnx.split(network)[1]))
+    for weight in asked:
+        layer = weight.layer.rpartition(".")[0]
+        value = state.get(_source(weight.source, names, found.prefix, state), np.empty(0))
+        apart = float("inf")
+        if value.shape == weight.shape:
+            ours, theirs = np.asarray(flat[weight.path][...]), weight.layout.ours(value)
+            apart = float(np.abs(ours - theirs).max() / (np.abs(theirs).max() or 1))
+        if layer:
+            layers[layer] = layers[layer]._replace(weights=max(apart, layers[layer].weights or 0))
+    return layers
+
+
+def _spellings(network: Any, name: str) -> dict[Sources, tuple[list[Wanted], Names]]:
+    """What the network asks for in the publisher's words, and in timm's."""
+    spellings = {}
+    for names in (NAMES[name], TIMM[name]) if name in TIMM else (NAMES[name],):
+        asked = _asked(network, names)
+        spellings[_sources(asked, names)] = asked, names
+    return spellings
+
+
 def _asked(network: Any, names: Names) -> list[Wanted]:
     """What each weight of a network asks for, in the order of its layers, by keys without a prefix."""
     layers = dict(nnx.iter_modules(network))
@@ -153,9 +198,7 @@ def _asked(network: Any, names: Names) -> list[Wanted]:
     for path, variable in nnx.to_flat_state(nnx.split(network)[1]):
         ours = ".".join(map(str, path[wrapper:]))
         leaf, layout = _leaf(ours, str(path[-1]), layers[path[:-1]], names)
-        source = ours.removesuffix(str(path[-1])) + leaf
-        for pattern, replacement in names.renames:
-            source = re.sub(pattern, replacement, source)
+        source = names.theirs(ours.removesuffix(str(path[-1])) + leaf)
         asked.append(Wanted(path, ours, source, layout.theirs(variable.shape), layout))
     return asked
 

@@ -85,7 +85,7 @@ def fit(path: str | os.PathLike[str], spellings: Sequence[Sources], key: str | N
         for sources in spellings
         for prefix in complete(state, sources)
     ]
-    fits = fits or [_nearest(state, place, spellings) for place, state in places.items()]
+    fits = fits or [nearest(state, place, spellings) for place, state in places.items()]
     if key is not None:
         fits = [_alone(found) for found in fits if f"{found.name}.".startswith(f"{key.strip('.')}.")]
         if not fits:
@@ -96,7 +96,7 @@ def fit(path: str | os.PathLike[str], spellings: Sequence[Sources], key: str | N
     return first
 
 
-def _nearest(state: Mapping[str, np.ndarray], place: str, spellings: Sequence[Sources]) -> Fit:
+def nearest(state: Mapping[str, np.ndarray], place: str, spellings: Sequence[Sources]) -> Fit:
     """Where most of a network's keys are, in the spelling that has most."""
     best = max(spellings, key=lambda sources: max(_votes(state, sources).values(), default=0))
     return Fit(state, next(iter(prefixes(state, best)), ""), place, best)

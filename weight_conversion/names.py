@@ -1,5 +1,6 @@
 """What each network's layers are called in its publisher's checkpoint."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Match
@@ -37,6 +38,12 @@ class Names:
     ignored: tuple[tuple[str, str], ...] = COUNTERS
     older: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, float], ...] = ()
+
+    def theirs(self, ours: str) -> str:
+        """The checkpoint's name of what is called `ours` here, by `renames`."""
+        for pattern, replacement in self.renames:
+            ours = re.sub(pattern, replacement, ours)
+        return ours
 
 
 _MOBILENET_V2 = Names(

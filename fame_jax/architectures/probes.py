@@ -96,6 +96,22 @@ def split_at(network: nnx.Module, layer: str, image: Image) -> Split:
     return Split(LayerOutput(network, path), Rest(network, image, path))
 
 
+def layer_outputs(network: nnx.Module, image: Image) -> tuple[Output, dict[str, Values]]:
+    """The network's output, and by its path that of every layer that is called, at its first call."""
+    copy, outputs = nnx.clone(network), {}
+
+    def record(name: str, layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
+        output = layer(*args, **options)
+        outputs.setdefault(name, output)
+        return output
+
+    called = [path for path, layer in _layers(network).items() if callable(layer)]
+    # What is inside a layer before the layer, which is then called with it.
+    for path in sorted(called, key=len, reverse=True):
+        put(copy, path, _Intercepted(layer_at(copy, path), functools.partial(record, _name(path))))
+    return copy(image), outputs
+
+
 def probed(network: Any) -> Any:
     """The network as FullGrad takes it: an NNX module in `Probed`, whatever else as it is."""
     tells = hasattr(network, "probed") or not isinstance(network, nnx.Module)

@@ -40,6 +40,7 @@ COMMANDS = {
     "export": ("fame_jax.cli.export", "Export", "Write a method for a network as one program that JAX alone runs."),
     "models": ("fame_jax.cli.models", "Models", "List the networks and what is installed of them."),
     "convert": ("fame_jax.cli.convert", "Convert", "Convert a publisher's weights and install them."),
+    "parity": ("fame_jax.cli.parity", "Parity", "Compare a network with PyTorch, layer by layer."),
     "inspect": ("fame_jax.cli.inspect", "Inspect", "Show what an ONNX file holds, and what has to be told of it."),
     "download": (
         "fame_jax.cli.download",
