@@ -15,8 +15,8 @@ from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
-from fame_jax.detection import Candidates, Detection, chosen, detected
-from fame_jax.detection.yunet import CARD, YuNet, yunet
+from fame_jax.detection import Candidates, Detection, chosen, detected, of_graph, yunet
+from fame_jax.detection.yunet import CARD
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.models import Card, find
 
@@ -45,17 +45,20 @@ class Detector(NamedTuple):
 
 
 def detector(flags: NetworkFlags) -> Detector:
-    """The detector that the flags name: YuNet, or one of your own with a card of the task `detect`.
+    """The detector that the flags name: YuNet, an ONNX file, or one of your own with a card of the task `detect`.
 
     Raises:
         InputError: for a network that detects nothing.
     """
+    told = flags.graph.card_for(flags.model or "yunet", "detect")
     if flags.model in (None, "yunet"):
         return Detector(CARD, yunet, root=True)
-    card, network = find(flags.model, flags.weights, flags.precision)
+    card, network = find(flags.model, flags.weights, flags.precision, card=told)
     if card.task != "detect":
         raise InputError(f"--model {flags.model} is no detector; expected yunet, or one whose card has task='detect'.")
-    return Detector(card, lambda height, width: network, root=isinstance(network, YuNet))
+    if card.architecture == "onnx":
+        network = of_graph(network, card)
+    return Detector(card, lambda height, width: network, root=getattr(network, "root", False))
 
 
 def explain(command: Any, which: str) -> int:
