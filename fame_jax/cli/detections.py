@@ -16,6 +16,7 @@ from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
 from fame_jax.detection import Candidates, Detection, chosen, detected, of_graph, yunet
+from fame_jax.detection.candidates import Box
 from fame_jax.detection.yunet import CARD
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.models import Card, find
@@ -117,7 +118,13 @@ def _job(
     methods = command.methods.methods(engine, card)
     for method in methods:
         method.check(*image.shape)
-    return Photographs(card, engine, methods, view, folder, target=None), numbers
+    boxes = [rounded(one.box) for one in found]
+    return Photographs(card, engine, methods, view, folder, target=None, boxes=boxes), numbers
+
+
+def rounded(box: Box) -> list[float]:
+    """A box as files keep it, in tenths of a pixel."""
+    return [round(float(side), 1) for side in box]
 
 
 @jax.jit
