@@ -1,25 +1,31 @@
 """From a detector's name to detections, and from a detection to maps: what `fame detect` and `fame explain` share."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 
-from fame_jax import files
+from fame_jax import files, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
+from fame_jax.core import Explanation
+from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
 from fame_jax.detection import Candidates, Detection, chosen, detected, of_graph, yunet
 from fame_jax.detection.candidates import Box
 from fame_jax.detection.yunet import CARD
 from fame_jax.inputs import Geometry, PictureError, geometry, read
+from fame_jax.losses import class_logit
 from fame_jax.models import Card, find
+from fame_jax.walk import Status
+
+_FAINTEST, _STEPS = 0.1, 25  # Score of a face in a crop, and steps of its walk.
 
 
 class Detector(NamedTuple):
@@ -122,6 +128,29 @@ def _job(
     return Photographs(card, engine, methods, view, folder, target=None, boxes=boxes), numbers
 
 
+def why_detected(faces: Mapping[str, Pixels], result: pathlib.Path) -> None:
+    """Writes why YuNet sees a face in aligned crops, by FAME in pixels of the crop: RESULT.detected.NAME.png and .npz.
+
+    Args:
+        faces: crops `[112, 112, 3]` by name.
+        result: path without an ending.
+    """
+    for name, face in faces.items():
+        found = Detector(CARD, yunet, root=True).detections(face, _FAINTEST)
+        if not found:
+            say(f"{name}: YuNet sees no face in the aligned crop")
+            continue
+        walk = _walked(detected(yunet(*face.shape[:2]), found[:1]), face)
+        told = f"{name}: YuNet sees a face ({found[0].score:.2f}), {Status(int(walk.status)).message}"
+        say(f"{told}, similarity {float(walk.first_loss):.3f} -> {float(walk.last_loss):.3f}")
+        path, box = result.with_name(f"{result.name}.detected.{name}"), rounded(found[0].box)
+        output.write_arrays(
+            path.with_name(f"{path.name}.npz"), image=face, attribution=walk.attribution, box=box, score=found[0].score
+        )
+        figure = plots.explanation(face, walk.attribution, title=told, box=box)
+        output.write_figure(path.with_name(f"{path.name}.png"), figure)
+
+
 def rounded(box: Box) -> list[float]:
     """A box as files keep it, in tenths of a pixel."""
     return [round(float(side), 1) for side in box]
@@ -130,3 +159,8 @@ def rounded(box: Box) -> list[float]:
 @jax.jit
 def _candidates(network: Any, image: Any) -> Candidates:
     return network(image)
+
+
+@jax.jit
+def _walked(network: Any, image: Any) -> Explanation:
+    return walked(class_logit, image, network, 0, iterations=_STEPS)
