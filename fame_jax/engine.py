@@ -24,6 +24,7 @@ from fame_jax.core import Explanation, after_walk, split_options
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
+from fame_jax.walk import Loss, Perturbation, rules_from
 
 Progress = Callable[[int], object]
 
@@ -189,7 +190,10 @@ class Method:
         images = (jax.ShapeDtypeStruct(shape, engine.dtype),) * (2 if engine.task == "pair" else 1)
         target = None if engine.task == "pair" else np.zeros(2 if engine.task == "location" else (), np.int32)
         try:
-            jax.eval_shape(lambda *images: self._explain(images, self._network, target, np.uint32(0)), *images)
+            if self.walks:
+                jax.eval_shape(lambda image: self._walk_without_steps(image, target), images[0])
+            else:
+                jax.eval_shape(lambda *images: self._explain(images, self._network, target, np.uint32(0)), *images)
         except MethodError:
             raise
         except Exception as error:  # Methods and JAX raise nearly anything for a value they cannot use.
@@ -207,12 +211,24 @@ class Method:
         found = self._walked(seen, progress) if self.walks else self._mapped(seen, progress)
         return (_without_filling(*both) for both in zip(seen, found, strict=True))
 
+    def _walk_without_steps(self, image: Any, target: Any) -> Explanation:
+        """All that can be wrong with a walk but its gradient, whose tracing takes as long as all else before it."""
+        network = self.engine.network
+        loss, rules, of_map = self._walk()
+        rules_from(**{name: value for name, value in rules.items() if name != "optimizer"})
+        value = loss(image, network, *((network(image), 1) if target is None else (target,)))
+        nothing = jnp.int32(0)
+        return after_walk(image, Perturbation(image, nothing, value, value, nothing), **of_map)
+
+    def _walk(self) -> tuple[Loss, dict[str, Any], dict[str, Any]]:
+        """Loss, options of the walk, and options of the map."""
+        usual = {"iterations": self.row.options(self.engine.task)["iterations"]}
+        options = {name: value for name, value in (usual | self.options).items() if name != "average"}
+        return self.row.losses[self.engine.task](options), *split_options(options)
+
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
         engine = self.engine
-        usual = {"iterations": self.row.options(engine.task)["iterations"]}
-        options = {name: value for name, value in (usual | self.options).items() if name != "average"}
-        loss = self.row.losses[engine.task](options)
-        rules, of_map = split_options(options)
+        loss, rules, of_map = self._walk()
         examples = [start for one in seen for start in _starts(engine.task, one)]
         walks = perturb_many(
             loss,

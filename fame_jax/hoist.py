@@ -8,6 +8,7 @@ What a program is made of, JAX promises nobody. Where it is not what is expected
 """
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ with contextlib.suppress(ImportError):  # where JAX has moved them, `_cut` fails
 
 if TYPE_CHECKING:
     from jax.extend.core import JaxprEqn, Var
+
+_UNKNOWN = (AttributeError, KeyError, TypeError, ValueError)
+"""What goes wrong where a program is not what is expected; the function itself has been traced before."""
 
 _VIEWS = {"broadcast_in_dim", "reshape", "slice", "squeeze"}
 """Operations that XLA fuses into whatever reads them: keeping their results would cost memory and save nothing."""
@@ -42,15 +46,21 @@ def hoisted(function: Callable[..., Any], x: Any, *args: Any) -> Callable[[Any],
         A function of a value like `x`.
     """
     program, shape = jax.make_jaxpr(function, return_shape=True)(x, *args)
+
+    def whole(error: Exception, x: Any) -> Any:
+        warnings.warn(f"hoisted: JAX {jax.__version__} is not known here, walks are slower ({error}).", stacklevel=3)
+        return function(x, *args)
+
     try:
         leaves = _cut(program, len(jax.tree.leaves(x)), jax.tree.leaves((x, args)))
-        jax.eval_shape(leaves, *jax.tree.leaves(x))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        warnings.warn(f"hoisted: JAX {jax.__version__} is not known here, walks are slower ({error}).", stacklevel=2)
-        return lambda x: function(x, *args)
+    except _UNKNOWN as error:
+        return functools.partial(whole, error)
 
     def remaining(x: Any) -> Any:
-        return jax.tree.unflatten(jax.tree.structure(shape), leaves(*jax.tree.leaves(x)))
+        try:
+            return jax.tree.unflatten(jax.tree.structure(shape), leaves(*jax.tree.leaves(x)))
+        except _UNKNOWN as error:
+            return whole(error, x)
 
     return remaining
 

@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "presets",
         "walk",
     ),
-    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers", "network"),
+    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers", "network", "walk"),
     "fame_jax.export": ("architectures.probes", "engine", "explainers"),
     "fame_jax.inputs": ("data", "detection", "models"),
     "fame_jax.bridges": ("batching", "engine", "explainers", "models.adapted", "network", "onnx"),

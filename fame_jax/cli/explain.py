@@ -8,7 +8,7 @@ import jax
 import tyro
 
 from fame_jax import files, models
-from fame_jax.cli import detections, output
+from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say
 from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.photographs import Photographs
@@ -16,7 +16,6 @@ from fame_jax.cli.progress import progress_bar
 from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
 from fame_jax.inputs import geometry
-from fame_jax.metrics.sanity import SMALLEST
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,15 @@ class Explain:
         """Runs the command; returns 2 if a photograph could not be explained, else 0."""
         self.methods.check()
         if self.detection is not None:
+            from fame_jax.cli import detections
+
             return detections.explain(self, self.detection)
         rows = self.methods.rows("class")
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)
         methods = self.methods.methods(engine, loaded.card)
-        outputs = engine.outputs(loaded.card.size, loaded.card.size)
+        # Where the card names the outputs, nothing has to be traced to count them.
+        outputs = len(loaded.card.labels or ()) or engine.outputs(loaded.card.size, loaded.card.size)
         names = [output.label(loaded.card, index) for index in range(outputs)]
         target = None if self.target is None else resolve_class(self.target, names)
         for method in methods:
@@ -82,6 +84,8 @@ class Explain:
 
     def _random(self, loaded: models.Loaded, outputs: int) -> Any:
         """The network with random weights; of a graph, with its own in random order."""
+        from fame_jax.metrics.sanity import SMALLEST
+
         card = loaded.card
         if card.size < SMALLEST:
             raise InputError(f"--sanity: maps of {card.size} pixels cannot be compared; expected {SMALLEST} or more.")

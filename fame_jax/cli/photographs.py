@@ -16,7 +16,6 @@ from fame_jax.data.records import Picture
 from fame_jax.engine import Engine, Method, Question, Seen, explained
 from fame_jax.inputs import Geometry, PictureError, read
 from fame_jax.metrics.evenness import remark
-from fame_jax.metrics.sanity import similarity
 from fame_jax.scores import scores_of
 from fame_jax.walk import Status
 
@@ -174,6 +173,8 @@ class Photographs:
 
     def _alike(self, photograph: Photograph, title: str, attribution: np.ndarray, other: Explanation) -> dict[str, Any]:
         """How alike a map is to that of random weights: it should not be."""
+        from fame_jax.metrics.sanity import similarity
+
         alike = similarity(attribution, np.asarray(other.attribution, np.float32))
         status = Status(int(other.status)).message
         say(

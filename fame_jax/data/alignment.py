@@ -4,13 +4,15 @@ Landmarks are always five points (x, y) in pixels, the eye on the image's left f
 left eye, nose, right and left corner of the mouth.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Float32
-from skimage.transform import SimilarityTransform, warp
 
 from fame_jax.data.images import Pixels
+
+Transform = Any
+"""scikit-image's `SimilarityTransform`; its import takes as long as all else here, so it waits for a face."""
 
 SIDE = 112
 """Height and width of an aligned face."""
@@ -73,7 +75,7 @@ def align_eyes(
     return warped(image, similarity(np.stack([right_eye, left_eye]), EYES[convention]))
 
 
-def similarity(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"]) -> SimilarityTransform:
+def similarity(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"]) -> Transform:
     """The similarity without reflection that brings points (x, y) closest to others.
 
     With points as complex numbers it is z -> a z + b, and a and b are an ordinary linear least-squares problem.
@@ -81,6 +83,8 @@ def similarity(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, 
     Raises:
         FaceError: if the source points are not finite or all in one place.
     """
+    from skimage.transform import SimilarityTransform
+
     z, w = _complex(source), _complex(target)
     centred = z - z.mean()
     spread = np.vdot(centred, centred).real
@@ -91,13 +95,15 @@ def similarity(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, 
     return SimilarityTransform(np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag], [0, 0, 1]]))
 
 
-def warped(image: Pixels, transform: SimilarityTransform) -> AlignedFace:
+def warped(image: Pixels, transform: Transform) -> AlignedFace:
     """The photograph, moved by a transform, bilinear; black where it ends."""
+    from skimage.transform import warp
+
     face = warp(image, transform.inverse, output_shape=(SIDE, SIDE), order=1, mode="constant", cval=0)
     return np.clip(face, 0, 1).astype(np.float32)
 
 
-def outside(image: Pixels, transform: SimilarityTransform) -> Bool[np.ndarray, "112 112"]:
+def outside(image: Pixels, transform: Transform) -> Bool[np.ndarray, "112 112"]:
     """Where a pixel of the aligned face does not lie between pixels of the photograph."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     points = transform.inverse(np.stack([columns.ravel(), rows.ravel()], axis=1))

@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from skimage.transform import SimilarityTransform
 
 from fame_jax.data.alignment import (
     EYES,
@@ -14,6 +13,7 @@ from fame_jax.data.alignment import (
     AlignedFace,
     FaceError,
     Landmarks,
+    Transform,
     align,
     outside,
     similarity,
@@ -146,7 +146,7 @@ def _chosen(image: Pixels, faces: list[Face], number: int | None, find: Rows) ->
     return _cropped(image, transform, chosen, tuple(note for true, note in notes if true))
 
 
-def _cropped(image: Pixels, transform: SimilarityTransform, face: Face | None, notes: tuple[str, ...]) -> FaceCrop:
+def _cropped(image: Pixels, transform: Transform, face: Face | None, notes: tuple[str, ...]) -> FaceCrop:
     side = SIDE / transform.scale
     if side < _SMALLEST:
         raise FaceError(
