@@ -138,7 +138,8 @@ def main(faces: Annotated[pathlib.Path, tyro.conf.Positional], /, number: int = 
     """
     paths, figures = sorted(faces.glob("*.jpg")), defaultdict(list)
     of_crops(paths[:number], figures)
-    against_d_rise(paths[:photographs], figures)
+    if photographs:
+        against_d_rise(paths[:photographs], figures)
     for name, values in figures.items():
         found = estimate(np.array(values))
         print(f"{name}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], {found.number}")
