@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from fame_jax._types import Embedding, FeatureMap, Image, Location, Output, Scalar
 from fame_jax.network import Network, feature_map, vector
@@ -25,6 +26,26 @@ def class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLi
     A label outside the classes, negative ones included, gives NaN (status `not finite`), never a neighbour's logit.
     """
     return output_of(network(image), label)
+
+
+def class_rather_than(image: Image, network: Callable[[Image], Output], label: ArrayLike, other: ArrayLike) -> Scalar:
+    """`z_label - z_other`: why this class, or this box of a `fame_jax.detection.Detected`, rather than the other."""
+    return class_logit(image, network, label) - class_logit(image, network, other)
+
+
+def class_over_region(
+    image: Image, network: Callable[[Image], FeatureMap], region: Float[Array, "h w"], label: ArrayLike
+) -> Scalar:
+    """The mean logit of a class over a region of a segmentation.
+
+    Args:
+        image: `[H, W, C]` in [0, 1].
+        network: image to logits `[h, w, classes]`.
+        region: weights of the places, ones and zeros for a mask, `[h, w]`; all zeros give NaN.
+        label: the class; one outside the classes gives NaN.
+    """
+    logits = network(image).at[..., label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return jnp.sum(logits * region) / jnp.sum(region)
 
 
 def absolute_class_logit(image: Image, network: Callable[[Image], Output], label: ArrayLike) -> Scalar:

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "fame_jax.architectures": ("network", "presets"),
     "fame_jax.models": ("architectures", "data.classes", "image", "network", "onnx", "presets", "weight_conversion"),
     "fame_jax.onnx": ("architectures", "image", "network", "words"),
-    "fame_jax.detection": ("data", "onnx", "models"),
+    "fame_jax.detection": ("data", "models", "network", "onnx"),
     "fame_jax.data": (),
     "fame_jax.datasets": ("data",),
     "fame_jax.experiments": (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fame_jax import Split, absolute_class_logit, class_logit, cosine, dissimilarity, feature_activation, similarity
-from fame_jax.losses import similarity_free_norm
+from fame_jax.losses import class_over_region, class_rather_than, similarity_free_norm
 from fame_jax.walk import Status, perturb
 
 WEIGHTS = jax.random.normal(jax.random.key(0), (4 * 4 * 3, 5))
@@ -92,3 +92,21 @@ def test_location_outside_the_map_is_reported():
         result = perturb(feature_activation, IMAGE, split, jnp.array(location))
         assert Status(int(result.status)) is Status.NOT_FINITE
         assert np.isnan(result.first_loss)
+
+
+def test_a_class_rather_than_another_is_the_difference_of_their_logits():
+    network, image = lambda x: x.mean((0, 1)) * 2, jnp.full((2, 2, 3), 0.5).at[..., 1].set(0.1)
+    assert class_rather_than(image, network, 0, 1) == pytest.approx(0.8)
+    slope = jax.grad(class_rather_than)(image, network, 0, 1)
+    np.testing.assert_allclose(slope[0, 0], [0.5, -0.5, 0], atol=1e-7)
+    assert jnp.isnan(class_rather_than(image, network, 0, -1))
+
+
+def test_a_class_over_a_region_is_the_mean_of_its_logits_there():
+    image, region = jnp.arange(24.0).reshape(2, 4, 3) / 24, jnp.zeros((2, 4)).at[0, 1:3].set(1)
+    value, slope = jax.value_and_grad(class_over_region)(image, lambda x: 3 * x, region, 2)
+    assert value == pytest.approx(3 * (5 + 8) / 48)
+    np.testing.assert_allclose(slope[..., 2], 1.5 * region)
+    assert not slope[..., :2].any()
+    assert jnp.isnan(class_over_region(image, lambda x: x, region, 3))
+    assert jnp.isnan(class_over_region(image, lambda x: x, region, -1))

@@ -57,7 +57,7 @@ class Detect:
         found = detector.detections(image, self.threshold)
         names = [detector.named(number, one) for number, one in enumerate(found, 1)]
         say(f"{path.name}: {', '.join(names) or 'nothing'}")
-        boxes = [[round(float(side), 1) for side in one.box] for one in found]
+        boxes = [detections.rounded(one.box) for one in found]
         figure = plots.boxes(image, boxes, names, title=files.readable(path.name))
         output.write_figure(result.with_name(f"{result.name}.detections.png"), figure)
         rows = [

@@ -1,24 +1,31 @@
 """From a detector's name to detections, and from a detection to maps: what `fame detect` and `fame explain` share."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 
-from fame_jax import files
+from fame_jax import files, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
+from fame_jax.core import Explanation
+from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
-from fame_jax.detection import Candidates, Detection, chosen, detected
-from fame_jax.detection.yunet import CARD, YuNet, yunet
+from fame_jax.detection import Candidates, Detection, chosen, detected, of_graph, yunet
+from fame_jax.detection.candidates import Box
+from fame_jax.detection.yunet import CARD
 from fame_jax.inputs import Geometry, PictureError, geometry, read
+from fame_jax.losses import class_logit
 from fame_jax.models import Card, find
+from fame_jax.walk import Status
+
+_FAINTEST, _STEPS = 0.1, 25  # Score of a face in a crop, and steps of its walk.
 
 
 class Detector(NamedTuple):
@@ -45,17 +52,20 @@ class Detector(NamedTuple):
 
 
 def detector(flags: NetworkFlags) -> Detector:
-    """The detector that the flags name: YuNet, or one of your own with a card of the task `detect`.
+    """The detector that the flags name: YuNet, an ONNX file, or one of your own with a card of the task `detect`.
 
     Raises:
         InputError: for a network that detects nothing.
     """
+    told = flags.graph.card_for(flags.model or "yunet", "detect")
     if flags.model in (None, "yunet"):
         return Detector(CARD, yunet, root=True)
-    card, network = find(flags.model, flags.weights, flags.precision)
+    card, network = find(flags.model, flags.weights, flags.precision, card=told)
     if card.task != "detect":
         raise InputError(f"--model {flags.model} is no detector; expected yunet, or one whose card has task='detect'.")
-    return Detector(card, lambda height, width: network, root=isinstance(network, YuNet))
+    if card.architecture == "onnx":
+        network = of_graph(network, card)
+    return Detector(card, lambda height, width: network, root=getattr(network, "root", False))
 
 
 def explain(command: Any, which: str) -> int:
@@ -114,9 +124,43 @@ def _job(
     methods = command.methods.methods(engine, card)
     for method in methods:
         method.check(*image.shape)
-    return Photographs(card, engine, methods, view, folder, target=None), numbers
+    boxes = [rounded(one.box) for one in found]
+    return Photographs(card, engine, methods, view, folder, target=None, boxes=boxes), numbers
+
+
+def why_detected(faces: Mapping[str, Pixels], result: pathlib.Path) -> None:
+    """Writes why YuNet sees a face in aligned crops, by FAME in pixels of the crop: RESULT.detected.NAME.png and .npz.
+
+    Args:
+        faces: crops `[112, 112, 3]` by name.
+        result: path without an ending.
+    """
+    for name, face in faces.items():
+        found = Detector(CARD, yunet, root=True).detections(face, _FAINTEST)
+        if not found:
+            say(f"{name}: YuNet sees no face in the aligned crop")
+            continue
+        walk = _walked(detected(yunet(*face.shape[:2]), found[:1]), face)
+        told = f"{name}: YuNet sees a face ({found[0].score:.2f}), {Status(int(walk.status)).message}"
+        say(f"{told}, similarity {float(walk.first_loss):.3f} -> {float(walk.last_loss):.3f}")
+        path, box = result.with_name(f"{result.name}.detected.{name}"), rounded(found[0].box)
+        output.write_arrays(
+            path.with_name(f"{path.name}.npz"), image=face, attribution=walk.attribution, box=box, score=found[0].score
+        )
+        figure = plots.explanation(face, walk.attribution, title=told, box=box)
+        output.write_figure(path.with_name(f"{path.name}.png"), figure)
+
+
+def rounded(box: Box) -> list[float]:
+    """A box as files keep it, in tenths of a pixel."""
+    return [round(float(side), 1) for side in box]
 
 
 @jax.jit
 def _candidates(network: Any, image: Any) -> Candidates:
     return network(image)
+
+
+@jax.jit
+def _walked(network: Any, image: Any) -> Explanation:
+    return walked(class_logit, image, network, 0, iterations=_STEPS)

@@ -63,6 +63,8 @@ class NetworkFlags:
         self.allow_precision()
         name, wanted = self.model or USUAL[task or "class"], {"class": "class", "pair": "face"}.get(task or "")
         loaded = find(name, self.weights, precision=self.precision, card=self.graph.card_for(name, wanted))
+        if loaded.card.task == "detect":
+            raise InputError(f"--model {name} is a detector: use fame detect, or fame explain --detection.")
         if wanted is not None and loaded.card.task != wanted:
             kind, command = ("face network", "verify") if task == "class" else ("classifier", "explain")
             raise InputError(f"--model {name} is a {kind}: use fame {command}, or fame run with records of that kind.")

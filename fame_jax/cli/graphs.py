@@ -2,11 +2,11 @@
 
 import pathlib
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fame_jax.cli.console import InputError, say_error
 from fame_jax.data.classes import class_names
-from fame_jax.models import Card
+from fame_jax.models.card import Card, Decoding
 from fame_jax.models.labels import read_labels
 from fame_jax.models.load import card_of_file
 
@@ -31,17 +31,21 @@ class GraphFlags:
     """The network takes blue, green, red."""
     size: int | None = None
     """Side of the square input in pixels. Omitted: the file's; 112 for faces."""
-    task: Literal["class", "face"] | None = None
+    task: Literal["class", "face", "detect"] | None = None
     """What the network does. Omitted: what the command explains, or the preset is for."""
     features: str | None = None
     """Tensor that is the feature map; fame inspect lists candidates. Omitted: the last map on the way."""
     output: str | None = None
     """Tensor with the logits or the embedding. Omitted: the only output."""
     labels: str | None = None
-    """Names of the outputs: a file with one a line, a JSON list or map, or a config.json; or imagenet. Omitted:
-    numbers."""
+    """Names of the outputs, or of a detector's classes: a file with one a line, a JSON list or map, or a config.json;
+    or imagenet. Omitted: numbers."""
     score: Literal["softmax", "sigmoid", "logit"] | None = None
     """What an output means: one of classes that exclude each other, yes or no by itself, or no probability."""
+
+    decoding: Decoding | None = None
+    """What the outputs of a detector mean: yolo from v8 on (boxes and class scores), yolo_objectness up to v7, detr
+    (logits, and boxes as shares of the image), yunet."""
 
     def given(self) -> list[str]:
         """The flags that were given."""
@@ -86,7 +90,7 @@ class GraphFlags:
 
         Args:
             path: of the file.
-            task: `class` or `face`, where neither flag nor preset says it.
+            task: `class`, `face` or `detect`, where neither flag nor preset says it.
             name: of the network; None for the file's.
             resize: short side before the central crop.
 
@@ -107,7 +111,7 @@ class GraphFlags:
             )
         if begins and any(pixels["mean"]):
             say_error(f"{path}:{hint(begins)} What is told is done in front of that.")
-        task = self.task or ("face" if self.preset_input in FACES else task) or "class"
+        task = self.task or ("detect" if self.decoding else "face" if self.preset_input in FACES else task) or "class"
         rows, columns = (self.size,) * 2 if self.size else image.size
         size = rows or columns or (_FACE if task == "face" else None)
         if size is None or (columns or size) != size:
@@ -115,16 +119,21 @@ class GraphFlags:
             raise InputError(f"{path}: the graph {stated}; give --size, the side of a square.")
         if task == "face" and size != _FACE:
             raise InputError(f"{path}: the graph takes {size}x{size} pixels; faces are aligned to {_FACE}x{_FACE}.")
+        if task == "detect" and self.decoding is None:
+            raise InputError(
+                f"{path}: --decoding tells what a detector's outputs are: {', '.join(get_args(Decoding))}."
+            )
         return Card(
             name=name or path.stem,
             task=task,  # type: ignore[arg-type]
             size=size,
-            resize=size if task == "face" else resize or round(size / _CROPPED),
-            score=self.score or ("logit" if task == "face" else "softmax"),
+            resize=size if task != "class" else resize or round(size / _CROPPED),
+            score=self.score or ("softmax" if task == "class" else "logit"),
             labels=self.names(),
             architecture="onnx",
             layer=self.features or "",
             output=self.output or "",
+            decoding=self.decoding,
             source="own",
             **pixels,
         )

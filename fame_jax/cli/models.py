@@ -38,12 +38,14 @@ class Models:
 def _described(name: str) -> str:
     """The card, and what the network returns if its weights are there."""
     folder = models.installed(name)
+    more: dict[str, object] = {}
     if folder is None and name in models.REGISTRY:
-        card, more = models.card(name), {"installed": "no"}
+        card, more["installed"] = models.card(name), "no"
     else:
         card, network = models.find(name)
-        description = models.describe(network, card)
-        more = {"outputs": description.outputs, "features": list(description.features or ())}
+        if card.task != "detect":
+            description = models.describe(network, card)
+            more = {"outputs": description.outputs, "features": list(description.features or ())}
         if folder is not None:
             about = models.about(folder)
             more |= {"file": about.file, "verified": about.verified, "dtype": about.dtype, "folder": str(folder)}

@@ -41,10 +41,15 @@ class Photographs:
         *,
         target: int | None,
         random: Any = None,
+        boxes: Sequence[list[float]] | None = None,
     ):
-        """A run into a folder; `target` None explains the top class, `random` is a network for the sanity check."""
+        """A run into a folder.
+
+        `target` None explains the top class, `random` is a network for the sanity check, `boxes` are those of
+        detections, whose numbers are the targets.
+        """
         self.card, self.engine, self.methods, self.geometry, self.folder = card, engine, methods, geometry, folder
-        self.target, self._random = target, random
+        self.target, self._random, self._boxes = target, random, boxes
         self.done: list[dict[str, Any]] = []
         self.failed: list[dict[str, Any]] = []
         self._read: list[Photograph] = []
@@ -123,6 +128,8 @@ class Photographs:
         walked = f", {int(result.steps)} steps" if method.walks else ""
         target, predicted = output.label(self.card, int(seen.target)), output.label(self.card, seen.predicted)
         attribution = np.asarray(result.attribution, np.float32)
+        box = None if self._boxes is None else self._boxes[int(seen.target)]
+        boxed = {} if box is None else {"box": box}
         output.write_arrays(
             self.folder / f"{name}.npz",
             image=shown,
@@ -132,9 +139,10 @@ class Photographs:
             first_loss=result.first_loss,
             last_loss=result.last_loss,
             status=status,
+            **boxed,
         )
         heading = f"{files.readable(photograph.path.name)}: {target} ({title}{walked}, {status})"
-        output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading))
+        output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading, box=box))
         probability = float(scores_of(jnp.asarray(seen.outputs[0]), self.card.score)[seen.predicted])
         entry = {
             "path": files.readable(str(photograph.path)),
@@ -146,6 +154,7 @@ class Photographs:
             "probability": files.number(probability),
             "target": int(seen.target),
             "target_name": target,
+            **boxed,
             "first_loss": files.number(result.first_loss),
             "last_loss": files.number(result.last_loss),
             "steps": int(result.steps),
@@ -154,12 +163,11 @@ class Photographs:
             "seconds": round(seconds, 3),
         }
         self.done.append(entry)
-        measured = "similarity" if self.card.task == "detect" else "logit"
-        logit = f"{measured} {result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
-        say(
-            f"{photograph.path.name}: {predicted} ({probability:.0%}); {title} of {target} "
-            f"({int(seen.target)}), {logit}{walked}, {seconds:.1f} s, {noted.beside(status)}"
-        )
+        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), logit"
+        if box is not None:
+            about = f"{title} of {target}, similarity"
+        losses = f"{result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
+        say(f"{photograph.path.name}: {about} {losses}{walked}, {seconds:.1f} s, {noted.beside(status)}")
         if other is not None:
             entry["randomised_network"] = self._alike(photograph, title, attribution, other)
 

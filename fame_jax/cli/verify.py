@@ -42,6 +42,8 @@ class Verify:
     """The photographs are aligned faces: take them as they are."""
     detector: FaceDetector = "opencv"
     """What finds the faces: YuNet by OpenCV, or by this library, on the device and without OpenCV."""
+    why_detected: bool = False
+    """Also write why YuNet sees a face in each aligned crop: FAME with 25 steps, in pixels of the crop."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     out: pathlib.Path = pathlib.Path("fame-out")
@@ -77,6 +79,11 @@ class Verify:
             "threshold_source": threshold.source,
             "decision": decision,
         }
+        if self.why_detected:
+            from fame_jax.cli import detections
+
+            faces = {name: np.asarray(crop.image) for name, crop in zip(("probe", "gallery"), crops, strict=True)}
+            detections.why_detected(faces, folder / stem)
         for method in methods:
             start = time.perf_counter()
             with progress_bar(method.passes, "pass", hide=not self.progress) as bar:

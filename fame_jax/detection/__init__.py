@@ -8,6 +8,7 @@ Example:
 
 from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
 from fame_jax.detection.detected import Detected, detected
-from fame_jax.detection.yunet import YuNet, yunet
+from fame_jax.detection.graph import GraphDetector, of_graph
+from fame_jax.detection.yunet import yunet
 
-__all__ = ["Candidates", "Detected", "Detection", "YuNet", "chosen", "detected", "overlap", "yunet"]
+__all__ = ["Candidates", "Detected", "Detection", "GraphDetector", "chosen", "detected", "of_graph", "overlap", "yunet"]

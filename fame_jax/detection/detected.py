@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from fame_jax._types import Image
 from fame_jax.detection.candidates import Candidates, Detection, overlap
+from fame_jax.network import traceable
 
 Detector = Callable[[Image], Candidates]
 """One image `[H, W, 3]` in [0, 1] to `Candidates`; class activation maps need its `features` and `head` too."""
@@ -53,13 +54,15 @@ class Detected:
         return self._similarities(self.detector.head(features))
 
     def _similarities(self, candidates: Candidates) -> Float[Array, " k"]:
+        boxes = jnp.asarray(candidates.boxes)
+
         def one(box: Float[Array, "4"], label: Int[Array, ""]) -> Float[Array, ""]:
-            held = jax.lax.stop_gradient(overlap(candidates.boxes, box))
+            held = jax.lax.stop_gradient(overlap(boxes, box))
             scores = jnp.asarray(candidates.scores).at[:, label]
             scores = scores.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
             return jnp.max(held * scores * candidates.objectness)
 
-        return jax.vmap(one)(self.boxes.astype(candidates.boxes.dtype), self.labels)
+        return jax.vmap(one)(self.boxes.astype(boxes.dtype), self.labels)
 
 
 def detected(detector: Detector, detections: Sequence[Detection]) -> Detected:
@@ -71,4 +74,4 @@ def detected(detector: Detector, detections: Sequence[Detection]) -> Detected:
     if not detections:
         raise ValueError("there is no detection to explain: lower the threshold, or take another image.")
     boxes = jnp.asarray(np.stack([one.box for one in detections]))
-    return Detected(detector, boxes, jnp.asarray([one.label for one in detections], jnp.int32))
+    return Detected(traceable(detector), boxes, jnp.asarray([one.label for one in detections], jnp.int32))

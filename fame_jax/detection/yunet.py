@@ -1,21 +1,17 @@
 """YuNet, the bundled face detector, differentiable and on the device: OpenCV's `FaceDetectorYN` in JAX."""
 
-import dataclasses
 import functools
 import importlib.resources
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import register_dataclass
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from fame_jax import onnx
 from fame_jax._types import Image
 from fame_jax.data.searching import SCORE
-from fame_jax.detection import decoding
 from fame_jax.detection.candidates import Candidates, chosen
+from fame_jax.detection.graph import GraphDetector
 from fame_jax.models.card import Card
 
 CARD = Card(
@@ -36,45 +32,12 @@ CARD = Card(
 )
 
 MULTIPLE = 32
-"""The sides of what the graph is given are multiples of it; images are filled up with black to the right and below."""
-
-
-@register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class YuNet:
-    """Faces in one image `[H, W, 3]`, RGB in [0, 1], of any size up to its own; scores are square roots, see `chosen`.
-
-    Attributes:
-        network: the graph.
-        size: rows and columns that the image is filled up to.
-    """
-
-    network: Any
-    size: tuple[int, int] = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, image: Image) -> Candidates:
-        """One candidate for each place at each stride."""
-        return self._decoded(self.network(self._filled(image)))
-
-    def features(self, image: Image) -> Float[Array, "rows columns maps"]:
-        """The last map that every output depends on, at stride 8."""
-        return self.network.features(self._filled(image))
-
-    def head(self, features: Float[Array, "rows columns maps"]) -> Candidates:
-        """Candidates from that map."""
-        return self._decoded(self.network.head(features))
-
-    def _filled(self, image: Image) -> Float[Array, "rows columns channels"]:
-        down, right = (whole - side for whole, side in zip(self.size, image.shape, strict=False))
-        return jnp.pad(image, ((0, down), (0, right), (0, 0)))
-
-    def _decoded(self, outputs: Any) -> Candidates:
-        return decoding.yunet(outputs, *self.size)
+"""The sides of what the graph is given are multiples of it."""
 
 
 @functools.lru_cache(maxsize=8)
-def yunet(height: int, width: int) -> YuNet:
-    """YuNet for images of one size.
+def yunet(height: int, width: int) -> GraphDetector:
+    """YuNet for images of one size; scores are square roots, see `chosen`.
 
     Args:
         height: of the images, pixels.
@@ -85,7 +48,7 @@ def yunet(height: int, width: int) -> YuNet:
     """
     file = importlib.resources.files("fame_jax").joinpath("bundled", "face_detection_yunet_2023mar.onnx")
     size = (_up(height), _up(width))
-    return YuNet(onnx.read(file.read_bytes(), photometry="opencv_yunet", size=size), size)
+    return GraphDetector(onnx.read(file.read_bytes(), photometry="opencv_yunet", size=size), size, "yunet")
 
 
 def _up(side: int) -> int:
@@ -106,5 +69,5 @@ def rows(levels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "face
 
 
 @jax.jit
-def _candidates(detector: YuNet, image: Image) -> Candidates:
+def _candidates(detector: GraphDetector, image: Image) -> Candidates:
     return detector(image)

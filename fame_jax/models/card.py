@@ -9,6 +9,7 @@ from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
 
 Task = Literal["class", "face", "detect"]
 Score = Literal["softmax", "sigmoid", "logit"]
+Decoding = Literal["yolo", "yolo_objectness", "detr", "yunet"]
 
 LARGEST = 2**15
 """Pixels: no side of an input is longer."""
@@ -37,6 +38,7 @@ class Card:
         architecture: in `fame_jax.architectures`, or `onnx`.
         layer: what `features` returns, in the publisher's words; the tensor of an ONNX graph.
         output: the tensor that an ONNX graph returns; empty for the only one that its file declares.
+        decoding: the family of a detector's ONNX graph, which says what its outputs mean; see `fame_jax.detection`.
         source: who publishes the weights, in words.
         licence: of the weights.
         sha256: of the publisher's file, in hexadecimal digits.
@@ -55,6 +57,7 @@ class Card:
     architecture: str = ""
     layer: str = ""
     output: str = ""
+    decoding: Decoding | None = None
     source: str = ""
     licence: str = ""
     sha256: str = ""
@@ -125,6 +128,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{each.name: _TEXT for each in fields(Card)},
     "task": _choice(Task),
     "score": _choice(Score),
+    "decoding": (lambda value: value in (None, *get_args(Decoding)), f"null or {_choice(Decoding)[1]}"),
     "size": _COUNT,
     "resize": _COUNT,
     "parameters": _COUNT,
@@ -152,5 +156,6 @@ _RANGES: dict[str, tuple[Callable[[Card], bool], str]] = {
     ),
     "mean": (lambda card: len(card.mean) == len(card.std), "as many numbers as std has"),
     "std": (lambda card: all(value > 0 for value in card.std), "numbers above 0"),
+    "decoding": (lambda card: card.decoding is None or card.task == "detect", "null where the task is not detect"),
     "parameters": (lambda card: card.parameters >= 0, "0 or more"),
 }

@@ -24,12 +24,12 @@ def network(path: Path, card: Card, precision: Precision = "float32") -> reader.
     """The graph in a file, as its card has it.
 
     Raises:
-        GraphError: see `fame_jax.onnx.read`; also for several outputs of which the card names none.
+        GraphError: see `fame_jax.onnx.read`; also for several outputs of which the card names none (a detector may).
     """
     pixels = reader.Photometry(card.mean, card.std, reverse_channels=card.reverse_channels)
     size, features, output = (card.size, card.size), card.layer or None, card.output or None
     found = reader.read(path, photometry=pixels, features=features, output=output, size=size)
-    if len(found.plan.outputs) > 1:
+    if len(found.plan.outputs) > 1 and card.task != "detect":
         names = ", ".join(form.name for form in found.plan.outputs)
         raise reader.GraphError(f"{path}: the outputs are {names}; name one: --output, or output= of the card.")
     _, dtype, products = precision_of(precision)
@@ -54,7 +54,8 @@ def loaded(path: Path, card: Card | None, precision: Precision = "float32") -> L
     count = sum(value.size for value in found.parameters.values())
     layer = "" if form is None else form.name
     card = replace(card, architecture="onnx", layer=layer, sha256=digest, parameters=count)
-    describe(found, card)
+    if card.task != "detect":
+        describe(found, card)
     return Loaded(card, found)
 
 

@@ -62,7 +62,8 @@ def install(
         found = found._replace(card=replace(found.card, labels=card.labels))
     if sha256 and found.card.sha256 != sha256.lower():
         raise ConversionError(f"{path}: SHA-256 is {found.card.sha256}, expected {sha256}; nothing was installed.")
-    describe(found.network, found.card)
+    if card.task != "detect":
+        describe(found.network, found.card)
     verified = verified or ("sha256" if sha256 else verification(found.card))
     file = pathlib.Path(path).name
     checkpoint.save(folder, kept, found.card, file=file, verified=verified, dtype=dtype, form=form)

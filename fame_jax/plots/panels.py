@@ -46,7 +46,14 @@ def overlay(image: ArrayLike, attribution: ArrayLike, *, colours: str = COLOURS,
     return np.clip((1 - opacity) * np.asarray(image) + opacity * coloured, 0, 1)
 
 
-def explanation(image: ArrayLike, attribution: ArrayLike, *, title: str = "", colours: str = COLOURS) -> Figure:
+def explanation(
+    image: ArrayLike,
+    attribution: ArrayLike,
+    *,
+    title: str = "",
+    colours: str = COLOURS,
+    box: Sequence[float] | None = None,
+) -> Figure:
     """Photograph, map and overlay side by side, with the colour scale.
 
     Args:
@@ -54,10 +61,13 @@ def explanation(image: ArrayLike, attribution: ArrayLike, *, title: str = "", co
         attribution: `[H, W]` in [0, 1].
         title: a line above.
         colours: name of a Matplotlib colour map.
+        box: of what is explained, `left, top, right, bottom` in pixels.
     """
     figure = Figure(figsize=(10.4, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     show(left, image, "photograph")
+    if box is not None:
+        _outline(left, box)
     shown = middle.imshow(np.asarray(attribution), cmap=colours, vmin=0, vmax=1)
     bare(middle, "which pixels would have to change")
     show(right, overlay(image, attribution, colours=colours), "overlay")
@@ -170,12 +180,17 @@ def boxes(image: ArrayLike, outlines: Sequence[Sequence[float]], names: Sequence
     figure = Figure(figsize=(8, max(2.0, min(12.0, 8 * height / width + 0.4))), layout="constrained")
     axes = figure.subplots()
     show(axes, image, title)
-    for (left, top, right, bottom), name in zip(outlines, names, strict=True):
-        corner, style = (left - 0.5, top - 0.5), {"fill": False, "edgecolor": "lime", "linewidth": 2}
-        axes.add_patch(Rectangle(corner, right - left, bottom - top, **style))
+    for box, name in zip(outlines, names, strict=True):
+        _outline(axes, box)
         label = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "edgecolor": "none"}
-        axes.text(left, top - 3, name, color="lime", fontsize=9, bbox=label, va="bottom", clip_on=True)
+        axes.text(box[0], box[1] - 3, name, color="lime", fontsize=9, bbox=label, va="bottom", clip_on=True)
     return figure
+
+
+def _outline(axes: Axes, box: Sequence[float]) -> None:
+    left, top, right, bottom = box
+    style = {"fill": False, "edgecolor": "lime", "linewidth": 2}
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **style))
 
 
 def show(axes: Axes, picture: ArrayLike, title: str) -> None:

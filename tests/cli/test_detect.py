@@ -42,10 +42,13 @@ def test_all_detections_of_a_photograph_are_explained(fame, pictures, tmp_path):
     ended = fame("explain", pictures / "two.png", *options)
     assert ended.code == 0
     assert "2 explained, 0 failed" in ended.out
+    assert "two.png: FAME of face 2 (0.9" in ended.out
     maps = [arrays(tmp_path / f"two.{number}.fame.npz") for number in (1, 2)]
     for number, found in enumerate(maps):
         assert found["attribution"].shape == (128, 256)
         assert int(found["target"]) == number
+        left, top, right, bottom = np.rint(found["box"]).astype(int)
+        assert found["attribution"][max(top, 0) : bottom, max(left, 0) : right].mean() > 2 * found["attribution"].mean()
         assert float(found["last_loss"]) < float(found["first_loss"])
     left = [found["attribution"][:, :128].mean() > found["attribution"][:, 128:].mean() for found in maps]
     assert sorted(left) == [False, True]

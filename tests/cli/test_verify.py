@@ -49,6 +49,20 @@ def test_without_arguments_a_portrait_is_compared_with_its_covered_self(fame, tm
     assert manifest(out)["decision"] == "match"
 
 
+def test_why_both_faces_were_detected(fame, faces):
+    pair = (faces / "face.png", faces / "wall112.png")
+    save(pair[1], np.full((112, 112, 3), 0.5))
+    ended = fame("verify", *pair, "--why-detected", "--iterations", 1, "--out", faces / "out", "--no-progress")
+    assert ended.code == 0, ended.err
+    assert "probe: YuNet sees a face (0.9" in ended.out
+    assert "gallery: YuNet sees no face in the aligned crop" in ended.out
+    found = arrays(faces / "out" / "face-wall112.detected.probe.npz")
+    left, top, right, bottom = found["box"].astype(int)
+    assert found["attribution"].shape == (112, 112)
+    assert found["attribution"][top:bottom, left:right].mean() > 1.2 * found["attribution"].mean() > 0
+    assert (faces / "out" / "face-wall112.detected.probe.png").exists()
+
+
 def test_stop_auto_ends_each_walk_by_itself(fame, tmp_path):
     out = tmp_path / "results"
     assert fame("verify", "--stop", "auto", "--out", out, "--no-progress").code == 0

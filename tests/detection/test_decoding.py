@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fame_jax.detection import Candidates, Detection, chosen, decoding, detected, overlap
+from fame_jax.metrics import box_masks, deletion, energy_inside, insertion, pointing_game, road_delete
 
 NUMBERS = np.random.default_rng(0)
 
@@ -100,3 +101,31 @@ def test_a_class_that_the_detector_does_not_have_is_nan():
 def test_nothing_is_no_network():
     with pytest.raises(ValueError, match="there is no detection to explain: lower the threshold"):
         detected(lambda image: candidates([[0.5]] * 4), [])
+
+
+def test_measures_of_a_box_have_known_answers():
+    image, box = jnp.full((20, 30, 3), 0.75), np.array([4, 6, 14, 16])
+
+    def detector(image):
+        return Candidates(
+            box[None].astype(float), image[6:16, 4:14].mean()[None, None], jnp.ones(1), jnp.zeros((1, 0, 2))
+        )
+
+    network = detected(detector, [Detection(box.astype(np.float32), 0, 0.75, np.zeros((0, 2)))])
+    (mask,) = box_masks(box[None], 20, 30)
+    attribution = jnp.where(mask, 1.0, 0).at[6, 4].set(2)
+    share = float(mask.mean())
+    curves = [
+        measure(network, image, attribution, 0, fractions=[0.0, share / 2, share, 1.0], score="logit")
+        for measure in (deletion, insertion)
+    ]
+    np.testing.assert_allclose(curves[0].scores, [0.75, 0.375, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(curves[1].scores, [0, 0.375, 0.75, 0.75], atol=1e-6)
+    assert float(pointing_game(attribution, mask)) == float(energy_inside(attribution, mask)) == 1
+    assert float(pointing_game(attribution, ~mask)) == float(energy_inside(attribution, ~mask)) == 0
+    # The place is filled in from around it, which is as bright as it was: nothing drops.
+    road = road_delete(network, image, attribution, 0, jax.random.key(0), fractions_removed=[share], noise=0)
+    np.testing.assert_allclose(road.drops, 0, atol=1e-4)
+    dark = jnp.where(mask[..., None], image, 0.25)
+    road = road_delete(network, dark, attribution, 0, jax.random.key(0), fractions_removed=[share], noise=0)
+    np.testing.assert_allclose(road.drops, 0.5, atol=1e-3)
