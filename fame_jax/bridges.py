@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from fame_jax._types import Image, Output
 from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
-from fame_jax.engine import Engine, Question, explained
+from fame_jax.engine import Engine, explained
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.network import Split, vector
+from fame_jax.questions import Question
 from fame_jax.words import did_you_mean
 
 Channels = Literal["first", "last"]

@@ -16,7 +16,8 @@ from jax.typing import ArrayLike
 from fame_jax._types import Attribution, Image, Scalar
 from fame_jax.image import LUMA, blurred, grey, max_normalise, minmax_normalise
 from fame_jax.options import OptionError, check_options
-from fame_jax.walk import Loss, Perturbation, Status, path_average, perturb
+from fame_jax.paths import path_average
+from fame_jax.walk import Loss, Perturbation, Status, perturb
 
 
 class Explanation(NamedTuple):
@@ -106,7 +107,7 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
         image: `[H, W, C]` in [0, 1].
         *args: traced arguments of the loss.
         average: make the map of the mean of all images on the path, which float32 reproduces better; see
-            `fame_jax.walk.path_average`. The paper takes the last image.
+            `fame_jax.paths.path_average`. The paper takes the last image.
         **options: the named arguments of `perturb` and of `attribution`.
 
     Returns:

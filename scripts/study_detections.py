@@ -33,12 +33,6 @@ FRACTIONS = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]
 
 
 @jax.jit
-def candidates(detector, image):
-    """All that a detector gives."""
-    return detector(image)
-
-
-@jax.jit
 def walk(network, image):
     """FAME of the first detection."""
     return fame_jax.explain(fame_jax.class_logit, image, network, 0, iterations=STEPS)
@@ -66,7 +60,7 @@ def areas(network, image, attribution):
 def seen(image):
     """The network of the best detection of an image, and its score; None if there is none."""
     detector = detection.yunet(*image.shape[:2])
-    found = detection.chosen(candidates(detector, image), threshold=0.1, root=True)
+    found = detection.detections(detector, image, threshold=0.1)
     return (detection.detected(detector, found[:1]), found[0].score) if found else None
 
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What knows nothing of ours, and everybody may know.
-GROUND = ("_types", "files", "varying", "words")
+GROUND = ("_types", "files", "questions", "varying", "words")
 
 # Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {
@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "fame_jax.scores": ("network",),
     "fame_jax.hoist": (),
     "fame_jax.walk": ("hoist", "image", "network", "options"),
-    "fame_jax.core": ("image", "options", "walk"),
+    "fame_jax.paths": ("network", "walk"),
+    "fame_jax.core": ("image", "options", "paths", "walk"),
     "fame_jax.losses": ("network", "scores"),
     "fame_jax.presets": ("image",),
     "fame_jax.batching": ("hoist", "walk"),
-    "fame_jax.explainers": ("image", "network", "options", "losses", "presets", "scores", "walk", "core"),
+    "fame_jax.explainers": ("image", "network", "options", "losses", "presets", "scores", "walk", "core", "paths"),
     "fame_jax.metrics": ("image", "network", "options", "scores"),
     "fame_jax.architectures": ("network", "presets"),
     "fame_jax.models": ("architectures", "data.classes", "image", "network", "onnx", "presets", "weight_conversion"),

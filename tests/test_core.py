@@ -1,5 +1,4 @@
 import functools
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from fame_jax import OptionError, Status, attribution, class_logit, explain, lots, perturb, walk
+from fame_jax import OptionError, Status, class_logit, explain, lots, perturb, walk
 from fame_jax.batching import perturb_many
-from fame_jax.walk import path_average
+from fame_jax.paths import path_average
 
 SIZE = 32
 STEP = 1 / 255
@@ -316,39 +315,6 @@ def test_lots_is_an_optax_transformation():
     np.testing.assert_allclose(updates, [1.0, -0.5, 0.0])
 
 
-def test_map_is_grey_then_blurred_then_divided_by_its_maximum():
-    perturbed = IMAGE.at[16, 16].add(jnp.asarray([0.1, -0.2, 0.3]))
-    found = attribution(IMAGE, perturbed, kernel_size=None)
-    assert float(found[16, 16]) == 1
-    assert int((found > 1e-5).sum()) == 1
-    blurred = attribution(IMAGE, perturbed, kernel_size=5)
-    assert float(blurred[16, 16]) == 1
-    assert int((blurred > 1e-5).sum()) == 25
-
-
-def test_grey_of_images_lets_opposite_changes_cancel():
-    perturbed = (
-        IMAGE + jnp.asarray([0.1 / 0.2989, -0.1 / 0.587, 0.0])[None, None] * (jnp.arange(32) == 5)[:, None, None]
-    )
-    assert float(attribution(IMAGE, perturbed, kernel_size=None).max()) == 1
-    cancelled = attribution(IMAGE, perturbed.at[0, 0].add(0.5), grey_of="images", kernel_size=None)
-    assert float(cancelled[5].max()) < 1e-5
-
-
-@pytest.mark.parametrize(("weights", "expected"), [("mean", 0.2), ("max", 0.3), ((0.5, 0.25, 0.25), 0.175)])
-def test_grey_weights(weights, expected):
-    change = jnp.zeros((SIZE, SIZE, 3)).at[0, 0].set(jnp.asarray([0.1, 0.2, 0.3])).at[1, 1].set(1.0)
-    found = attribution(jnp.zeros_like(change), change, grey_weights=weights, kernel_size=None)
-    assert float(found[0, 0]) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("options", [{"grey_of": "sum"}, {"normalise": "l2"}, {"grey_weights": "median"}])
-def test_unknown_option_of_the_map_is_named(options):
-    (name, value), unchecked = next(iter(options.items())), inspect.unwrap(attribution)
-    with pytest.raises(ValueError, match=f"{name}='{value}'"):
-        unchecked(IMAGE, IMAGE, kernel_size=None, **options)
-
-
 def test_unknown_option_of_explain_is_an_error():
     with pytest.raises(TypeError, match="iteration"):
         explain(class_logit, IMAGE, network(), 1, iteration=5)
@@ -357,30 +323,3 @@ def test_unknown_option_of_explain_is_an_error():
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_words(status):
     assert status.message
-
-
-def test_average_is_that_of_the_images_on_the_path():
-    with jax.enable_x64(True):
-        image = IMAGE.astype(jnp.float64)
-        slope = jax.random.normal(jax.random.key(6), image.shape)
-
-        def bent(x, slope):
-            return jnp.sum(jnp.abs(x - image + 0.01 * slope) * slope)
-
-        path = [perturb(bent, image, slope, iterations=t).perturbed for t in range(1, 6)]
-        result = path_average(bent, image, slope, iterations=5)
-        np.testing.assert_allclose(result.perturbed, jnp.mean(jnp.stack(path), axis=0), atol=1e-12)
-        assert (int(result.steps), status(result)) == (5, Status.OK)
-        found = explain(bent, image, slope, iterations=5, average=True).attribution
-        np.testing.assert_allclose(found, attribution(image, result.perturbed), atol=1e-12)
-
-
-def test_average_of_no_steps_is_the_image():
-    result = path_average(linear, IMAGE, jnp.ones_like(IMAGE), iterations=0)
-    np.testing.assert_array_equal(result.perturbed, IMAGE)
-    assert status(result) is Status.STOPPED_BEFORE_FIRST_STEP
-
-
-def test_average_refuses_to_compare_maps_of_single_images():
-    with pytest.raises(TypeError, match="stop_change"):
-        path_average(linear, IMAGE, jnp.ones_like(IMAGE), stop_change=0.02)

@@ -11,9 +11,10 @@ from PIL import Image
 from fame_jax import models
 from fame_jax.bridges import numpy_explainer
 from fame_jax.data.images import load, sample_path
-from fame_jax.engine import Engine, Question, explain_many, explained
+from fame_jax.engine import Engine, explain_many, explained
 from fame_jax.experiments.store import Run
 from fame_jax.explainers import EXPLAINERS, MAPS, image_key
+from fame_jax.questions import Question
 from fame_jax.walk import Status
 from tests.cli.conftest import arrays, fame
 

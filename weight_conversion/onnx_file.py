@@ -18,7 +18,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         import onnx
         import onnx.numpy_helper
     except ImportError as error:
-        raise ImportError(f"{os.fspath(path)}: ONNX files are read by onnx: pip install fame-jax[onnx]") from error
+        raise ImportError(f"{os.fspath(path)}: ONNX files are read by onnx: pip install 'fame-jax[onnx]'") from error
     with reading(path, "an ONNX graph with its weights"):
         initializers = onnx.load(path, load_external_data=False).graph.initializer
         if not initializers:

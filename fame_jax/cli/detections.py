@@ -1,7 +1,7 @@
 """From a detector's name to detections, and from a detection to maps: what `fame detect` and `fame explain` share."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,16 +10,16 @@ import jax
 from fame_jax import files, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say, say_error
-from fame_jax.cli.flags import NetworkFlags
+from fame_jax.cli.flags import USUAL, NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.core import Explanation
 from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
-from fame_jax.detection import Candidates, Detection, chosen, detected, of_graph, yunet
+from fame_jax.detection import Detection, GraphDetector, detected, detections, of_graph, yunet
 from fame_jax.detection.candidates import Box
-from fame_jax.detection.yunet import CARD
+from fame_jax.explainers.explainer import Explainer
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.losses import class_logit
 from fame_jax.models import Card, find
@@ -29,22 +29,19 @@ _FAINTEST, _STEPS = 0.1, 25  # Score of a face in a crop, and steps of its walk.
 
 
 class Detector(NamedTuple):
-    """A detector by name.
-
-    Attributes:
-        card: of it.
-        of_size: from height and width in pixels to a function of one image, see `fame_jax.detection.detected`.
-        root: see `fame_jax.detection.chosen`.
-    """
+    """A detector and its card."""
 
     card: Card
-    of_size: Callable[[int, int], Any]
-    root: bool
+    network: Any
+    """See `fame_jax.detection.detected.Detector`."""
+
+    def of_size(self, height: int, width: int) -> Any:
+        """The network for images of a size, in pixels."""
+        return self.network.of_size(height, width) if isinstance(self.network, GraphDetector) else self.network
 
     def detections(self, image: Pixels, threshold: float) -> list[Detection]:
         """What is found in an image, best first."""
-        found = _candidates(self.of_size(*image.shape[:2]), image)
-        return chosen(found, threshold=threshold, root=self.root)
+        return detections(self.of_size(*image.shape[:2]), image, threshold=threshold)
 
     def named(self, number: int, found: Detection) -> str:
         """A detection for people."""
@@ -52,20 +49,17 @@ class Detector(NamedTuple):
 
 
 def detector(flags: NetworkFlags) -> Detector:
-    """The detector that the flags name: YuNet, an ONNX file, or one of your own with a card of the task `detect`.
+    """The detector that the flags name: an installed one, an ONNX file, or one of your own.
 
     Raises:
         InputError: for a network that detects nothing.
     """
-    told = flags.graph.card_for(flags.model or "yunet", "detect")
-    if flags.model in (None, "yunet"):
-        return Detector(CARD, yunet, root=True)
-    card, network = find(flags.model, flags.weights, flags.precision, card=told)
+    flags.allow_precision()
+    name = flags.model or USUAL["detect"]
+    card, network = find(name, flags.weights, flags.precision, card=flags.graph.card_for(name, "detect"))
     if card.task != "detect":
-        raise InputError(f"--model {flags.model} is no detector; expected yunet, or one whose card has task='detect'.")
-    if card.architecture == "onnx":
-        network = of_graph(network, card)
-    return Detector(card, lambda height, width: network, root=getattr(network, "root", False))
+        raise InputError(f"--model {name} is no detector; expected yunet, or one whose card has task='detect'.")
+    return Detector(card, of_graph(network, card) if card.architecture == "onnx" else network)
 
 
 def explain(command: Any, which: str) -> int:
@@ -79,6 +73,7 @@ def explain(command: Any, which: str) -> int:
         raise InputError(f"--detection {which}: expected a number from 1, or all.")
     if command.target is not None or command.sanity:
         raise InputError("--detection goes with neither --class nor --sanity.")
+    rows = command.methods.rows("class")
     network, folder = detector(command.network), output.output_folder(command.out)
     view = geometry(network.card, resize=command.pixels.resize)
     done: list[dict[str, Any]] = []
@@ -87,7 +82,7 @@ def explain(command: Any, which: str) -> int:
     try:
         for path, stem in zip(paths, output.distinct_stems(paths), strict=True):
             try:
-                job, numbers = _job(command, network, view, folder, path, which)
+                job, numbers = _job(command, rows, network, view, folder, path, which)
             except PictureError as error:
                 say_error(error)
                 failed.append({"path": files.readable(str(path)), "error": files.readable(str(error))})
@@ -99,15 +94,19 @@ def explain(command: Any, which: str) -> int:
             done += job.done
             failed += job.failed
     finally:
-        rows = [row.name for row in command.methods.rows("class")]
-        about = {"command": "explain", "methods": rows, "network": network.card.name, "detection": which}
-        output.write_manifest(folder, {**about, **files.environment(), "inputs": done + failed})
+        output.write_manifest(folder, command.manifest([row.name for row in rows], network.card, done + failed))
     say(f"{len(done)} explained, {len(failed)} failed; results are in {folder}")
     return 2 if failed else 0
 
 
 def _job(
-    command: Any, network: Detector, view: Geometry, folder: pathlib.Path, path: pathlib.Path, which: str
+    command: Any,
+    rows: list[Explainer],
+    network: Detector,
+    view: Geometry,
+    folder: pathlib.Path,
+    path: pathlib.Path,
+    which: str,
 ) -> tuple[Photographs, list[int]]:
     """The work on one photograph, and which of its detections are asked for."""
     image = read(Picture(path), view).image
@@ -121,7 +120,7 @@ def _job(
     card = replace(network.card, labels=labels)
     of_boxes = detected(network.of_size(*image.shape[:2]), found)
     engine = command.methods.engine(of_boxes, "class", command.network.precision)
-    methods = command.methods.methods(engine, card)
+    methods = command.methods.methods(engine, rows, card)
     for method in methods:
         method.check(*image.shape)
     boxes = [rounded(one.box) for one in found]
@@ -136,11 +135,12 @@ def why_detected(faces: Mapping[str, Pixels], result: pathlib.Path) -> None:
         result: path without an ending.
     """
     for name, face in faces.items():
-        found = Detector(CARD, yunet, root=True).detections(face, _FAINTEST)
+        network = yunet(*face.shape[:2])
+        found = detections(network, face, threshold=_FAINTEST)
         if not found:
             say(f"{name}: YuNet sees no face in the aligned crop")
             continue
-        walk = _walked(detected(yunet(*face.shape[:2]), found[:1]), face)
+        walk = _walked(detected(network, found[:1]), face)
         told = f"{name}: YuNet sees a face ({found[0].score:.2f}), {Status(int(walk.status)).message}"
         say(f"{told}, similarity {float(walk.first_loss):.3f} -> {float(walk.last_loss):.3f}")
         path, box = result.with_name(f"{result.name}.detected.{name}"), rounded(found[0].box)
@@ -154,11 +154,6 @@ def why_detected(faces: Mapping[str, Pixels], result: pathlib.Path) -> None:
 def rounded(box: Box) -> list[float]:
     """A box as files keep it, in tenths of a pixel."""
     return [round(float(side), 1) for side in box]
-
-
-@jax.jit
-def _candidates(network: Any, image: Any) -> Candidates:
-    return network(image)
 
 
 @jax.jit

@@ -55,7 +55,7 @@ class Explain:
         rows = self.methods.rows("class")
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)
-        methods = self.methods.methods(engine, loaded.card)
+        methods = self.methods.methods(engine, rows, loaded.card)
         # Where the card names the outputs, nothing has to be traced to count them.
         outputs = len(loaded.card.labels or ()) or engine.outputs(loaded.card.size, loaded.card.size)
         names = [output.label(loaded.card, index) for index in range(outputs)]
@@ -78,7 +78,9 @@ class Explain:
             with progress_bar(passes, "pass", hide=not self.progress) as bar:
                 job.explain(paths, bar.update)
         finally:
-            output.write_manifest(self.out, self._manifest(job, [row.name for row in rows], loaded.card))
+            output.write_manifest(
+                self.out, self.manifest([row.name for row in rows], loaded.card, job.done + job.failed)
+            )
         say(f"{len(job.done)} explained, {len(job.failed)} failed; results are in {self.out}")
         return 2 if job.failed else 0
 
@@ -96,7 +98,7 @@ class Explain:
         random = models.build(card, outputs=outputs, seed=self.methods.seed)
         return models.with_precision(random, self.network.precision)
 
-    def _manifest(self, job: Photographs, methods: list[str], card: models.Card) -> dict[str, object]:
+    def manifest(self, methods: list[str], card: models.Card, inputs: list[dict[str, Any]]) -> dict[str, object]:
         """What was run, on what, with what, and how each photograph went."""
         flags = {**vars(self.methods), **vars(self.pixels), "precision": self.network.precision}
         del flags["method"]
@@ -104,7 +106,7 @@ class Explain:
             "command": "explain",
             "methods": methods,
             **self.network.about(card),
-            "options": {"target": self.target, **flags, "sanity": self.sanity},
+            "options": {"target": self.target, "detection": self.detection, **flags, "sanity": self.sanity},
             **files.environment(),
-            "inputs": job.done + job.failed,
+            "inputs": inputs,
         }

@@ -36,10 +36,11 @@ class Export:
             raise InputError(f"--out {self.out}: its folder is not there.")
         loaded = self.network.load()
         task = "pair" if loaded.card.task == "face" else "class"
-        if len(self.methods.rows(task)) != 1:
+        rows = self.methods.rows(task)
+        if len(rows) != 1:
             raise InputError(f"--method {self.methods.method}: a program is of one method.")
         engine = self.methods.engine(loaded.network, task, self.network.precision)
-        (method,) = self.methods.methods(engine, loaded.card)
+        (method,) = self.methods.methods(engine, rows, loaded.card)
         size = loaded.card.size
         method.check(size, size, 3)
         artefact = exported(method, size, platforms=self.platforms)

@@ -22,7 +22,7 @@ from fame_jax.inputs import FaceDetector
 from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP
 
-USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface"}
+USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface", "detect": "yunet"}
 """The bundled network of each task."""
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -157,9 +157,8 @@ class MethodFlags:
             usual |= {"threshold": threshold.value} if threshold.known else {}
         return {name: {n: v for n, v in (usual | given).items() if n in options} for name, options in known.items()}
 
-    def methods(self, engine: Engine, card: Card | None = None) -> list[Method]:
+    def methods(self, engine: Engine, rows: list[Explainer], card: Card | None = None) -> list[Method]:
         """The methods of an engine, with their options."""
-        rows = self.rows(engine.task)
         options = self.options(rows, engine.task, card)
         return [engine.method(row, options[row.name], self.preset) for row in rows]
 

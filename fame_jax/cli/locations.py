@@ -17,10 +17,11 @@ from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
-from fame_jax.engine import Method, Question, explained
+from fame_jax.engine import Method, explained
 from fame_jax.inputs import geometry, read
 from fame_jax.metrics.locality import Locality, locality
 from fame_jax.network import feature_map
+from fame_jax.questions import Question
 from fame_jax.walk import Status
 
 
@@ -54,7 +55,7 @@ class Locations:
         loaded = self.network.load()
         card, network = loaded.card, loaded.network
         engine = self.methods.engine(network, "location", self.network.precision)
-        (method,) = self.methods.methods(engine, card)
+        (method,) = self.methods.methods(engine, [row], card)
         folder = output.output_folder(self.out)
         path = self.image or sample_path("portrait" if card.task == "face" else "cat")
         pixels = read(Picture(path), geometry(card, **vars(self.pixels))).image

@@ -13,9 +13,10 @@ from fame_jax.cli import output
 from fame_jax.cli.console import say, say_error
 from fame_jax.core import Explanation
 from fame_jax.data.records import Picture
-from fame_jax.engine import Engine, Method, Question, Seen, explained
+from fame_jax.engine import Engine, Method, explained
 from fame_jax.inputs import Geometry, PictureError, read
 from fame_jax.metrics.evenness import remark
+from fame_jax.questions import Question, Seen
 from fame_jax.scores import scores_of
 from fame_jax.walk import Status
 

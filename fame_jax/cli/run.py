@@ -88,7 +88,7 @@ class Run:
         check_network(loaded.card, dataset)
         options = self.methods.options(rows, dataset.task, loaded.card)
         engine = self.methods.engine(loaded.network, dataset.task, self.network.precision)
-        for method in self.methods.methods(engine, loaded.card):
+        for method in self.methods.methods(engine, rows, loaded.card):
             method.check(loaded.card.size, loaded.card.size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:

@@ -17,10 +17,10 @@ from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.core import Explanation
 from fame_jax.data.faces import FaceCrop, sample_face, sunglasses
 from fame_jax.data.records import Picture
-from fame_jax.engine import Question
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.inputs import FaceDetector, crop_as_input, face, geometry
 from fame_jax.metrics.evenness import remark
+from fame_jax.questions import Question
 from fame_jax.walk import Status
 
 

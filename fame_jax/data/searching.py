@@ -152,7 +152,7 @@ def _searches(levels: UInt8[np.ndarray, "height width 3"], find: Rows) -> Iterat
 
 
 def _yunet(cv2: Any, size: tuple[int, ...]) -> Any:
-    model = importlib.resources.files("fame_jax").joinpath("bundled", "face_detection_yunet_2023mar.onnx")
+    model = importlib.resources.files("fame_jax").joinpath("bundled", "yunet", "weights-8f2383e4.onnx")
     log = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, and 4.
     level = log.getLogLevel()
     log.setLogLevel(_ERRORS_ONLY)  # OpenCV 5 warns of a setting that it makes here itself.

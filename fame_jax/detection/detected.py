@@ -11,7 +11,7 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float, Int
 
 from fame_jax._types import Image
-from fame_jax.detection.candidates import Candidates, Detection, overlap
+from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
 from fame_jax.network import traceable
 
 Detector = Callable[[Image], Candidates]
@@ -63,6 +63,28 @@ class Detected:
             return jnp.max(held * scores * candidates.objectness)
 
         return jax.vmap(one)(self.boxes.astype(boxes.dtype), self.labels)
+
+
+def detections(
+    detector: Detector, image: Image | np.ndarray, *, threshold: float = 0.5, overlapping: float = 0.3
+) -> list[Detection]:
+    """What a detector finds in an image, best first; empty if nothing.
+
+    Args:
+        detector: see `Detector`. Where it has an attribute `root` that is true, scores are square roots.
+        image: `[H, W, 3]` in [0, 1].
+        threshold: see `chosen`.
+        overlapping: see `chosen`.
+    """
+    root = getattr(detector, "root", False)
+    return chosen(
+        _candidates(traceable(detector), jnp.asarray(image)), threshold=threshold, overlapping=overlapping, root=root
+    )
+
+
+@jax.jit
+def _candidates(detector: Detector, image: Image) -> Candidates:
+    return detector(image)
 
 
 def detected(detector: Detector, detections: Sequence[Detection]) -> Detected:

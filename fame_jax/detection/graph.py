@@ -15,6 +15,9 @@ from fame_jax.detection.candidates import Candidates
 from fame_jax.models.card import Card, Decoding
 from fame_jax.onnx import GraphError, OnnxNetwork
 
+_MULTIPLE = 32
+"""The sides of what YuNet's graph is given are multiples of it."""
+
 
 @register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +35,19 @@ class GraphDetector:
     network: Any
     size: tuple[int, int] = dataclasses.field(metadata={"static": True})
     decoding: Decoding = dataclasses.field(metadata={"static": True})
+
+    def of_size(self, height: int, width: int) -> "GraphDetector":
+        """The detector for images of one size, where its family takes any; as it is elsewhere.
+
+        Args:
+            height: of the images, pixels.
+            width: likewise.
+        """
+        if self.decoding != "yunet":
+            return self
+        rows, columns = (-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width))
+        plan = dataclasses.replace(self.network.plan, size=(rows, columns))
+        return GraphDetector(dataclasses.replace(self.network, plan=plan), (rows, columns), self.decoding)
 
     @property
     def root(self) -> bool:

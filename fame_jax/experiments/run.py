@@ -22,7 +22,7 @@ import numpy as np
 
 from fame_jax.architectures import image_dtype
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture, Record, pictures_of
-from fame_jax.engine import Engine, Method, Question, Seen, passes_of
+from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
@@ -35,6 +35,7 @@ from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import explainer
 from fame_jax.inputs import Input, PictureError, geometry_of, read
 from fame_jax.models import Card, Loaded
+from fame_jax.questions import Question, Seen
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""

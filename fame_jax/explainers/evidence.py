@@ -23,7 +23,8 @@ from fame_jax.image import max_normalise
 from fame_jax.losses import class_evidence, class_logit, pair_evidence, similarity
 from fame_jax.network import Network
 from fame_jax.options import OptionError
-from fame_jax.walk import Loss, Perturbation, path_sums, perturb
+from fame_jax.paths import path_sums
+from fame_jax.walk import Loss, Perturbation, perturb
 
 _STATIC = ("starts", "chunk", "loss", "optimizer", "kernel_size", "grey_of", "grey_weights", "normalise")
 
@@ -159,7 +160,7 @@ def path_sums_map(
     stop_loss: ArrayLike | None = None,
     **of_map: Any,
 ) -> Explanation:
-    """How much of the fall of a logit along FAME's walk is due to each pixel; see `fame_jax.walk.path_sums`.
+    """How much of the fall of a logit along FAME's walk is due to each pixel; see `fame_jax.paths.path_sums`.
 
     Args:
         network: image to logits.

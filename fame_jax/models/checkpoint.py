@@ -244,7 +244,9 @@ def _write_safetensors(path: pathlib.Path, values: dict[str, ArrayLike]) -> None
     try:
         from safetensors.numpy import save
     except ImportError as error:
-        raise ImportError("safetensors files are written by safetensors: pip install fame-jax[safetensors]") from error
+        raise ImportError(
+            "safetensors files are written by safetensors: pip install 'fame-jax[safetensors]'"
+        ) from error
     content = save({name: np.ascontiguousarray(value) for name, value in values.items()}, {"format": "fame_jax"})
     files.write(path, lambda file: file.write(content))
 

@@ -102,7 +102,7 @@ def fetched(place: Address, file: str) -> pathlib.Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise ImportError("the hub is reached by huggingface_hub: pip install fame-jax[hub]") from error
+        raise ImportError("the hub is reached by huggingface_hub: pip install 'fame-jax[hub]'") from error
     try:
         return pathlib.Path(hf_hub_download(place.repository, file, revision=place.revision))
     except Exception as error:

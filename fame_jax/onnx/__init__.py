@@ -8,7 +8,7 @@ Example:
 try:
     import onnx  # noqa: F401 - all of this room needs it.
 except ImportError as error:
-    raise ImportError("ONNX files are read by onnx: pip install fame-jax[onnx]") from error
+    raise ImportError("ONNX files are read by onnx: pip install 'fame-jax[onnx]'") from error
 
 from fame_jax.onnx.errors import GraphError, MissingOperatorsError
 from fame_jax.onnx.from_torch import from_torch

@@ -7,7 +7,7 @@ import pytest
 
 from fame_jax import class_logit, explain
 from fame_jax.data.images import sample
-from fame_jax.detection import chosen, detected, yunet
+from fame_jax.detection import detected, detections, yunet
 from fame_jax.explainers.rise import rise, smooth_mask
 
 WIDE = {"height": 96, "width": 192}
@@ -20,8 +20,7 @@ def faces():
     image = np.concatenate([face, face[:, ::-1]], axis=1)
     with jax.enable_x64(True):
         detector = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), yunet(**WIDE))
-        candidates = jax.jit(lambda detector, image: detector(image))(detector, jnp.asarray(image))
-        found = chosen(candidates, threshold=0.6, root=True)
+        found = detections(detector, image, threshold=0.6)
         assert len(found) == 2
         yield jnp.asarray(image), detector, found, detected(detector, found)
 

@@ -12,14 +12,14 @@ from PIL import Image
 from fame_jax import class_logit, explain
 from fame_jax.data.faces import load_face
 from fame_jax.data.images import read_image, sample, sample_path
-from fame_jax.detection import chosen, detected, yunet
+from fame_jax.detection import detected, detections, yunet
 from fame_jax.detection.yunet import rows
 from fame_jax.explainers import EXPLAINERS
 
 
 def of_opencv(image, threshold=0.6):
     cv2 = pytest.importorskip("cv2")
-    file = importlib.resources.files("fame_jax").joinpath("bundled", "face_detection_yunet_2023mar.onnx")
+    file = importlib.resources.files("fame_jax").joinpath("bundled", "yunet", "weights-8f2383e4.onnx")
     height, width = image.shape[:2]
     with importlib.resources.as_file(file) as path:
         detector = cv2.FaceDetectorYN.create(str(path), "", (width, height), score_threshold=threshold)
@@ -27,13 +27,8 @@ def of_opencv(image, threshold=0.6):
     return np.zeros((0, 15)) if rows is None else rows
 
 
-@jax.jit
-def candidates(detector, image):
-    return detector(image)
-
-
 def found(image, threshold=0.6):
-    return chosen(candidates(yunet(*image.shape[:2]), image), threshold=threshold, root=True)
+    return detections(yunet(*image.shape[:2]), image, threshold=threshold)
 
 
 def compare(image):

@@ -10,13 +10,15 @@ from jax.tree_util import Partial
 
 from fame_jax import Split, Status, class_evidence, class_logit, pair_evidence, perturb, similarity
 from fame_jax.core import attribution
-from fame_jax.engine import Engine, Question, explained
+from fame_jax.engine import Engine, explained
 from fame_jax.explainers import EXPLAINERS, PairExplanation, class_starts, evidence_cam, grad_cam, path_sums_map
 from fame_jax.explainers.evidence import pair_loss
 from fame_jax.explainers.gradients import class_loss
 from fame_jax.explainers.table import BEST, explainer
 from fame_jax.network import feature_map, vector
-from fame_jax.walk import lots, path_sums
+from fame_jax.paths import path_sums
+from fame_jax.questions import Question
+from fame_jax.walk import lots
 
 KEY = jax.random.key(6)
 WEIGHTS = jax.random.normal(jax.random.key(0), (4, 5))

@@ -10,25 +10,9 @@ from fame_jax import onnx as reader
 from fame_jax.architectures.probes import Probed
 from fame_jax.architectures.sface import SFace
 from fame_jax.explainers import EXPLAINERS
+from tests.explainers.test_contract import QUICK
 from tests.onnx.graphs import model, node, pixels
 
-QUICK = {
-    "fame": {"iterations": 3, "kernel_size": 9},
-    "fame_evidence": {"iterations": 3, "kernel_size": 9},
-    "fame_starts": {"starts": 2, "iterations": 2, "kernel_size": 9},
-    "evidence_cam": {"starts": 2, "iterations": 2, "kernel_size": 9},
-    "expected_gradients_cam": {"samples": 6, "chunk": 4, "kernel_size": 9},
-    "path_sums": {"iterations": 3, "kernel_size": 9},
-    "smooth_grad_squared": {"samples": 6, "chunk": 4},
-    "var_grad": {"samples": 6, "chunk": 4},
-    "expected_gradients": {"samples": 6, "chunk": 4, "kernel_size": 9},
-    "random_blurred": {"kernel_size": 9},
-    "smooth_grad": {"samples": 3, "chunk": 3},
-    "integrated_gradients": {"steps": 3, "chunk": 3},
-    "rise": {"masks": 6, "chunk": 3},
-    "corrrise": {"masks": 6, "patches": 2, "size": 6, "chunk": 6},
-    "fggb": {"kernel_size": 9, "chunk": 6},
-}
 SIZE = 16
 ROWS = [
     name if name in ("grad_cam", "fullgrad", "gradient") else pytest.param(name, marks=pytest.mark.slow)
