@@ -182,6 +182,12 @@ def test_each_heavy_package_has_its_place(package: str):
             assert any(inside(name, place) for place in PLACES[package]), f"{name} may not import {package}"
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by name alone and refuses the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_every_public_room_is_reached_from_the_package():
     for name in ("batching", "bridges", "data", "explainers", "metrics", "models", "plots"):
         code = f"import fame_jax; print(fame_jax.{name}.__name__)"
