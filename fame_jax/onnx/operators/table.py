@@ -148,7 +148,7 @@ def bounded(shape: Sequence[Any]) -> tuple[int, ...]:
     """
     size = 1
     for n in shape:
-        size *= int(n)
+        size *= max(int(n), 1)  # An empty array does not excuse the length of its other axes.
         if n < 0 or size > LARGEST:
             raise GraphError(f"an array of shape {tuple(map(int, shape))}; expected at most {LARGEST} values")
     return tuple(map(int, shape))
