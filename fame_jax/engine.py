@@ -46,7 +46,7 @@ class Engine:
         network: image `[H, W, C]` to logits or embedding; methods may need its `features` and `head`.
         task: `class`, `location` or `pair`.
         dtype: of the images on the device.
-        batch_size: images, or walks, on all devices at once; None for 4 a device on CPU and as many as fit elsewhere.
+        batch_size: images, or walks, on all devices at once; None for one a device on CPU and as many as fit elsewhere.
         seed: of methods that draw random numbers.
     """
 
@@ -295,7 +295,7 @@ def explain_many(
         method: a name of `EXPLAINERS`, or one of your own, see `fame_jax.explainers.explainer`.
         targets: a class for each image; None for the top one.
         preset: `paper` or `official`.
-        batch_size: images at once; None for 4 a device on CPU, and as many as fit elsewhere.
+        batch_size: images at once; None for one a device on CPU, and as many as fit elsewhere.
         seed: of methods that draw random numbers; an image draws with `image_key(seed, image)`.
         **options: of the method.
 

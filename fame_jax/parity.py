@@ -23,7 +23,18 @@ from weight_conversion import NAMES
 from weight_conversion.convert import Counterpart, counterparts
 from weight_conversion.twins import Answer, Twin, of_checkpoint, of_module
 
-__all__ = ["LIMIT", "PRECISIONS", "Row", "Twin", "compare", "of_checkpoint", "of_module", "parting", "table", "verdict"]
+__all__ = [
+    "LIMIT",
+    "PRECISIONS",
+    "LayerErrors",
+    "Twin",
+    "compare",
+    "of_checkpoint",
+    "of_module",
+    "parting",
+    "table",
+    "verdict",
+]
 
 LIMIT = 1e-9
 """Largest difference in float64, relative to the largest value, that is rounding."""
@@ -34,7 +45,7 @@ STEPS = (1, 2, 3, 4, 5)
 PRECISIONS = ("float64", "float32")
 
 
-class Row(NamedTuple):
+class LayerErrors(NamedTuple):
     """Largest differences of one layer, over all images, each relative to the largest value.
 
     Attributes:
@@ -61,7 +72,7 @@ class Row(NamedTuple):
 
 def compare(
     networks: Mapping[str, Any], architecture: str, twin: Twin, images: Sequence[Any], *, raw: bool, iterations: int
-) -> list[Row]:
+) -> list[LayerErrors]:
     """Compares a network with its twin.
 
     Args:
@@ -97,15 +108,15 @@ def compare(
         for name, row in _rows(named, theirs).items():
             worst[name] = np.maximum(worst.get(name, row), row)
     weights = {layer.name: layer.weights for layer in known.values()}
-    return [Row(name, weights.get(name), *map(float, row)) for name, row in worst.items()]
+    return [LayerErrors(name, weights.get(name), *map(float, row)) for name, row in worst.items()]
 
 
-def parting(rows: Sequence[Row]) -> Row | None:
+def parting(rows: Sequence[LayerErrors]) -> LayerErrors | None:
     """The first row at which the two part; None if they agree."""
     return next((row for row in rows if row.parts), None)
 
 
-def verdict(rows: Sequence[Row]) -> str:
+def verdict(rows: Sequence[LayerErrors]) -> str:
     """In words, where the two part and what that tells."""
     first = parting(rows)
     if first is None:
@@ -125,7 +136,7 @@ def verdict(rows: Sequence[Row]) -> str:
     return f"a fault at {first.layer}: {size} in float64, where rounding is below {LIMIT:.0e}. {why}"
 
 
-def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def table(rows: Sequence[LayerErrors]) -> list[tuple[str, ...]]:
     """The rows as cells below their head."""
     head = ("layer", "weights", "float64", "float32", "floor here", "floor of torch", "")
     return [

@@ -21,6 +21,10 @@ Walk = Callable[[int], torch.Tensor]
 def network(name: str, precision: str) -> torch.nn.Module:
     """Torchvision's network, or AdaFace's IResNet, with frozen random weights on the device."""
     module = _iresnet(name) if name.startswith("iresnet") else _torchvision(name)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():  # A head of zeros, ViT's for one, has no gradient.
+                parameter.normal_(std=0.02)
     return module.eval().requires_grad_(False).to(DEVICE, DTYPES[precision])
 
 

@@ -9,7 +9,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import Mesh, PartitionSpec as P
+from flax import nnx
 from fame_jax import Split, class_logit, explain, perturb
+from fame_jax.architectures.convnext import ConvNeXt
+from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics import deletion, insertion, road_combined, road_delete
 
@@ -20,6 +23,7 @@ network = Split(
     lambda image: jax.nn.relu(image.reshape(8, 4, 8, 4, 3).mean((1, 3))),
     jax.tree_util.Partial(lambda w, features: features.mean((0, 1)) @ w, weights),
 )
+with_biases = Probed(ConvNeXt((1,), (4,), classes=10, rngs=nnx.Rngs(0)))
 images, maps = jax.random.uniform(key, (2, 32, 32, 3)), jax.random.uniform(key, (2, 32, 32))
 labels = jnp.array([3, 5])
 
@@ -40,8 +44,9 @@ same("adam", lambda x: perturb(class_logit, x, network, 3, optimizer=optax.adam,
 same("location", lambda x: EXPLAINERS["fame"].explain_location(network, x, (2, 3), **few).attribution, images)
 for name, row in EXPLAINERS.items():
     options = {"masks": 8} if "rise" in name else few if name == "fame" else {}
-    if row.of_class and "probes" not in row.needs:
-        same(name, lambda x, c: row.explain(network, x, c, key=key, **options).attribution, images, labels)
+    if row.of_class:
+        of = with_biases if "probes" in row.needs else network
+        same(name, lambda x, c: row.explain(of, x, c, key=key, **options).attribution, images, labels)
     if row.of_pair:
         pair = lambda a, b: row.explain_pair(network, a, b, key=key, **options).probe_similar.attribution
         same(f"{name} of a pair", pair, images, images[:, ::-1])
@@ -63,4 +68,6 @@ def test_every_method_and_metric_runs_where_what_varies_is_checked():
         timeout=900,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    assert {"fame of a pair", "smooth_grad", "fggb of a pair", "road"} <= set(run.stdout.splitlines())
+    assert {"fame of a pair", "smooth_grad", "fullgrad", "fullgrad_complete", "fggb of a pair", "road"} <= set(
+        run.stdout.splitlines()
+    )

@@ -1,7 +1,7 @@
 """Publishers' checkpoints, read without their libraries and converted strictly: `convert_file` is all in one."""
 
 from weight_conversion.checkpoint_file import read_checkpoint, sha256
-from weight_conversion.convert import Conversion, Row, convert, convert_file
+from weight_conversion.convert import Conversion, Provenance, convert, convert_file
 from weight_conversion.errors import CheckpointError, ConversionError
 from weight_conversion.names import NAMES, Names
 
@@ -11,7 +11,7 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "Names",
-    "Row",
+    "Provenance",
     "convert",
     "convert_file",
     "read_checkpoint",

@@ -41,7 +41,7 @@ LISTED = 5
 """Keys named in an error; the rest are counted."""
 
 
-class Row(NamedTuple):
+class Provenance(NamedTuple):
     """Where one weight came from.
 
     Attributes:
@@ -61,7 +61,7 @@ class Conversion(NamedTuple):
     """A filled network, and a row for each of its weights."""
 
     network: Any
-    rows: list[Row]
+    rows: list[Provenance]
 
 
 class Counterpart(NamedTuple):
@@ -121,7 +121,7 @@ def convert(
     for path, layer, source, shape, layout in wanted:
         value = _finite(source, state[source], dtype)
         flat[path] = flat[path].replace(jnp.asarray(np.ascontiguousarray(layout.ours(value))))
-        rows.append(Row(layer, source, shape, hashlib.sha256(state[source].tobytes()).hexdigest()))
+        rows.append(Provenance(layer, source, shape, hashlib.sha256(state[source].tobytes()).hexdigest()))
     return Conversion(nnx.merge(graph, nnx.from_flat_state(flat)), rows)
 
 

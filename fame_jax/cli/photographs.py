@@ -174,9 +174,9 @@ class Photographs:
 
     def _alike(self, photograph: Photograph, title: str, attribution: np.ndarray, other: Explanation) -> dict[str, Any]:
         """How alike a map is to that of random weights: it should not be."""
-        from fame_jax.metrics.sanity import similarity
+        from fame_jax.metrics.sanity import map_similarity
 
-        alike = similarity(attribution, np.asarray(other.attribution, np.float32))
+        alike = map_similarity(attribution, np.asarray(other.attribution, np.float32))
         status = Status(int(other.status)).message
         say(
             f"{photograph.path.name}: {title} with random weights ({status}), rank correlation {alike.spearman:.2f}, "

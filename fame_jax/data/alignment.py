@@ -52,7 +52,7 @@ def align(image: Pixels, landmarks: Landmarks) -> AlignedFace:
     Raises:
         FaceError: if the landmarks are not finite or all in one place.
     """
-    return warped(image, similarity(landmarks, TEMPLATE))
+    return warped(image, similarity_transform(landmarks, TEMPLATE))
 
 
 def align_eyes(
@@ -72,10 +72,10 @@ def align_eyes(
     Raises:
         FaceError: if the eyes are not finite or in one place.
     """
-    return warped(image, similarity(np.stack([right_eye, left_eye]), EYES[convention]))
+    return warped(image, similarity_transform(np.stack([right_eye, left_eye]), EYES[convention]))
 
 
-def similarity(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"]) -> Transform:
+def similarity_transform(source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"]) -> Transform:
     """The similarity without reflection that brings points (x, y) closest to others.
 
     With points as complex numbers it is z -> a z + b, and a and b are an ordinary linear least-squares problem.

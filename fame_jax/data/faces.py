@@ -16,7 +16,7 @@ from fame_jax.data.alignment import (
     Transform,
     align,
     outside,
-    similarity,
+    similarity_transform,
     warped,
 )
 from fame_jax.data.images import Pixels, read_image, resize_and_crop, sample
@@ -94,7 +94,7 @@ def load_face(
         if aligned is True or (aligned == "auto" and eyes is None and image.shape == (SIDE, SIDE, 3)):
             return _aligned_before(image, face)
         if eyes is not None:
-            return _cropped(image, similarity(np.array(eyes, np.float64), EYES[convention]), None, ())
+            return _cropped(image, similarity_transform(np.array(eyes, np.float64), EYES[convention]), None, ())
         return _chosen(image, _faces_of(path, image, find), face, find)
     except FaceError as error:
         raise FaceError(f"{path}: {error}") from None
@@ -136,7 +136,7 @@ def _chosen(image: Pixels, faces: list[Face], number: int | None, find: Rows) ->
     if number is not None and not 1 <= number <= len(faces):
         raise FaceError(f"there is no face {number}: {len(faces)} found, and 1 is the largest")
     chosen = _set_upright(image, faces[(number or 1) - 1], find)
-    transform = similarity(chosen.landmarks, TEMPLATE)
+    transform = similarity_transform(chosen.landmarks, TEMPLATE)
     misfit = np.sqrt(np.mean(np.sum((transform(chosen.landmarks) - TEMPLATE) ** 2, axis=1)))
     notes = (
         (number is None and len(faces) > 1, f"the largest of {len(faces)} faces"),
@@ -191,7 +191,7 @@ def _set_upright(image: Pixels, face: Face, find: Rows) -> Face:
     """
     turned = None
     for _ in range(_SETTINGS):
-        roll = float(np.degrees(similarity(face.landmarks, TEMPLATE).rotation))
+        roll = float(np.degrees(similarity_transform(face.landmarks, TEMPLATE).rotation))
         turned = 45 * round(roll / 45) if turned is None else turned
         if abs((roll - turned + 180) % 360 - 180) < _LEVEL:
             break

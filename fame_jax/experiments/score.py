@@ -48,7 +48,7 @@ def score(
             `(network, subject, **options)` to a number, see `fame_jax.metrics.table.of_your_own`.
         network: that of the run; None to load it by the name in the manifest, if the metric needs it.
         preset: `paper` or `official`, the source of options that are not given.
-        batch_size: records at a time; None for 4 on a CPU, 64 for each accelerator, no more than in a block of the run.
+        batch_size: records at a time; None for 1 on a CPU, 64 for each accelerator, no more than in a block of the run.
         progress: called with the number of records measured since the last call.
         **options: of the metric, such as `fractions`, `thresholds`, `method`, `fill`, `choose` and `seed`; metrics of
             boxes also have `convention`, see `fame_jax.metrics.cropped_boxes`.

@@ -141,14 +141,17 @@ def var_grad(
         Adebayo et al., "Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values", 2018;
         Hooker et al., see `smooth_grad_squared`.
     """
-    # About the gradient of the image itself, so that a gradient that does not vary gives exactly zero.
+    # About the gradient of the image itself, so that a gradient that does not vary gives zero but for its own rounding,
+    # which many copies at once may do otherwise than one image.
     here = jax.grad(class_logit)(image, network, label)
+    rounding = (16 * jnp.finfo(here.dtype).eps * jnp.max(jnp.abs(here))) ** 2
 
     def moments(slope: Image) -> tuple[Image, Image]:
         return slope - here, (slope - here) ** 2
 
     logit, (mean, square) = _mean_over_copies(moments, network, image, label, key, samples, noise, chunk)
-    return known(pixel_map(jnp.maximum(square - mean**2, 0), **of_map), logit)
+    variance = square - mean**2
+    return known(pixel_map(jnp.where(variance > rounding, variance, 0), **of_map), logit)
 
 
 @compiled("steps", "chunk")

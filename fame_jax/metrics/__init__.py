@@ -41,7 +41,7 @@ from fame_jax.metrics.verification import (
 )
 
 if TYPE_CHECKING:
-    from fame_jax.metrics.sanity import Similarity, cascading, independent, randomised, similarity
+    from fame_jax.metrics.sanity import MapSimilarity, cascading, independent, map_similarity, randomised
     from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate, holm, pearson, spearman
 
 __all__ = [
@@ -53,11 +53,11 @@ __all__ = [
     "Imputation",
     "ImputationStatus",
     "Locality",
+    "MapSimilarity",
     "OperatingPoint",
     "PairScores",
     "Remark",
     "Road",
-    "Similarity",
     "VerificationCurves",
     "box_iou",
     "box_masks",
@@ -80,6 +80,7 @@ __all__ = [
     "insertion_mask",
     "iou",
     "locality",
+    "map_similarity",
     "occluded",
     "operating_point",
     "pair_scores",
@@ -94,7 +95,6 @@ __all__ = [
     "road_delete",
     "road_insert",
     "selected",
-    "similarity",
     "spearman",
     "strongest_tenth",
     "verification_accuracy",
@@ -102,7 +102,7 @@ __all__ = [
 ]
 
 _LAZY_MODULES: dict[str, tuple[str, ...]] = {
-    "sanity": ("Similarity", "cascading", "independent", "randomised", "similarity"),
+    "sanity": ("MapSimilarity", "cascading", "independent", "randomised", "map_similarity"),
     "statistics": ("Comparison", "Estimate", "compare", "estimate", "holm", "pearson", "spearman"),
 }
 _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names}

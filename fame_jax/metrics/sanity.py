@@ -5,7 +5,7 @@ class. The same network, newly initialised, says what a layer is without trainin
 
     fresh = resnet50(rngs=nnx.Rngs(1))                            # or any library's initialiser
     for layer, forgetful in cascading(network, fresh, ("conv1", "layers", "fc")):
-        similarity(map, explain(class_logit, image, forgetful, label).attribution)
+        map_similarity(map, explain(class_logit, image, forgetful, label).attribution)
 
 References:
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt and Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018, Sec. 4.
@@ -39,7 +39,7 @@ SMALLEST = 3 * CELL
 """Side in pixels of the smallest maps that are compared."""
 
 
-class Similarity(NamedTuple):
+class MapSimilarity(NamedTuple):
     """How alike two maps are: 1 for equal ones. NaN where a map is constant and has nothing to correlate,
     or has pixels that are no finite numbers.
 
@@ -122,7 +122,7 @@ def randomised(network: Tree, fresh: Tree, layers: Sequence[str]) -> Tree:
     )
 
 
-def similarity(attribution: Map, other: OtherMap) -> Similarity:
+def map_similarity(attribution: Map, other: OtherMap) -> MapSimilarity:
     """How alike two maps of one image are, by the measures of Adebayo et al. On the host.
 
     Args:
@@ -138,13 +138,14 @@ def similarity(attribution: Map, other: OtherMap) -> Similarity:
     attribution, other = (np.asarray(array, np.float64) for array in (attribution, other))
     if attribution.shape != other.shape or min(attribution.shape) < SMALLEST:
         raise ValueError(
-            f"similarity: maps of {attribution.shape} and {other.shape}; expected one size, {SMALLEST} pixels or more."
+            f"map_similarity: maps of {attribution.shape} and {other.shape}; expected one size, {SMALLEST} pixels or"
+            " more."
         )
     if not (np.isfinite(attribution).all() and np.isfinite(other).all()):
-        return Similarity(*[float("nan")] * 4)
+        return MapSimilarity(*[float("nan")] * 4)
     scaled = _scaled(attribution), _scaled(other)
     descriptors = (np.asarray(hog(a, orientations=9, pixels_per_cell=(CELL, CELL))) for a in scaled)
-    return Similarity(
+    return MapSimilarity(
         spearman(attribution, other),
         spearman(np.abs(attribution), np.abs(other)),
         np.asarray(structural_similarity(*scaled, data_range=1.0)).item(),

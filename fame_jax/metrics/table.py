@@ -276,7 +276,7 @@ _ROWS = (
         source="this project",
     ),
     Metric(
-        name="similarity",
+        name="map_similarity",
         title="Similarity to the map of a randomised network",
         task="class",
         figures=(Figure("spearman", "rank correlation", "lower", "-1 to 1"),),

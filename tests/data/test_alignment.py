@@ -13,7 +13,7 @@ from fame_jax.data import (
     sample,
     sunglasses,
 )
-from fame_jax.data.alignment import TEMPLATE, similarity
+from fame_jax.data.alignment import TEMPLATE, similarity_transform
 
 NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
 
@@ -26,7 +26,7 @@ angles, scales, shifts = st.floats(-np.pi, np.pi), st.floats(0.05, 20), st.float
 @given(angle=angles, scale=scales, x=shifts, y=shifts)
 def test_a_transformed_template_comes_back_to_the_template(angle, scale, x, y):
     photographed = SimilarityTransform(scale=scale, rotation=angle, translation=(x, y))(TEMPLATE)
-    back = similarity(photographed, TEMPLATE)(photographed)
+    back = similarity_transform(photographed, TEMPLATE)(photographed)
     np.testing.assert_allclose(back, TEMPLATE, atol=0.01)
 
 
@@ -39,12 +39,12 @@ def test_transform_equals_scikit_images_least_squares_estimate(seed):
     else:
         estimate = SimilarityTransform()
         assert estimate.estimate(landmarks, TEMPLATE)
-    np.testing.assert_allclose(similarity(landmarks, TEMPLATE).params, estimate.params, atol=1e-9)
+    np.testing.assert_allclose(similarity_transform(landmarks, TEMPLATE).params, estimate.params, atol=1e-9)
 
 
 def test_mirrored_landmarks_are_not_reflected():
     mirrored = TEMPLATE * [-1, 1] + [112, 0]
-    assert np.linalg.det(similarity(mirrored, TEMPLATE).params[:2, :2]) > 0
+    assert np.linalg.det(similarity_transform(mirrored, TEMPLATE).params[:2, :2]) > 0
 
 
 @pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), 7.0), np.full((5, 2), np.nan)])
@@ -83,7 +83,7 @@ def test_warp_equals_opencvs(scale, rotation, shift):
     cv2 = pytest.importorskip("cv2")
     image = sample("portrait")
     landmarks = SimilarityTransform(scale=scale, rotation=rotation, translation=shift)(TEMPLATE)
-    matrix = similarity(landmarks, TEMPLATE).params[:2]
+    matrix = similarity_transform(landmarks, TEMPLATE).params[:2]
     expected = cv2.warpAffine(image, matrix, (112, 112), flags=cv2.INTER_LINEAR, borderValue=0)
     ours = align(image, landmarks)
     assert abs(ours - expected).mean() < 2 / 255

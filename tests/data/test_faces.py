@@ -23,7 +23,7 @@ from fame_jax.data import (
     sample_path,
     searching,
 )
-from fame_jax.data.alignment import TEMPLATE, similarity
+from fame_jax.data.alignment import TEMPLATE, similarity_transform
 
 NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
 PHOTOGRAPHS = ["biden", "obama", "obama2", "obama3"]
@@ -69,7 +69,7 @@ def test_the_portrait_has_one_face_with_its_landmarks_in_the_order_of_the_templa
 
 def test_aligned_landmarks_miss_the_template_by_a_few_pixels_only(portrait):
     landmarks = portrait[0].landmarks
-    aligned = similarity(landmarks, TEMPLATE)(landmarks)
+    aligned = similarity_transform(landmarks, TEMPLATE)(landmarks)
     assert np.linalg.norm(aligned - TEMPLATE, axis=1).max() < 6
 
 
@@ -348,7 +348,7 @@ def test_each_shared_photograph_has_one_face_that_fits_the_template(shared_data,
     assert crop.landmarks is not None
     assert crop.note == ""
     assert (crop.score or 0) > 0.9
-    misses = np.linalg.norm(similarity(crop.landmarks, TEMPLATE)(crop.landmarks) - TEMPLATE, axis=1)
+    misses = np.linalg.norm(similarity_transform(crop.landmarks, TEMPLATE)(crop.landmarks) - TEMPLATE, axis=1)
     assert misses.max() < 6
     # The eyes and the mouth are darker than the skin between them, the bridge of the nose and the cheeks.
     grey = crop.image.mean(-1)

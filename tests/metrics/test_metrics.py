@@ -19,7 +19,7 @@ def test_a_name_that_is_not_listed_is_refused():
 def test_statistics_are_imported_when_first_used():
     program = (
         "import sys; from fame_jax import metrics; before = {'skimage', 'scipy.stats'} & sys.modules.keys(); "
-        "metrics.similarity, metrics.estimate; print(before, 'scipy.stats' in sys.modules)"
+        "metrics.map_similarity, metrics.estimate; print(before, 'scipy.stats' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["set()", "True"]

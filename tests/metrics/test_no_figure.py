@@ -61,7 +61,7 @@ ROWS = {
     "verification": (row("verification"), False, FINITE),
     "grid_pointing_game": (lambda m, label: metrics.grid_pointing_game(m, 1), False, ZERO),
     "concentration": (lambda m, label: metrics.concentration(m, MASK, CROSSING)[::2], False, ZERO),
-    "similarity": (lambda m, label: metrics.similarity(m, MAP), False, None),
+    "map_similarity": (lambda m, label: metrics.map_similarity(m, MAP), False, None),
     "box_iou": (lambda m, label: metrics.box_iou(m, BOXES, 0.5), False, ZERO),
     "energy_inside": (lambda m, label: metrics.energy_inside(m, MASK), False, ZERO),
     "locality": (lambda m, label: locality(m, (1, 2), (6, 6)), False, NONE),
@@ -165,7 +165,7 @@ def test_maps_of_integers_are_ranked_as_the_same_numbers_in_floating_point(dtype
     np.testing.assert_array_equal(ranks(values, order=order), ranks(values.astype(np.float32), order=order))
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name != "similarity"])
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "map_similarity"])
 def test_maps_of_integers_have_the_figures_of_the_same_numbers(name):
     values = np.random.default_rng(0).integers(0, 2, (SIDE, SIDE)).astype(np.uint8)
     figures = ROWS[name][0]

@@ -5,7 +5,7 @@ import pytest
 from jax.tree_util import Partial
 from scipy.ndimage import gaussian_filter
 
-from fame_jax.metrics.sanity import cascading, independent, randomised, similarity
+from fame_jax.metrics.sanity import cascading, independent, map_similarity, randomised
 
 LAYERS = ("first", "blocks/0", "blocks/10", "last")
 
@@ -109,14 +109,14 @@ def smooth(seed, side=64):
 
 def test_a_map_is_entirely_similar_to_itself_at_any_scale():
     map = smooth(0)
-    np.testing.assert_allclose(similarity(map, map), 1, rtol=1e-12)
-    result = similarity(map, 3 * map)
+    np.testing.assert_allclose(map_similarity(map, map), 1, rtol=1e-12)
+    result = map_similarity(map, 3 * map)
     np.testing.assert_allclose(result, 1, rtol=1e-9)
 
 
 def test_an_inverted_map_is_told_by_raw_ranks_but_not_by_magnitudes():
     map = smooth(1)
-    result = similarity(map, -map)
+    result = map_similarity(map, -map)
     assert result.spearman == pytest.approx(-1)
     assert result.spearman_absolute == pytest.approx(1)
     assert result.ssim < 0.2
@@ -125,7 +125,7 @@ def test_an_inverted_map_is_told_by_raw_ranks_but_not_by_magnitudes():
 
 
 def test_unrelated_maps_are_not_similar():
-    result = similarity(smooth(2, 128), smooth(3, 128))
+    result = map_similarity(smooth(2, 128), smooth(3, 128))
     assert np.abs(result[:2]).max() < 0.3
     assert result.ssim < 0.5
     assert result.hog < 0.5
@@ -133,23 +133,23 @@ def test_unrelated_maps_are_not_similar():
 
 def test_similarity_falls_as_a_map_is_blended_into_another():
     map, other = smooth(4), smooth(5)
-    table = np.array([similarity(map, (1 - share) * map + share * other) for share in (0.1, 0.4, 0.8)])
+    table = np.array([map_similarity(map, (1 - share) * map + share * other) for share in (0.1, 0.4, 0.8)])
     assert (np.diff(table, axis=0) < 0).all()
 
 
 def test_a_constant_map_has_no_rank_and_no_gradient():
-    result = similarity(smooth(6), np.zeros((64, 64)))
+    result = map_similarity(smooth(6), np.zeros((64, 64)))
     assert np.isnan([result.spearman, result.spearman_absolute, result.hog]).all()
     assert np.isfinite(result.ssim)
 
 
 def test_maps_of_different_or_too_small_size_are_refused():
     with pytest.raises(ValueError, match=r"\(64, 64\) and \(64, 63\)"):
-        similarity(np.zeros((64, 64)), np.zeros((64, 63)))
+        map_similarity(np.zeros((64, 64)), np.zeros((64, 63)))
     with pytest.raises(ValueError, match="48 pixels or more"):
-        similarity(np.zeros((32, 32)), np.zeros((32, 32)))
+        map_similarity(np.zeros((32, 32)), np.zeros((32, 32)))
 
 
 def test_float32_maps_from_the_device_are_taken():
     map = jnp.asarray(smooth(7), jnp.float32)
-    assert similarity(map, map).ssim == pytest.approx(1)
+    assert map_similarity(map, map).ssim == pytest.approx(1)

@@ -99,6 +99,7 @@ def test_operators_with_any_inputs_and_attributes(operator, inputs, attributes, 
         ([node("Range", "a b c")], {"a": np.int64(0), "b": np.int64(2**62), "c": np.int64(1)}, "Range.*at most"),
         ([node("Pad", "x n")], {"n": np.array([0, 0, 10**9, 0, 0, 0, 0, 0])}, "Pad.*at most"),
         ([node("Resize", "x - f")], {"f": np.array([1, 1, 1e6, 1e6], np.float32)}, "Resize.*at most"),
+        ([node("Resize", "x - - n")], {"n": np.array([1, 0, 2**33, 8])}, "Resize.*at most"),
         (
             [node("ConstantOfShape", "n", "a"), node("Transpose", "a", "b"), node("Add", "a b")],
             {"n": np.array([10**5, 1])},

@@ -104,26 +104,26 @@ class Call:
         return tuple(int(n) for n in np.ravel(known(values, what)))
 
 
-Operator = Callable[..., Any]
+Function = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Operator:
     """An operator: its function, the order of axes, and whether NumPy can run it."""
 
-    function: Operator
+    function: Function
     axes: Axes
     folds: bool
 
 
-OPERATORS: dict[str, Row] = {}
+OPERATORS: dict[str, Operator] = {}
 
 
-def operator(*names: str, axes: Axes = Axes.AS_WRITTEN, folds: bool = False) -> Callable[[Operator], Operator]:
+def operator(*names: str, axes: Axes = Axes.AS_WRITTEN, folds: bool = False) -> Callable[[Function], Function]:
     """Puts a function into the table; `folds` if it is right for NumPy arrays, by `Call.np`."""
 
-    def put(function: Operator) -> Operator:
-        OPERATORS.update({name: Row(function, axes, folds) for name in names})
+    def put(function: Function) -> Function:
+        OPERATORS.update({name: Operator(function, axes, folds) for name in names})
         return function
 
     return put
@@ -148,7 +148,7 @@ def bounded(shape: Sequence[Any]) -> tuple[int, ...]:
     """
     size = 1
     for n in shape:
-        size *= int(n)
+        size *= max(int(n), 1)  # An empty array does not excuse the length of its other axes.
         if n < 0 or size > LARGEST:
             raise GraphError(f"an array of shape {tuple(map(int, shape))}; expected at most {LARGEST} values")
     return tuple(map(int, shape))
