@@ -247,9 +247,10 @@ def _walks(row: Explainer, task: Task, options: Mapping[str, Any]) -> bool:
     return task in row.losses and not options.get("average")
 
 
-def batch_of(row: Explainer, task: Task) -> int:
+def batch_of(row: Explainer, task: Task, usual: int | None = None) -> int:
     """The batch size of a method for which nobody has asked: less where it looks at many copies of an image at once."""
-    return max(1, usual_batch() // _COPIES) if "chunk" in row.options(task) else usual_batch()
+    usual = usual_batch() if usual is None else usual
+    return max(1, usual // _COPIES) if "chunk" in row.options(task) else usual
 
 
 def explained(

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ import jax
 import tyro
 
 from fame_jax.architectures import Precision, image_dtype
-from fame_jax.cli.console import InputError, Number, at_least, positive, say
+from fame_jax.cli.console import InputError, Number, at_least, positive, say, say_error
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
@@ -48,6 +49,11 @@ class NetworkFlags:
         name, colon, attribute = (self.model or "").partition(":")
         file = pathlib.Path(name)
         return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
+
+    def anywhere(self) -> "NetworkFlags":
+        """The same flags with paths that mean the same in any folder."""
+        weights = None if self.weights is None else self.weights.absolute()
+        return replace(self, model=self.source or None, weights=weights)
 
     def allow_precision(self) -> None:
         """Lets JAX compute in 64 bits where that is asked for."""
@@ -204,6 +210,38 @@ def _check(loaded: Loaded) -> None:
         )
     if not card.architecture:
         describe(loaded.network, card)
+
+
+@dataclass(frozen=True)
+class EngineFlags:
+    """Who computes."""
+
+    engine: Literal["process", "ray"] = "process"
+    """ray has the blocks computed by the machines of a Ray cluster, which may come and go meanwhile."""
+    address: str | None = None
+    """Of the Ray cluster. Omitted: the one that this machine belongs to, or this machine alone."""
+    workers: int | None = None
+    """Ray workers at the most. Omitted: one a GPU, or else one a machine."""
+
+    def check(self) -> None:
+        """Refuses what does not fit together; the accelerators are left to the workers."""
+        if self.workers is not None:
+            at_least(1, workers=self.workers)
+        if self.engine == "ray":
+            jax.config.update("jax_platforms", "cpu")
+        elif self.address is not None or self.workers is not None:
+            raise InputError("--address and --workers are those of --engine ray; add it.")
+
+    @contextlib.contextmanager
+    def cluster(self) -> Iterator[Any]:
+        """The cluster; None where this process computes."""
+        if self.engine == "process":
+            yield None
+            return
+        from fame_jax.experiments.cluster import cluster
+
+        with cluster(self.address, self.workers, say_error) as found:
+            yield found
 
 
 Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]

@@ -1,24 +1,30 @@
 """`fame run`: a data set in, a store of maps out; what was interrupted continues."""
 
 import contextlib
+import functools
+import itertools
 import pathlib
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, say, say_error
-from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, say, say_error
+from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.progress import progress_bar
-from fame_jax.data.records import Dataset
+from fame_jax.data.records import Dataset, Task
 from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.identity import network_identity
-from fame_jax.experiments.processes import Processes, this_process
-from fame_jax.experiments.run import finish, prepared
+from fame_jax.experiments.processes import ALONE, Processes, this_process
+from fame_jax.experiments.run import Job, finish, prepared
 from fame_jax.experiments.settings import Settings, check_network
+from fame_jax.experiments.spent import Spent
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
+from fame_jax.remote import located
 from fame_jax.walk import Status
 
 _SHOWN = 3
@@ -38,7 +44,8 @@ class Run:
     root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """Its folder; or the list, for pairs and list."""
     out: pathlib.Path
-    """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
+    """Folder of the run, here or at s3:// or gs://: new, or that of the run to continue. With several methods, one
+    folder a method inside it."""
     protocol: str | None = None
     """Part of the data set; fame check lists those."""
     partial: bool = False
@@ -69,6 +76,7 @@ class Run:
     processes: int | None = None
     """Number of processes that share the records; all have the same other arguments and see the same --out. Omitted:
     those of a Slurm step or TPU pod."""
+    engine: Flat[EngineFlags] = field(default_factory=EngineFlags)
     progress: bool = True
     """Show a progress bar."""
 
@@ -78,11 +86,13 @@ class Run:
         for name in ("block_size", "limit", "processes"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, **{name: value})
-        us = this_process(self.process_id, self.processes)
+        self.engine.check()
+        us = self._processes()
         dataset = self._dataset()
         rows = self.methods.rows(dataset.task)
-        folders = {row.name: self.out if len(rows) == 1 else self.out / row.name for row in rows}
-        if len(rows) > 1 and (self.out / "manifest.json").exists():
+        out = located(self.out)
+        folders = {row.name: out if len(rows) == 1 else out / row.name for row in rows}
+        if len(rows) > 1 and (out / "manifest.json").exists():
             raise InputError(f"--out {self.out}: holds a run of one method; choose another folder for several.")
         loaded = self.network.load(dataset.task)
         check_network(loaded.card, dataset)
@@ -92,7 +102,11 @@ class Run:
             method.check(loaded.card.size, loaded.card.size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
-            jobs = []
+            jobs, device, failed = [], None, []
+            if cluster := stack.enter_context(self.engine.cluster()):
+                from fame_jax.experiments import on_cluster
+
+                device = on_cluster.device_of(cluster)
             for row in rows:
                 settings = self._settings(options[row.name])
                 job = stack.enter_context(
@@ -107,13 +121,27 @@ class Run:
                         processes=us,
                         repair=self.repair,
                         say=say_error,
+                        device=device,
                     )
                 )
                 jobs.append(job)
+            start = time.monotonic()
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
-                finish(jobs, loaded.network, bar.update)
-            failed = [_summary(job.store, us) for job in jobs]
+                if cluster:
+                    load = functools.partial(_network, self.network.anywhere(), dataset.task)
+                    failed = on_cluster.finish(jobs, load, cluster, bar.update)
+                else:
+                    finish(jobs, loaded.network, bar.update)
+            _say_times(jobs, time.monotonic() - start, cluster.most_at_once if cluster else 1)
+            failed = [_summary(job.store, us, of) for job, of in itertools.zip_longest(jobs, failed, fillvalue={})]
         return 2 if any(failed) or dataset.problems else 0
+
+    def _processes(self) -> Processes:
+        if self.engine.engine == "process":
+            return this_process(self.process_id, self.processes)
+        if self.processes is not None or self.process_id is not None:
+            raise InputError("--processes and --process-id share out blocks by hand, --engine ray does it by itself.")
+        return ALONE
 
     def _dataset(self) -> Dataset:
         given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
@@ -147,6 +175,16 @@ class Run:
         )
 
 
+def _say_times(jobs: list[Job], seconds: float, workers: int) -> None:
+    """How fast it was, of what the time went for; kept beside the maps, a line a call."""
+    spent = Spent()
+    for job in jobs:
+        spent.add(job.store.spent.taken())
+    if spent.records:
+        say_error(spent.words(seconds, workers))
+        jobs[0].store.note_times({"seconds": seconds, **spent.taken()})
+
+
 def _odd_maps(store: Store) -> str:
     """How many maps are blank or incomplete, and why."""
     status = store.column("status")
@@ -154,8 +192,14 @@ def _odd_maps(store: Store) -> str:
     return ", ".join(f"{count} {Status(int(code)).message}" for code, count in found.items())
 
 
-def _summary(store: Store, us: Processes) -> bool:
-    """Says how far the run is and what comes next; True if a record failed."""
+def _network(flags: NetworkFlags, task: Task) -> Any:
+    """The network on a worker."""
+    keep_compiled_programs()
+    return flags.load(task).network
+
+
+def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
+    """Says how far the run is and what comes next; True if a record failed, or a block."""
     state = store.column("state")
     done, failed, pending = ((state == value).sum() for value in (DONE, FAILED, PENDING))
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
@@ -164,10 +208,14 @@ def _summary(store: Store, us: Processes) -> bool:
     if odd := _odd_maps(store):
         line += f", of the maps {odd}"
     if pending:
-        line += f", {pending} left to other processes"
+        line += f", {pending} left{'' if blocks else ' to other processes'}"
     here = f"{us.words}: " if us.words else ""
     say(f"{here}{line}. Next: fame score {store.folder}, fame report {store.folder}")
     if failed:
-        index, reason = next(iter(store.failures().items()))
+        index, reason = next((i, reason) for i, reason in store.failures().items() if state[i] == FAILED)
         say_error(f"{failed} records failed, the first is {store.records[index].name}: {reason}")
-    return bool(failed)
+    for block, reason in sorted(blocks.items())[:_SHOWN]:
+        say_error(f"block {block} failed, the same command tries it again: {reason}")
+    if (more := len(blocks) - _SHOWN) > 0:
+        say_error(f"{more} more blocks failed, see {store.folder / 'failures'}")
+    return bool(failed or blocks)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Num, UInt8
 from PIL import Image
 
 from fame_jax.data.decoding import ImageError, Pixels, check_size, decode
+from fame_jax.remote import located
 
 MAX_BYTES = 1 << 30
 """Larger files are refused."""
@@ -128,7 +129,7 @@ def _unit(pixels: Num[np.ndarray, "height width 3"]) -> Pixels:
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
-    path = pathlib.Path(path)
+    path = located(path)
     try:
         # A device or a pipe would be read without end.
         if path.is_file():

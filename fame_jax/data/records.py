@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from fame_jax.remote import Member, Remote, located
+
 Point = tuple[float, float]
 """(x, y) in pixels of the picture."""
 
@@ -126,7 +128,8 @@ def dataset_of(name: str, task: Task, records: Iterable[Record], problems: Itera
     """A data set of the records whose pictures exist; pictures that do not become problems, by name."""
     found, kept = list(problems), list(records)
     pictures = Counter(path for record in kept for path in {picture.path for picture in pictures_of(record)})
-    missing = {path for path in pictures if not os.path.isfile(path)}
+    # What lies elsewhere a reader has just listed.
+    missing = {path for path in pictures if not (isinstance(path, Remote | Member) or os.path.isfile(path))}
     for path in sorted(missing):
         reason = "it is no file" if os.path.exists(path) else "there is no such file"
         reason = "it is a link to nothing: there is no such file" if os.path.islink(path) else reason
@@ -207,7 +210,7 @@ def _picture_as_json(picture: Picture) -> dict[str, Any]:
 
 def _picture_from_json(content: dict[str, Any]) -> Picture:
     eyes = content["eyes"]
-    path = pathlib.Path(_of(content["path"], str))
+    path = located(_of(content["path"], str))
     if "\0" in content["path"]:
         raise ValueError("a path holds the character NUL")
     if eyes is None:

@@ -16,6 +16,7 @@ from fame_jax.datasets.pairs import read_pairs
 from fame_jax.datasets.photographs import PROTOCOLS as FOLDER_PROTOCOLS
 from fame_jax.datasets.photographs import read_folder, read_list
 from fame_jax.datasets.scface import read_scface
+from fame_jax.remote import located
 from fame_jax.words import did_you_mean
 
 Counts = Mapping[str, int]
@@ -133,7 +134,7 @@ def read(
     for option in options:
         if option not in row.options:
             raise DatasetError(f"{name} has no option {option!r}; expected one of {', '.join(row.options)}.")
-    dataset = row.read(pathlib.Path(root), protocol, **options)
+    dataset = row.read(located(root), protocol, **options)
     wrong = _wrong_counts(dataset, row.expected(protocol) if expected is None else expected)
     return replace(dataset, problems=(*dataset.problems, *wrong))
 

@@ -27,15 +27,16 @@ from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.manifest import read_manifest
-from fame_jax.experiments.opening import Say, is_finished, note_environment, opened, sha256s
+from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
-from fame_jax.experiments.settings import DEFAULTS, Settings
+from fame_jax.experiments.settings import DEFAULTS, Device, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import explainer
 from fame_jax.inputs import Input, PictureError, geometry_of, read
 from fame_jax.models import Card, Loaded
 from fame_jax.questions import Question, Seen
+from fame_jax.remote import absolute, located
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
@@ -105,6 +106,7 @@ def prepared(
     repair: bool = False,
     patience: int = PATIENCE,
     say: Say = lambda line: None,
+    device: Device | None = None,
 ) -> Iterator["Job"]:
     """Checks everything that can be checked before any long work, and holds the folder.
 
@@ -120,6 +122,7 @@ def prepared(
         repair: also compute the blocks again that hold failed records, damaged files or pictures that have changed.
         patience: seconds to wait for process 0 to lay out a new run.
         say: told, line by line, what a user should know.
+        device: what computes; None for what this process has.
 
     Raises:
         RunError: see `run`; also if another process writes there.
@@ -132,13 +135,16 @@ def prepared(
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
     image_dtype(settings.precision)
     dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
+    folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
-        manifest = of_run.manifest(dataset, card, row, settings, identity=identity, source=source, there=there)
-        store = opened(folder, manifest, dataset, processes, say, patience)
-        pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
+        manifest = of_run.manifest(
+            dataset, card, row, settings, identity=identity, source=source, device=device, there=there
+        )
+        store = opened(folder, manifest, dataset, processes, say, device.environment, patience)
+        pending = unfinished(store, processes.share(store.blocks), repair)
         if pending and processes.index == 0:
-            note_environment(store, say)
+            note_environment(store, say, device.environment)
         yield Job(store, row, row.chosen(dataset.task, settings.options, settings.preset), pending)
 
 
@@ -208,14 +214,19 @@ def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count:
     for size in sorted({job.store.block_size for job, _ in waiting}):
         together = [(job, method) for job, method in waiting if job.store.block_size == size]
         blocks = sorted({block for job, _ in together for block in job.pending})
-        with contextlib.closing(_ahead(together[0][0].store, blocks)) as ahead:
-            for block, found in ahead:
+        with contextlib.closing(ahead(together[0][0].store, blocks)) as pictures:
+            for block, found in pictures:
                 for job, method in together:
                     if block in job.pending:
-                        _explain(job, method, block, found, progress)
+                        explain_block(job, method, block, found, progress)
 
 
-def _explain(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
+def explain_block(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
+    """All that a block takes once its pictures are there, whoever computes it: it is explained and written.
+
+    Raises:
+        RunError: see `finish`.
+    """
     start = job.store.indices(block).start
     arrays = block_arrays(job.store, block)
     arrays["sha256"][:] = [one.sha256 for one in found]
@@ -227,12 +238,15 @@ def _explain(job: Job, method: Method, block: int, found: list["Found"], progres
             reasons[row] = reason
     kept = [(row, question) for row, question in zip(rows, questions, strict=True) if row not in reasons]
     progress(method.passes * len(reasons))
-    with _enough_memory(job.store.manifest["batch_size"]):
+    spent = job.store.spent
+    with spent.on("computing"), _enough_memory(job.store.manifest["batch_size"]):
         seen = method.engine.look([question for _, question in kept])
         for (row, _), one, results in zip(kept, seen, method.results(seen, progress), strict=True):
             _fill(arrays, row, job.store.task, one, results)
     arrays["state"][:] = [FAILED if row in reasons else DONE for row in range(len(found))]
-    job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
+    with spent.on("writing"):
+        job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
+    spent.add({"records": len(found)})
 
 
 def _question(found: "Found") -> Question:
@@ -275,27 +289,45 @@ class Found(NamedTuple):
     label: int | None = None
 
 
-def _ahead(store: Run, blocks: Iterable[int]) -> Generator[tuple[int, list[Found]]]:
-    """The pictures of block after block, those of the next being read meanwhile."""
+def reader(store: Run) -> Callable[[Picture], Input]:
+    """How the run's pictures are read; a face that occurs in many pairs is kept for a while."""
     one = functools.partial(read, chosen=geometry_of(store.manifest))
-    if store.task == "pair":
-        one = functools.lru_cache(maxsize=_FACES_KEPT)(one)
+    return functools.lru_cache(maxsize=_FACES_KEPT)(one) if store.task == "pair" else one
+
+
+def ahead(
+    store: Run, blocks: Iterable[int], one: Callable[[Picture], Input] | None = None
+) -> Generator[tuple[int, list[Found]]]:
+    """The pictures of block after block, those of the next being read meanwhile.
+
+    Args:
+        store: the run.
+        blocks: their numbers.
+        one: of `reader`, if it is to be kept from one call to the next.
+    """
+    one = one or reader(store)
     with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
         under_way: deque[tuple[int, list[Future[Found]]]] = deque()
         try:
             for block in blocks:
                 records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(_found, record, one) for record in records]))
+                under_way.append((block, [pool.submit(_timed, store, record, one) for record in records]))
                 if len(under_way) == 2:
-                    yield _arrived(*under_way.popleft())
+                    yield _arrived(store, *under_way.popleft())
             while under_way:
-                yield _arrived(*under_way.popleft())
+                yield _arrived(store, *under_way.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _arrived(block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
-    return block, [future.result() for future in found]
+def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
+    with store.spent.on("waiting"):
+        return block, [future.result() for future in found]
+
+
+def _timed(store: Run, record: Record, one: Callable[[Picture], Input]) -> Found:
+    with store.spent.on("reading"):
+        return _found(record, one)
 
 
 def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
@@ -318,7 +350,7 @@ def _absolute(record: Record) -> Record:
     """Paths that mean the same wherever scores and reports are made."""
 
     def whole(picture: Picture) -> Picture:
-        return replace(picture, path=pathlib.Path(os.path.abspath(picture.path)))
+        return replace(picture, path=absolute(picture.path))
 
     if isinstance(record, PairRecord):
         return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))

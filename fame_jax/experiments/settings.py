@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fame_jax.architectures import Precision
 from fame_jax.batching.devices import usual_batch
@@ -14,6 +14,7 @@ from fame_jax.experiments.identity import identity as identity_of
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.files import environment
 from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
 from fame_jax.models import Card
 
@@ -52,6 +53,24 @@ class Settings:
 DEFAULTS = Settings()
 """The paper's choices."""
 
+
+class Device(NamedTuple):
+    """What a run is computed with.
+
+    Attributes:
+        batch: images at once where nobody has asked, see `fame_jax.batching.devices.usual_batch`.
+        environment: versions and device, for the manifest.
+    """
+
+    batch: int
+    environment: dict[str, Any]
+
+
+def this_device() -> Device:
+    """What this process would compute with."""
+    return Device(usual_batch(), environment())
+
+
 _FEWEST = 8
 """Records in a block, at the least, where nothing else is asked for."""
 
@@ -75,6 +94,7 @@ def manifest(
     *,
     identity: str,
     source: str = "",
+    device: Device | None = None,
     there: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain data; two runs whose manifests are equal may be mixed.
@@ -86,13 +106,14 @@ def manifest(
         settings: the choices.
         identity: of the network: the hash of its publisher's file, or `identity.identity` of one's own.
         source: from where a command can load the network again; empty if none can.
+        device: what computes; None for what this process has.
         there: manifest of the run that is to be continued.
     """
     how = {name: getattr(settings, name) for name in ("resize", "aligned", "eyes", "detector")}
     chosen = geometry(card, **how)
-    there = there or {}
-    batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task)
-    block = settings.block_size or there.get("block_size") or max(2 * usual_batch(), _FEWEST)
+    there, usual = there or {}, usual_batch() if device is None else device.batch
+    batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task, usual)
+    block = settings.block_size or there.get("block_size") or max(2 * usual, _FEWEST)
     block = min(block, len(dataset.records))
     content = {
         "task": dataset.task,

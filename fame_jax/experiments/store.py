@@ -4,6 +4,7 @@
     RUN/records.jsonl     one line a record, in order; its line number is its index everywhere else
     RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a file a block of records
     RUN/failures/B.json   index and reason of every record of block B that could not be explained
+    RUN/times.jsonl       where the time of each call went, in seconds
     RUN/rewrites/B.json   when block B was repaired after the maps had been scored, if it was
 
 A block is the unit of work: it is computed as a whole, by one process, always from its first record on, so that it
@@ -12,8 +13,10 @@ Maps are shards of one chunk a record, so one map is read without the rest of it
 checksum, so a damaged one is never taken for a map.
 """
 
+import contextlib
 import json
 import pathlib
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
@@ -23,8 +26,10 @@ import numpy as np
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
 from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
 from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
+from fame_jax.experiments.spent import Spent
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
+from fame_jax.remote import Remote, located
 from fame_jax.walk import Status
 
 PENDING, DONE, FAILED = 0, 1, 2
@@ -51,6 +56,7 @@ class Run:
         manifest: the content of `manifest.json`.
         records: all records, in order.
         task: `class` or `pair`.
+        spent: where the time of this process went.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -59,7 +65,7 @@ class Run:
         Raises:
             RunError: if the folder holds no run, a damaged one, or one of another version.
         """
-        self.folder = folder
+        self.folder = folder = located(folder)
         self.manifest = read_manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
@@ -69,6 +75,7 @@ class Run:
                 f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']} of task "
                 f"{self.task}; the file is damaged. Run again into a new folder."
             )
+        self.spent = Spent()
         self._arrays: dict[str, BlockArray] = {}
 
     @property
@@ -134,7 +141,9 @@ class Run:
             RunError: naming the damaged file.
         """
         indices = self.indices(block)
-        written = all(self._array(name).has(block) for name in self._names)
+        # Each question to object storage takes a while, and nothing there is lost by itself: the last one tells of all.
+        names = () if isinstance(self.folder, Remote) else self._names
+        written = all(self._array(name).has(block) for name in names)
         return written and bool((self.column("state", indices) != PENDING).all())
 
     def is_sound(self, block: int) -> bool:
@@ -183,6 +192,17 @@ class Run:
             raise RunError(
                 f"{error}. Earlier blocks are whole: mend that, then give the same command again, and it continues."
             ) from error
+
+    def note_failure(self, block: int, reason: str) -> None:
+        """Leaves word of why a block is still to come; computing it takes the word away."""
+        with contextlib.suppress(OSError):
+            (self.folder / "failures").mkdir(exist_ok=True)
+            write_json(self.folder / "failures" / f"{block:06}.json", {str(i): reason for i in self.indices(block)})
+
+    def note_times(self, times: Mapping[str, float | int]) -> None:
+        """Adds a line to what earlier calls took."""
+        with contextlib.suppress(OSError), (self.folder / "times.jsonl").open("a") as file:
+            file.write(json.dumps({"host": platform.node(), **times}) + "\n")
 
     def _read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         try:
