@@ -35,6 +35,9 @@ _WORKERS = 3
 _IN_A_ROW = 8
 """Tasks, or four a worker if that is more, that may fail one after another before the rest is not tried."""
 
+_LONGEST = 500
+"""Letters of a reason: Ray adds whole tracebacks."""
+
 _LOOK = 2.0
 """Seconds between two looks at which machines there are."""
 
@@ -291,5 +294,5 @@ def _lives(node: str) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    words = " ".join(str(error).split())
+    words = " ".join(str(error).split())[:_LONGEST]
     return words if isinstance(error, RunError) else f"{type(error).__name__}: {words}"

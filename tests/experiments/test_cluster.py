@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from fame_jax.experiments.store import Run
-from tests.experiments import tiny
+from tests.experiments import tasks, tiny
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -184,9 +184,9 @@ def test_a_task_that_ends_every_process_is_given_up_and_blames_no_other(monkeypa
     from fame_jax.experiments.cluster import cluster
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with cluster(None, 2, lambda line: None) as found:
+    with cluster("local", 2, lambda line: None) as found:
         done = []
-        failed = found.compute(_begin, range(6), lambda task, result: done.append((task, result)))
+        failed = found.compute(tasks.begin, range(6), lambda task, result: done.append((task, result)))
     assert sorted(done) == [(task, task * task) for task in (0, 1, 3, 4, 5)]
     assert set(failed) == {2}
     assert "the worker's process ended, 3 times" in failed[2]
@@ -201,21 +201,7 @@ def test_a_worker_that_cannot_begin_ends_the_command_with_the_reason(monkeypatch
         cluster(None, 1, lambda line: None) as found,
         pytest.raises(RunError, match=r"no worker can begin.*no weights"),
     ):
-        found.compute(_cannot, [0], lambda task, result: None)
-
-
-def _begin():
-    return _work
-
-
-def _work(task: int) -> int:
-    if task == 2:
-        os._exit(1)
-    return task * task
-
-
-def _cannot():
-    raise ValueError("no weights")
+        found.compute(tasks.cannot, [0], lambda task, result: None)
 
 
 def test_options_of_ray_need_ray(fame, tmp_path):

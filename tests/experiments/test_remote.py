@@ -40,7 +40,9 @@ class Weather:
         self.requests += 1
         time.sleep(self.latency)
         if time.monotonic() < self.away_until:
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # The connection is lost in the middle of the request.
+            environ["werkzeug.socket"].shutdown(
+                socket.SHUT_RDWR
+            )  # The connection is lost in the middle of the request.
             raise ConnectionError
         if self.random.random() < self.failing:
             start_response("503 Slow Down", [("Content-Length", "0")])
