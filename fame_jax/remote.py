@@ -14,7 +14,7 @@ import io
 import os
 import pathlib
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 SCHEMES = ("s3:", "gs:")
@@ -87,11 +87,11 @@ class Remote(pathlib.PosixPath):
         found = self._done(lambda _, key: _opened(self.kvstore).list())
         return sorted(key.decode() for key in found)
 
-    def iterdir(self) -> Iterator["Remote"]:
+    def iterdir(self) -> Generator["Remote"]:
         """What is directly below it."""
         return (self / name for name in dict.fromkeys(key.partition("/")[0] for key in self.below()))
 
-    def glob(self, pattern: str, **how: Any) -> Iterator["Remote"]:
+    def glob(self, pattern: str, **how: Any) -> Generator["Remote"]:
         """What is directly below it and has a name of the pattern."""
         return (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import functools
-import itertools
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -18,9 +17,10 @@ from fame_jax.cli.progress import progress_bar
 from fame_jax.data.records import Dataset, Task
 from fame_jax.datasets.catalogue import read
 from fame_jax.experiments.identity import network_identity
+from fame_jax.experiments.lock import locked
 from fame_jax.experiments.processes import ALONE, Processes, this_process
 from fame_jax.experiments.run import Job, finish, prepared
-from fame_jax.experiments.settings import Settings, check_network
+from fame_jax.experiments.settings import Device, Settings, check_network
 from fame_jax.experiments.spent import Spent
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
@@ -102,11 +102,8 @@ class Run:
             method.check(loaded.card.size, loaded.card.size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
-            jobs, device, failed = [], None, []
-            if cluster := stack.enter_context(self.engine.cluster()):
-                from fame_jax.experiments import on_cluster
-
-                device = on_cluster.device_of(cluster)
+            jobs, blocks, cluster = [], [], stack.enter_context(self.engine.cluster())
+            device = cluster and _device(cluster, folders.values())
             for row in rows:
                 settings = self._settings(options[row.name])
                 job = stack.enter_context(
@@ -129,11 +126,11 @@ class Run:
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
                 if cluster:
                     load = functools.partial(_network, self.network.anywhere(), dataset.task)
-                    failed = on_cluster.finish(jobs, load, cluster, bar.update)
+                    blocks = _finish_on(cluster, jobs, load, bar.update)
                 else:
                     finish(jobs, loaded.network, bar.update)
             _say_times(jobs, time.monotonic() - start, cluster.most_at_once if cluster else 1)
-            failed = [_summary(job.store, us, of) for job, of in itertools.zip_longest(jobs, failed, fillvalue={})]
+            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks or [{}] * len(jobs), strict=True)]
         return 2 if any(failed) or dataset.problems else 0
 
     def _processes(self) -> Processes:
@@ -190,6 +187,22 @@ def _odd_maps(store: Store) -> str:
     status = store.column("status")
     found = {code: int((status == code).sum()) for code in np.unique(status) if code not in (Status.NO_MAP, Status.OK)}
     return ", ".join(f"{count} {Status(int(code)).message}" for code, count in found.items())
+
+
+def _device(cluster: Any, folders: Iterable[pathlib.Path]) -> Device:
+    """What a cluster computes with; a command that another one locks out does not wait for workers first."""
+    from fame_jax.experiments.on_cluster import device_of
+
+    for folder in folders:
+        with locked(folder / ".lock-0"):
+            pass
+    return device_of(cluster)
+
+
+def _finish_on(cluster: Any, *how: Any) -> list[dict[int, str]]:
+    from fame_jax.experiments.on_cluster import finish
+
+    return finish(cluster, *how)
 
 
 def _network(flags: NetworkFlags, task: Task) -> Any:

@@ -104,7 +104,7 @@ class Score:
 
                 weights = None if self.weights is None else self.weights.absolute()
                 load = functools.partial(network_of, weights=weights, model=self.model)
-                return on_cluster.score(run, row.name, load, cluster, progress=bar.update, **how)
+                return on_cluster.score(cluster, run, row.name, load, progress=bar.update, **how)
             return score(run, row.name, network=networks.get(key), progress=bar.update, **how)
 
     def _options(self, row: Metric) -> dict[str, Any]:

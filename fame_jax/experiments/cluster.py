@@ -5,6 +5,7 @@ worker is free. Which machines there are is looked at again and again: on a new 
 had under way goes to others.
 """
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -16,6 +17,7 @@ from fame_jax.experiments.manifest import RunError
 
 try:
     import ray
+    from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise ImportError("--engine ray needs Ray: pip install 'fame-jax[ray]'") from error
@@ -42,7 +44,7 @@ _LOOK = 2.0
 """Seconds between two looks at which machines there are."""
 
 _REMIND = 60.0
-"""Seconds after which it is said that there is no machine."""
+"""Seconds after which it is said that there is no worker."""
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def cluster(address: str | None, most: int | None, say: Callable[[str], object])
     ours = not ray.is_initialized()
     try:
         if ours:
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RunError(f"--address {address}: no Ray cluster answers there ({' '.join(str(error).split())}).") from None
     found = Cluster(most, say)
@@ -79,12 +81,12 @@ class _Worker:
     def __init__(self) -> None:
         self._work: dict[int, Callable[[Any], Any]] = {}
 
-    def begin(self, number: int, begin: Begin) -> str:
+    def begin(self, number: int, begin: Begin) -> tuple[None, str]:
         try:
             self._work[number] = begin()
         except Exception as error:
-            return _words(error)
-        return ""
+            return None, _words(error)
+        return None, ""
 
     def work(self, number: int, task: Any) -> tuple[Any, str]:
         try:
@@ -155,19 +157,19 @@ class Cluster:
                 if worker not in self._workers:
                     continue
                 try:
-                    answer = ray.get(call)
-                except ray.exceptions.RayTaskError as error:
-                    answer = (None, _words(error.cause)) if worker.ready else _words(error.cause)
-                except ray.exceptions.RayError as error:
+                    result, reason = ray.get(call)
+                except RayTaskError as error:
+                    result, reason = None, _words(error.cause)
+                except RayError as error:
                     self._lose(worker, work, error)
                     continue
                 if worker.ready:
                     worker.tasks.remove(task)
-                    self._take(work, task, answer, arrived)
-                elif answer:
-                    self._refuse(worker, answer)
-                    continue
-                worker.ready = self._worked = True
+                    self._take(work, task, result, reason, arrived)
+                elif reason:
+                    self._refuse(worker, reason)
+                else:
+                    worker.ready = self._worked = True
             for worker in self._workers:
                 _feed(worker, work)
         return work.failed
@@ -194,9 +196,11 @@ class Cluster:
                 self._hire(node, nodes[node], work)
         if not (self._workers or self._worked) and self._unfit.keys() & nodes.keys():
             raise RunError(f"no worker can begin, the last one for this reason: {self._unfit_reason}")
-        if not self._workers and time.monotonic() - self._reminded > _REMIND:
+        if any(worker.ready for worker in self._workers):
             self._reminded = time.monotonic()
-            self._say("no machine of the cluster has a device; waiting for one")
+        elif time.monotonic() - self._reminded > _REMIND:
+            self._reminded = time.monotonic()
+            self._say("no worker has begun: the cluster has no device, or others have it; waiting for one")
 
     def _devices(self, resources: dict[str, float]) -> int:
         """How many workers a machine takes."""
@@ -220,8 +224,7 @@ class Cluster:
         worker.ready = False
         work.calls[worker.actor.begin.remote(work.number, work.begin)] = worker, None
 
-    def _take(self, work: "_Round", task: Hashable, answer: tuple[Any, str], arrived: Callable[..., object]) -> None:
-        result, reason = answer
+    def _take(self, work: "_Round", task: Any, result: Any, reason: str, arrived: Callable[[Any, Any], object]) -> None:
         if not reason:
             work.in_a_row = 0
             arrived(task, result)
@@ -285,7 +288,7 @@ def _feed(worker: _Hired, work: _Round) -> None:
 
 
 def _end(worker: _Hired) -> None:
-    with suppress(ray.exceptions.RayError):
+    with suppress(RayError):
         ray.kill(worker.actor)
 
 

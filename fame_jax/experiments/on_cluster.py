@@ -34,16 +34,16 @@ def device_of(cluster: Cluster) -> Device:
 
 
 def finish(
-    jobs: Sequence[Job], load: Callable[[], Any], cluster: Cluster, progress: Progress = lambda count: None
+    cluster: Cluster, jobs: Sequence[Job], load: Callable[[], Any], progress: Progress = lambda count: None
 ) -> list[dict[int, str]]:
     """Computes the pending blocks of runs over the same records; the work of a block is that of `run.finish`.
 
     Whatever happens, finished blocks are on disk. The workers have to see the runs' folders and the pictures.
 
     Args:
+        cluster: see `cluster.cluster`.
         jobs: of `run.prepared`; those with blocks of the same size share their pictures.
         load: called by every worker, once: loads the network.
-        cluster: see `cluster.cluster`.
         progress: called with the number of passes since the last call.
 
     Returns:
@@ -92,10 +92,10 @@ def _is_done(jobs: Sequence[Job], task: Task, failed: Sequence[dict[int, str]]) 
 
 
 def score(
+    cluster: Cluster,
     run: Run,
     name: str,
     load: Callable[[Run], Any],
-    cluster: Cluster,
     *,
     preset: str = "paper",
     batch_size: int | None = None,
@@ -105,10 +105,10 @@ def score(
     """`score.score` on a cluster, whose workers have to see the run and its pictures.
 
     Args:
+        cluster: see `cluster.cluster`.
         run: see there.
         name: of a metric.
         load: called by every worker, once, with the run, if the metric needs its network.
-        cluster: see `cluster.cluster`.
         preset: see there.
         batch_size: see there; the usual one is that of a worker.
         progress: see there.
