@@ -15,6 +15,9 @@ import pytest
 
 from fame_jax.experiments.store import Run, RunError
 from tests.experiments import tasks, tiny
+from tests.experiments.storage import bucket, server
+
+__all__ = ["bucket", "server"]
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -187,6 +190,22 @@ def test_a_driver_is_killed_and_started_again_and_a_second_one_is_refused(place,
     code, _, err = ended(started(place, out, *engine, steps=MANY))
     assert code == 2, err
     assert tiny.contents(out) == long
+
+
+@pytest.mark.slow
+def test_workers_write_into_a_bucket_what_is_written_to_disk(place, whole, server, bucket):
+    server.latency, server.failing = 0.005, 0.02
+    process = started(place, bucket / "out", "--engine", "ray", "--address", "local", "--workers", "2")
+    deadline = time.monotonic() + 120
+    while len((bucket / "out" / "arrays" / "state" / "c").below()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    random.choice(workers(place)).send_signal(signal.SIGKILL)
+    server.away_until = time.monotonic() + 30
+    code, _, err = ended(process)
+    assert code == 2, err
+    assert "block" not in err.replace("its blocks go to others", "")
+    found = {key: (bucket / "out" / key).read_bytes() for key in (bucket / "out").below()}
+    assert {name: content for name, content in found.items() if name != "times.jsonl"} == whole
 
 
 def test_what_ends_processes_or_lets_none_begin_is_given_up_with_the_reason(monkeypatch):
