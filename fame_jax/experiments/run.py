@@ -298,20 +298,14 @@ def reader(store: Run) -> Callable[[Picture], Input]:
 def ahead(
     store: Run, blocks: Iterable[int], one: Callable[[Picture], Input] | None = None
 ) -> Generator[tuple[int, list[Found]]]:
-    """The pictures of block after block, those of the next being read meanwhile.
-
-    Args:
-        store: the run.
-        blocks: their numbers.
-        one: of `reader`, if it is to be kept from one call to the next.
-    """
-    one = one or reader(store)
+    """The pictures of block after block, those of the next being read meanwhile; `one` is of `reader`, to be kept."""
+    one, found = one or reader(store), store.spent.timed("reading", _found)
     with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
         under_way: deque[tuple[int, list[Future[Found]]]] = deque()
         try:
             for block in blocks:
                 records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(_timed, store, record, one) for record in records]))
+                under_way.append((block, [pool.submit(found, record, one) for record in records]))
                 if len(under_way) == 2:
                     yield _arrived(store, *under_way.popleft())
             while under_way:
@@ -323,11 +317,6 @@ def ahead(
 def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
     with store.spent.on("waiting"):
         return block, [future.result() for future in found]
-
-
-def _timed(store: Run, record: Record, one: Callable[[Picture], Input]) -> Found:
-    with store.spent.on("reading"):
-        return _found(record, one)
 
 
 def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
