@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 from fame_jax.experiments.store import Run, RunError
@@ -20,6 +19,7 @@ from tests.experiments.storage import bucket, server
 __all__ = ["bucket", "server"]
 
 pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def wait_for_blocks(process: subprocess.Popen, out: pathlib.Path, count: int) ->
     assert blocks_written(out) < BLOCKS, "something should still be left to disturb"
 
 
-def workers(place) -> list[psutil.Process]:
+def workers(place) -> list:
     """Those of this test: the system may hold others."""
     found = []
     for process in psutil.process_iter():
