@@ -3,22 +3,29 @@
 import contextlib
 import pathlib
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from fame_jax.cli.console import InputError, at_least, say, say_error
-from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags, Number
+from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
-from fame_jax.data.records import Dataset
+from fame_jax.data.records import Dataset, Problem, pictures_of
 from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.coco import as_coco
+from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
-from fame_jax.experiments.processes import Processes, this_process
+from fame_jax.experiments.opening import wait_for
+from fame_jax.experiments.processes import PATIENCE, Processes, this_process
 from fame_jax.experiments.run import finish, prepared
-from fame_jax.experiments.settings import Settings, check_network
+from fame_jax.experiments.settings import Settings, check_network, differences, in_classes_of
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
+from fame_jax.files import read_json, write_json
+from fame_jax.inputs import geometry
+from fame_jax.models import Loaded
 from fame_jax.walk import Status
 
 _SHOWN = 3
@@ -28,15 +35,16 @@ _SHOWN = 3
 class Run:
     """Explain a whole data set into a store of maps.
 
-    The simplest data set is a folder of photographs: fame run folder PHOTOGRAPHS --out maps. Interrupted in whatever
-    way, the same command continues where it was, and the maps are those of an uninterrupted run. A picture that cannot
-    be read is written down with its reason, and the others go on; the exit code is then 2.
+    The simplest data set is a folder of photographs: fame run folder PHOTOGRAPHS --out maps. With a detector for a
+    --model, every box that it finds there is explained; with the data set coco, every box of a list. Interrupted in
+    whatever way, the same command continues where it was, and the maps are those of an uninterrupted run. A picture
+    that cannot be read is written down with its reason, and the others go on; the exit code is then 2.
     """
 
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
     root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Its folder; or the list, for pairs and list."""
+    """Its folder; or the list, for pairs, list and coco."""
     out: pathlib.Path
     """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
     protocol: str | None = None
@@ -60,6 +68,8 @@ class Run:
     """Records written, and after a crash repeated, together. Omitted: two batches."""
     dtype: Literal["float16", "float32", "float64"] | None = None
     """Of the stored maps. Omitted: float32."""
+    threshold: Number = 0.6
+    """Lowest score of a detector's boxes in a folder, from 0 to 1."""
     limit: int | None = None
     """Only the first so many records."""
     repair: bool = False
@@ -79,17 +89,27 @@ class Run:
             if (value := getattr(self, name)) is not None:
                 at_least(1, **{name: value})
         us = this_process(self.process_id, self.processes)
+        if not 0 < self.threshold <= 1:
+            raise InputError(f"--threshold {self.threshold:g}: expected a score above 0, at most 1.")
         dataset = self._dataset()
+        loaded = self.network.load(dataset.task, detectors=True)
+        if loaded.card.task == "detect":
+            dataset = self._boxes(dataset, loaded, us)
+        self._say_problems(dataset)
         rows = self.methods.rows(dataset.task)
         folders = {row.name: self.out if len(rows) == 1 else self.out / row.name for row in rows}
         if len(rows) > 1 and (self.out / "manifest.json").exists():
             raise InputError(f"--out {self.out}: holds a run of one method; choose another folder for several.")
-        loaded = self.network.load(dataset.task)
         check_network(loaded.card, dataset)
         options = self.methods.options(rows, dataset.task, loaded.card)
-        engine = self.methods.engine(loaded.network, dataset.task, self.network.precision)
+        size, network = geometry(loaded.card, resize=self.pixels.resize).size, loaded.network
+        if dataset.task == "detect":
+            from fame_jax.detection import of_network
+
+            network = of_network(network, loaded.card, size, size)
+        engine = self.methods.engine(network, dataset.task, self.network.precision)
         for method in self.methods.methods(engine, rows, loaded.card):
-            method.check(loaded.card.size, loaded.card.size, 3)
+            method.check(size, size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
             jobs = []
@@ -111,7 +131,7 @@ class Run:
                 )
                 jobs.append(job)
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
-                finish(jobs, loaded.network, bar.update)
+                finish(jobs, network, bar.update)
             failed = [_summary(job.store, us) for job in jobs]
         return 2 if any(failed) or dataset.problems else 0
 
@@ -125,11 +145,47 @@ class Run:
             allow_outside=self.allow_outside,
             **{name: value for name, value in given.items() if value is not None},
         )
+        return replace(dataset, records=dataset.records[: self.limit])
+
+    def _say_problems(self, dataset: Dataset) -> None:
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
         if (more := len(dataset.problems) - _SHOWN) > 0:
             say_error(f"{more} more problems; fame check {self.dataset} {self.root} lists them")
-        return replace(dataset, records=dataset.records[: self.limit])
+
+    def _boxes(self, dataset: Dataset, loaded: Loaded, us: Processes) -> Dataset:
+        """The boxes of a list, or those found in a folder, which are kept as such a list beside the maps."""
+        if dataset.task == "class" and self.dataset == "folder":
+            file = self.out / "detections.json"
+            about = {
+                "folder": str(self.root.absolute()),
+                "photographs": len(dataset.records),
+                "detector": loaded.card.sha256 or self.network.source,
+                "threshold": self.threshold,
+                "resize": self.pixels.resize,
+            }
+            if us.index:
+                wait_for(file, PATIENCE)
+            elif not file.exists():
+                self._find(dataset, loaded, file, about)
+            there = read_json(file)["info"]
+            if differing := differences(there, about):
+                raise InputError(f"{file}: boxes of something else ({', '.join(differing)}); choose another --out.")
+            kept = read("coco", self.root, str(file.absolute()), allow_outside=True)
+            unread = (Problem(*one) for one in there["problems"])
+            dataset = replace(kept, problems=(*unread, *kept.problems))
+        return in_classes_of(loaded.card, dataset)
+
+    def _find(self, photographs: Dataset, loaded: Loaded, file: pathlib.Path, about: dict[str, Any]) -> None:
+        """Writes down the boxes that a detector finds."""
+        output_folder(self.out)
+        how = {"threshold": self.threshold, "resize": self.pixels.resize}
+        with progress_bar(len(photographs.records), "photograph", hide=not self.progress) as bar:
+            found = detections_of(loaded.network, loaded.card, photographs, progress=bar.update, **how)
+        shown = len({picture for record in found.records for picture in pictures_of(record)})
+        say(f"{len(found.records)} boxes in {shown} of {len(photographs.records)} photographs, see {file}")
+        problems = [[problem.where, problem.reason] for problem in found.problems]
+        write_json(file, as_coco(found, self.root, {**about, "problems": problems}))
 
     def _settings(self, options: dict[str, object]) -> Settings:
         return Settings(

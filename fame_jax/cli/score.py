@@ -15,8 +15,11 @@ from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.score import network_of, score, settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import comparison, remarks, summary, threshold
+from fame_jax.explainers.explainer import kind_of
 from fame_jax.files import number
 from fame_jax.metrics.table import METRICS, Metric, metric
+
+_OF_BOXES = (("of a class", "of a box"), ("probability", "similarity"), ("logits", "similarity"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Score:
         for row in rows:
             found[row.name] = [self._scored(run, row, networks) for run in runs]
             if not self.json:
-                for line in _lines(found[row.name], self.level):
+                for line in _lines(found[row.name], self.level, runs[0].task == "detect"):
                     say(line)
         if self.json:
             content = {name: [_as_json(s, scores[0], self.level) for s in scores] for name, scores in found.items()}
@@ -78,7 +81,7 @@ class Score:
     def _metrics(self, runs: list[Run]) -> list[Metric]:
         if self.metric != "default":
             return [metric(name.strip()) for name in self.metric.split(",")]
-        kinds = {run.task for run in runs}
+        kinds = {kind_of(run.task) for run in runs}
         left_out = {"rise_deletion", "rise_insertion", "road_combined"}
         boxes = any(getattr(record, "boxes", ()) for run in runs for record in run.records)
         return [
@@ -116,12 +119,15 @@ def _numbers(text: str) -> list[float]:
         raise InputError(f"--fractions {text}: expected numbers with commas between them, such as 0.1,0.3.") from None
 
 
-def _lines(scores: list[Scores], level: float) -> Iterator[str]:
+def _lines(scores: list[Scores], level: float, of_boxes: bool) -> Iterator[str]:
     """A block of a metric: figures of every run, differences to the first, remarks."""
     row = scores[0].metric
     words = ", ".join(f"{figure.title} ({figure.better} is better, {figure.range})" for figure in row.figures)
+    line = f"{row.title}: {words}; {level:.0%} intervals"
+    for of_class, of_box in _OF_BOXES if of_boxes else ():
+        line = line.replace(of_class, of_box)
     yield ""
-    yield f"{row.title}: {words}; {level:.0%} intervals"
+    yield line
     for of_run in scores:
         yield f"{of_run.run.name}"
         for figure, at, e in summary(of_run, level=level):

@@ -84,8 +84,12 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
 
 
 def load_whole(path: str | os.PathLike[str], longest: int) -> Pixels:
-    """`read_image`, scaled down until no side is above `longest` pixels; never cut, never enlarged."""
-    image = read_image(path)
+    """`shrunk(read_image(path), longest)`."""
+    return shrunk(read_image(path), longest)
+
+
+def shrunk(image: Pixels, longest: int) -> Float32[np.ndarray, "rows columns 3"]:
+    """An image, scaled down until no side is above `longest` pixels; never cut, never enlarged."""
     scale = longest / max(image.shape[:2])
     if scale >= 1:
         return image

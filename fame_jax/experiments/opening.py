@@ -20,7 +20,7 @@ from fame_jax.explainers.explainer import MAPS
 
 Say = Callable[[str], object]
 
-_OURS = {"records.jsonl", "arrays", "failures"}
+_OURS = {"records.jsonl", "arrays", "failures", "detections.json"}
 
 
 def opened(
@@ -46,7 +46,7 @@ def opened(
     """
     if not (folder / "manifest.json").exists():
         if processes.index:
-            _wait_for(folder / "manifest.json", patience)
+            wait_for(folder / "manifest.json", patience)
         else:
             return _laid_out(folder, manifest, dataset, say)
     store = Run(folder)
@@ -144,7 +144,12 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     return create_run(folder, content, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
 
 
-def _wait_for(file: pathlib.Path, patience: int) -> None:
+def wait_for(file: pathlib.Path, patience: int) -> None:
+    """Waits for what process 0 writes.
+
+    Raises:
+        RunError: if it does not come within so many seconds.
+    """
     deadline = time.monotonic() + patience
     while not file.exists():
         if time.monotonic() > deadline:

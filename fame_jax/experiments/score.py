@@ -17,17 +17,21 @@ from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
+from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run, RunError
-from fame_jax.explainers.explainer import pixel_digest
-from fame_jax.inputs import PictureError, geometry_of, images
+from fame_jax.explainers.explainer import WHAT, kind_of, pixel_digest
+from fame_jax.inputs import PictureError, geometry_of, images, question
 from fame_jax.metrics.iou import box_masks, cropped_boxes
 from fame_jax.metrics.table import Metric, Subject, metric
 from fame_jax.presets import PRESETS
 
 # Where an option is used on the host, before the metric's own function.
 _OF_BOXES = {"convention": "aspect_preserving"}
+
+NOT_OF_BOXES = ("rise_deletion", "rise_insertion", "road_combined")
+"""Metrics of classes that count what is beyond a photograph."""
 
 
 def score(
@@ -61,7 +65,7 @@ def score(
         UnknownMetricError: for a name that is not in the table.
         WeightsNotFoundError: if the network is needed and not installed.
     """
-    row = metric(name, run.task)
+    row = metric(name, kind_of(run.task))
     chosen = settings(run, row, preset, options)
     rows = Rows(run, row, preset, chosen)
     pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
@@ -69,6 +73,7 @@ def score(
         network = network_of(run)
     if network is not None:
         network = same_network(run, network)
+        network = detector_of(run, network) if run.task == "detect" else network
     for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
         rows.append(found)
         if progress is not None:
@@ -82,13 +87,13 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     Raises:
         ScoreError: see `score`.
     """
-    if row.task != run.task:
-        kinds = {"class": "classes", "pair": "pairs of faces"}
-        raise ScoreError(f"{row.name} is a metric of {kinds[row.task]}; {run.folder} explains {kinds[run.task]}.")
-    known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
+    if row.task != kind_of(run.task) or (run.task == "detect" and row.name in NOT_OF_BOXES):
+        raise ScoreError(f"{row.name} is a metric of {WHAT[row.task]}; {run.folder} explains {WHAT[run.task]}.")
+    known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs and run.task == "class" else {})}
     if unknown := [name for name in options if name not in known]:
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
-    known |= {"score": run.manifest.get("score", "softmax")} if known.get("score") == "softmax" else {}
+    if known.get("score") == "softmax":
+        known["score"] = "logit" if run.task == "detect" else run.manifest.get("score", "softmax")
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]
@@ -164,6 +169,10 @@ def _measured(
     read = _Reading(run, row, blocks, chosen, size)
 
     def measure(subject: Subject, network: Any) -> Any:
+        if subject.box is not None and network is not None:
+            from fame_jax.detection import asked
+
+            network = asked(network, subject.box)
         return row.measure(network, subject, **options)  # type: ignore[misc]
 
     remaining = list(blocks)
@@ -232,6 +241,8 @@ def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     record, attribution = run.records[index], run.map(index)
     if not np.isfinite(attribution).all():
         raise _LeftOut("the map is not finite")
+    if run.task == "detect":
+        return _subject_of_box(run, record, attribution)
     if "label" in row.needs and label < 0:
         raise _LeftOut("the class is unknown")
     masks = _masks(run, record, attribution.shape[0], boxes, chosen) if "boxes" in row.needs else None
@@ -241,6 +252,19 @@ def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     image, gallery = (*images(record, geometry_of(run.manifest)), None)[:2] if "network" in row.needs else (None, None)
     digest = pixel_digest(*(one for one in (image, gallery) if one is not None))
     return Subject(image, attribution, np.asarray(label, np.int32), digest, masks, gallery)
+
+
+def _subject_of_box(run: Run, record: Record, attribution: np.ndarray) -> Subject:
+    """A box on the canvas of its run. What is beyond the photograph counts for no metric."""
+    asked = question(record, geometry_of(run.manifest))
+    (image,), filled, (rows, columns) = asked.images, np.asarray(asked.filled[0]), asked.target.shape
+    if attribution.shape != (rows, columns):
+        raise _LeftOut("the photograph is not the one that was explained")
+    whole = np.zeros(filled.shape, np.float32)
+    whole[:rows, :columns] = attribution
+    masks = box_masks(asked.target.box[None], *filled.shape) & ~filled
+    box = asked.target.typed(np.float32)
+    return Subject(image, whole, np.int32(0), pixel_digest(image), masks, None, filled, box)
 
 
 def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from fame_jax.architectures import Precision
 from fame_jax.batching.devices import usual_batch
-from fame_jax.data.records import Dataset
+from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
 from fame_jax.experiments.identity import identity as identity_of
 from fame_jax.experiments.store import RunError, records_file
@@ -62,9 +63,26 @@ def check_network(card: Card, dataset: Dataset) -> None:
     Raises:
         RunError: saying which kind is needed.
     """
-    if (card.task == "class") != (dataset.task == "class"):
-        wanted = "a classifier" if dataset.task == "class" else "a face network"
+    if card.task != {"pair": "face"}.get(dataset.task, dataset.task):
+        wanted = {"class": "a classifier", "pair": "a face network", "detect": "a detector"}[dataset.task]
         raise RunError(f"{card.name} does not fit {dataset.name}: it needs {wanted}; fame models lists them.")
+
+
+def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
+    """The data set with its classes counted as a network's card does, by name; boxes of others become problems."""
+    if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
+        return dataset
+    places = {name.casefold(): place for place, name in enumerate(card.labels)}
+    records, others = [], Counter()
+    for record in dataset.records:
+        name = dataset.labels[record.label]  # type: ignore[union-attr, index]
+        if name.casefold() in places:
+            records.append(replace(record, label=places[name.casefold()]))
+        else:
+            others[name] += 1
+    known = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
+    problems = [Problem(f"class {name}", f"{n} boxes: {card.name} knows {known}") for name, n in others.items()]
+    return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
 
 
 def manifest(
@@ -89,7 +107,7 @@ def manifest(
         there: manifest of the run that is to be continued.
     """
     how = {name: getattr(settings, name) for name in ("resize", "aligned", "eyes", "detector")}
-    chosen = geometry(card, **how)
+    chosen, labels = geometry(card, **how), card.labels or dataset.labels
     there = there or {}
     batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task)
     block = settings.block_size or there.get("block_size") or max(2 * usual_batch(), _FEWEST)
@@ -101,7 +119,7 @@ def manifest(
         "records_sha256": hashlib.sha256(records_file(dataset.records)).hexdigest(),
         "network": card.name,
         "score": card.score,
-        "labels": None if card.labels is None else list(card.labels),
+        "labels": None if labels is None else list(labels),
         "source": source,
         "weights_sha256": identity,
         "geometry": geometry_as_json(chosen),

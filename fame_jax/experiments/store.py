@@ -41,6 +41,7 @@ _OF_RECORD = {
 }
 _OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status": ("int8", Status.NO_MAP)}
 _OF_PICTURES = {"sha256": ("uint8", 0)}
+_SHAPE = "shape"
 
 
 class Run:
@@ -50,7 +51,7 @@ class Run:
         folder: where it is.
         manifest: the content of `manifest.json`.
         records: all records, in order.
-        task: `class` or `pair`.
+        task: `class`, `pair` or `detect`.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -63,7 +64,7 @@ class Run:
         self.manifest = read_manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
-        kind = ClassRecord if self.task == "class" else PairRecord
+        kind = PairRecord if self.task == "pair" else ClassRecord
         if len(self.records) != self.manifest["records"] or not all(isinstance(r, kind) for r in self.records):
             raise RunError(
                 f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']} of task "
@@ -78,7 +79,7 @@ class Run:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES)
+        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES, *([_SHAPE] if self.task == "detect" else []))
 
     @property
     def block_size(self) -> int:
@@ -99,7 +100,8 @@ class Run:
 
         Args:
             name: `state`, `label` (the class explained), `predicted` or `similarity`, `[N]`; `steps`, `first_loss`,
-                `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`.
+                `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`; of
+                detections `shape`, rows and columns of the map, `[N, 2]`.
             indices: of successive records; None for all.
 
         Raises:
@@ -110,12 +112,18 @@ class Run:
     def map(self, index: SupportsIndex, name: str | None = None) -> np.ndarray:
         """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+).
 
+        That of a detection has the shape of its photograph, as the detector saw it.
+
         Raises:
             IndexError: for a record that is not there.
             RunError: naming the damaged file.
         """
         number = range(len(self.records))[index]
-        return self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
+        found = self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
+        if self.task == "detect":
+            rows, columns = self._read(_SHAPE, number, number + 1)[0]
+            return found[:rows, :columns]
+        return found
 
     def failures(self) -> dict[int, str]:
         """Reason by index of every record that could not be explained."""
@@ -262,12 +270,13 @@ def block_arrays(run: Run, block: int) -> dict[str, np.ndarray]:
 def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str, float | int, tuple[int, ...]]]:
     """Dtype, fill value and shape of every array of `count` records."""
     maps = MAPS[task]
-    pictures = 1 if task == "class" else 2
+    pictures = 2 if task == "pair" else 1
     return {
         **{name: (dtype, 0.0, (count, size, size)) for name in maps},
         **{name: (*kind, (count,)) for name, kind in _OF_RECORD.items()},
         **{name: (*kind, (count, len(maps))) for name, kind in _OF_MAP.items()},
         **{name: (*kind, (count, 32 * pictures)) for name, kind in _OF_PICTURES.items()},
+        **({_SHAPE: ("int32", 0, (count, 2))} if task == "detect" else {}),
     }
 
 
