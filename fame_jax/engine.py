@@ -21,10 +21,10 @@ import numpy as np
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
-from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, pixel_digest
+from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
-from fame_jax.questions import Question, Seen
+from fame_jax.questions import Boxed, Question, Seen
 from fame_jax.walk import Loss, Perturbation, rules_from
 
 Progress = Callable[[int], object]
@@ -43,8 +43,8 @@ class Engine:
     """A network at work on questions of one task.
 
     Args:
-        network: image `[H, W, C]` to logits or embedding; methods may need its `features` and `head`.
-        task: `class`, `location` or `pair`.
+        network: image `[H, W, C]` to logits or embedding, or a detector; methods may need its `features` and `head`.
+        task: `class`, `location`, `pair` or `detect`.
         dtype: of the images on the device.
         batch_size: images, or walks, on all devices at once; None for one a device on CPU and as many as fit elsewhere.
         seed: of methods that draw random numbers.
@@ -79,24 +79,26 @@ class Engine:
 
     def refusal(self, question: Question) -> str:
         """Why a question makes no sense to the network; empty if nothing is wrong with it."""
-        if self.task != "class" or question.target is None:
+        if self.task not in ("class", "detect") or question.target is None:
             return ""
+        label = question.target.label if self.task == "detect" else question.target
         outputs = self.outputs(*question.images[0].shape)
-        if 0 <= question.target < outputs:
+        if 0 <= label < outputs:
             return ""
-        return f"class {question.target} is outside the network's {outputs} outputs; expected 0 to {outputs - 1}"
+        return f"class {label} is outside the network's {outputs} outputs; expected 0 to {outputs - 1}"
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
     def outputs(self, height: int, width: int, channels: int = 3) -> int:
-        """How many outputs the network has for an image of this shape."""
+        """How many outputs, or classes of boxes, the network has for an image of this shape."""
         image = jax.ShapeDtypeStruct((height, width, channels), self.dtype)
-        return jax.eval_shape(lambda image: vector(self.network(image)), image).shape[0]
+        boxes, found = self.task == "detect", self.network
+        return jax.eval_shape(lambda x: found(x).scores[0] if boxes else vector(found(x)), image).shape[0]
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""
         images = [tuple(np.asarray(image).astype(self.dtype) for image in question.images) for question in questions]
         outputs: Iterator[np.ndarray] = iter(())
-        if self.task != "location":
+        if self.task in ("class", "pair"):
             flat = [(image, ()) for of_one in images for image in of_one]
             found = map_many(_output, flat, self.network, batch_size=self.batch_size, count=len(flat))
             outputs = (np.asarray(output) for _, output in found)
@@ -111,6 +113,8 @@ class Engine:
             target = np.int32(np.argmax(outputs[0]) if target is None else target)
         elif self.task == "location":
             target = np.asarray(target, np.int32)
+        elif self.task == "detect":
+            target = target.typed(self.dtype)
         return Seen(images, target, outputs, pixel_digest(*question.images), question.filled)
 
 
@@ -144,7 +148,9 @@ class Method:
         """
         engine = self.engine
         images = (jax.ShapeDtypeStruct(shape, engine.dtype),) * (2 if engine.task == "pair" else 1)
-        target = None if engine.task == "pair" else np.zeros(2 if engine.task == "location" else (), np.int32)
+        target: Any = None if engine.task == "pair" else np.zeros(2 if engine.task == "location" else (), np.int32)
+        if engine.task == "detect":
+            target = Boxed(np.zeros(4), 0, shape[:2]).typed(engine.dtype)
         try:
             if self.walks:
                 jax.eval_shape(lambda image: self._walk_without_steps(image, target), images[0])
@@ -180,7 +186,8 @@ class Method:
         """Loss, options of the walk, and options of the map."""
         usual = {"iterations": self.row.options(self.engine.task)["iterations"]}
         options = {name: value for name, value in (usual | self.options).items() if name != "average"}
-        return self.row.losses[self.engine.task](options), *split_options(options)
+        loss = self.row.losses[kind_of(self.engine.task)](options)
+        return (_detection().of_box(loss) if self.engine.task == "detect" else loss), *split_options(options)
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
         engine = self.engine
@@ -222,7 +229,9 @@ class Method:
 
         def explain(images: Any, network: Any, target: Any, digest: Any) -> Results:
             key = jax.random.fold_in(jax.random.key(seed), digest)
-            return row.results(task, network, images, target, key=key, **options)
+            if task == "detect":
+                network, target = _detection().asked(network, target), 0
+            return row.results(kind_of(task), network, images, target, key=key, **options)
 
         return explain
 
@@ -244,12 +253,13 @@ def passes_of(row: Explainer, task: Task, options: Mapping[str, Any]) -> int:
 
 
 def _walks(row: Explainer, task: Task, options: Mapping[str, Any]) -> bool:
-    return task in row.losses and not options.get("average")
+    return kind_of(task) in row.losses and not options.get("average")
 
 
-def batch_of(row: Explainer, task: Task) -> int:
+def batch_of(row: Explainer, task: Task, usual: int | None = None) -> int:
     """The batch size of a method for which nobody has asked: less where it looks at many copies of an image at once."""
-    return max(1, usual_batch() // _COPIES) if "chunk" in row.options(task) else usual_batch()
+    usual = usual_batch() if usual is None else usual
+    return max(1, usual // _COPIES) if "chunk" in row.options(task) else usual
 
 
 def explained(
@@ -322,6 +332,12 @@ def _without_filling(seen: Seen, results: Results) -> Results:
         return result._replace(attribution=kept / (kept.max() or 1))
 
     return tuple(one(place, result) for place, result in enumerate(results))
+
+
+def _detection() -> Any:
+    from fame_jax import detection  # Needs onnx.
+
+    return detection
 
 
 def _output(image: Any, network: Any) -> Any:

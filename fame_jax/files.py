@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from fame_jax.remote import Remote, located
+
 PACKAGES = ("fame-jax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "matplotlib")
 
 
@@ -24,6 +27,11 @@ def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
     Raises:
         OSError: if it cannot be written, or in its place is a device, a pipe or a folder, which are not replaced.
     """
+    if isinstance(path, Remote):
+        with io.BytesIO() as content:
+            fill(content)
+            path.write_bytes(content.getvalue())
+        return
     if path.exists() and not path.is_file():
         raise OSError(f"{path}: it is no regular file and is not replaced; choose another name.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing.")
@@ -90,7 +98,7 @@ def number(value: Any) -> float | None:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Of a file's bytes, in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with located(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,17 +1,20 @@
 """From a file to pixels, decided by the network's card: alike for every command, a run, its scores and its report."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from fame_jax.data.alignment import SIDE, FaceError
 from fame_jax.data.faces import FaceCrop, load_face
-from fame_jax.data.images import ImageError, Pixels, load, load_whole
+from fame_jax.data.images import ImageError, Pixels, load, read_image, shrunk
 from fame_jax.data.records import Picture, Record, Task, pictures_of
 from fame_jax.data.searching import Rows, opencv
 from fame_jax.models import Card
+from fame_jax.questions import Boxed, Question
 
 FaceDetector = Literal["opencv", "jax"]
 """Both are YuNet: OpenCV's, which starts at once, or this library's, on the device and without OpenCV."""
@@ -36,7 +39,7 @@ class Geometry:
         detector: what looks for them.
     """
 
-    task: Task | Literal["detect"]
+    task: Task
     size: int
     resize: int
     aligned: bool = False
@@ -91,7 +94,7 @@ def geometry_of(manifest: dict[str, Any]) -> Geometry:
     """
     try:
         chosen = Geometry(**manifest["geometry"])
-        fits = chosen.task in ("class", "pair") and chosen.eyes in ("template", "bob")
+        fits = chosen.task in get_args(Task) and chosen.eyes in ("template", "bob")
         fits &= chosen.detector in get_args(FaceDetector)
         if not fits or not 0 < int(chosen.size) <= int(chosen.resize) < 2**15:
             raise ValueError(f"{chosen}")
@@ -111,15 +114,56 @@ class Input(NamedTuple):
     Attributes:
         image: `[size, size, 3]`, RGB in [0, 1]; of any shape for a detector.
         filled: `[size, size]`, where an aligned face was filled up because the photograph ends there; None if nowhere.
+        scale: its columns and rows over those of the photograph, for a detector.
     """
 
     image: Pixels
     filled: Bool[np.ndarray, "size size"] | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 def images(record: Record, chosen: Geometry) -> tuple[Pixels, ...]:
     """The images `[size, size, 3]` of a record, RGB in [0, 1]: one, or probe and gallery; see `read` for errors."""
     return tuple(read(picture, chosen).image for picture in pictures_of(record))
+
+
+def question(record: Record, chosen: Geometry, look: Callable[[Picture], Input] | None = None) -> Question:
+    """What a run asks of a record.
+
+    Args:
+        record: a photograph, a pair of faces, or a box.
+        chosen: see `Geometry`.
+        look: in place of `read`, which may keep what it has read.
+
+    Raises:
+        PictureError: see `read`; also for a box outside of its photograph.
+        ImportError: see `read`.
+    """
+    found = tuple(map(look or functools.partial(read, chosen=chosen), pictures_of(record)))
+    label = getattr(record, "label", None)
+    if chosen.task != "detect":
+        return Question(tuple(one.image for one in found), label, tuple(one.filled for one in found))
+    if label is None or len(boxes := getattr(record, "boxes", ())) != 1:
+        raise PictureError(f"{record.name}: expected one box and its class.")
+    canvas, filled = on_canvas(found[0].image, chosen.size)
+    shape, (box,) = found[0].image.shape[:2], boxes
+    left, top, right, bottom = scaled = np.asarray(box) * (found[0].scale * 2)
+    if not (left < shape[1] and top < shape[0] and right > 0 and bottom > 0):
+        raise PictureError(f"{record.name}: no pixel of its photograph lies in the box {list(box)}.")
+    return Question((canvas,), Boxed(scaled, label, shape), (filled,))
+
+
+def on_canvas(image: Pixels, size: int) -> tuple[Float32[np.ndarray, "size size 3"], Bool[np.ndarray, "size size"]]:
+    """A photograph at the upper left of a black square, so that those of all shapes share a program; and where it ends.
+
+    Args:
+        image: no side above size.
+        size: of the square, pixels.
+    """
+    height, width = image.shape[:2]
+    canvas, filled = np.zeros((size, size, 3), np.float32), np.ones((size, size), bool)
+    canvas[:height, :width], filled[:height, :width] = image, False
+    return canvas, filled
 
 
 def read(picture: Picture, chosen: Geometry) -> Input:
@@ -133,7 +177,9 @@ def read(picture: Picture, chosen: Geometry) -> Input:
         return crop_as_input(face(picture, chosen))
     try:
         if chosen.task == "detect":
-            return Input(load_whole(picture.path, chosen.size))
+            whole = read_image(picture.path)
+            image = shrunk(whole, chosen.size)
+            return Input(image, scale=(image.shape[1] / whole.shape[1], image.shape[0] / whole.shape[0]))
         return Input(load(picture.path, chosen.resize, chosen.size))
     except ImageError as error:
         raise PictureError(str(error)) from error

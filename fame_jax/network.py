@@ -188,14 +188,14 @@ def vector(outputs: Any) -> Output:
 
 
 def feature_map(network: Any, image: Image) -> FeatureMap:
-    """The feature map of an image, if it is one: `[h, w, c]` of the image's proportions, up to the rounding of strides.
+    """The feature map of an image, if it is one: `[h, w, c]` of the proportions of `extent`, up to strides' rounding.
 
     Raises:
         NetworkError: for a network without `features`, or features of another shape.
     """
     if not hasattr(network, "features"):
         raise NetworkError("the network has no feature map: give it features and head, fame_jax.Split(features, head).")
-    features, (height, width, _) = network.features(image), image.shape
+    features, (height, width) = network.features(image), extent(network, image)
     shape = getattr(features, "shape", ())
     if len(shape) != 3 or abs(shape[0] / height - shape[1] / width) > 2 / min(height, width):
         raise NetworkError(
@@ -203,3 +203,9 @@ def feature_map(network: Any, image: Image) -> FeatureMap:
             f"{height}x{width}: channels last, without a batch axis, tokens put back on their grid."
         )
     return features
+
+
+def extent(network: Any, image: Image) -> tuple[int, int]:
+    """Rows and columns of pixels that a feature map is of: the image's, or those a network fills it up to below."""
+    height, width, _ = image.shape
+    return getattr(network, "extent", (height, width))

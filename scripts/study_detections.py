@@ -32,10 +32,26 @@ STEPS = 25
 FRACTIONS = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]
 
 
-@jax.jit
+def walk_of(network, image, place):
+    """FAME of one detection."""
+    return fame_jax.explain(fame_jax.class_logit, image, network, place, iterations=STEPS)
+
+
+each = jax.jit(walk_of)
+
+
 def walk(network, image):
     """FAME of the first detection."""
-    return fame_jax.explain(fame_jax.class_logit, image, network, 0, iterations=STEPS)
+    return each(network, image, 0)
+
+
+all_boxes = jax.jit(jax.vmap(walk_of, (None, None, 0)))
+
+
+@jax.jit
+def in_turn(network, image, places):
+    """FAME of all detections, one after the other in one call."""
+    return jax.lax.map(lambda place: walk_of(network, image, place), places)
 
 
 @jax.jit
@@ -124,18 +140,53 @@ def against_d_rise(paths, figures):
         figures[f"FAME - D-RISE: {metric}"] = [one - other for one, other in pairs]
 
 
-def main(faces: Annotated[pathlib.Path, tyro.conf.Positional], /, number: int = 40, photographs: int = 20) -> None:
+def at_once(paths, figures):
+    """All boxes of a photograph with ten faces in one call, against a call for each."""
+    for start in range(0, len(paths), 10):
+        faces = [read_image(path)[::2, ::2] for path in paths[start : start + 10]]
+        image = jnp.asarray(np.concatenate([np.concatenate(faces[:5], 1), np.concatenate(faces[5:], 1)]))
+        detector = detection.yunet(*image.shape[:2])
+        if len(found := detection.detections(detector, image)) < 10:
+            continue
+        network, places = detection.detected(detector, found[:10]), jnp.arange(10)
+        calls = {"ten calls": (each, [(network, image, place) for place in places])}
+        for name, program in (("one call", all_boxes), ("one call, in turn", in_turn)):
+            calls[name] = program, [(network, image, places)]
+        for name, (program, arguments) in calls.items():
+            figures[f"ten faces, seconds in {name}"].append(timed(program.lower(*arguments[0]).compile(), arguments))
+        ten = figures["ten faces, seconds in ten calls"][-1]
+        for name in ("one call", "one call, in turn"):
+            figures[f"ten faces, {name} over ten calls"].append(figures[f"ten faces, seconds in {name}"][-1] / ten)
+
+
+def timed(program, calls):
+    """Seconds of calls, one after the other."""
+    begun = time.perf_counter()
+    for arguments in calls:
+        jax.block_until_ready(program(*arguments))
+    return time.perf_counter() - begun
+
+
+def main(
+    faces: Annotated[pathlib.Path, tyro.conf.Positional],
+    /,
+    number: int = 40,
+    photographs: int = 20,
+    groups: int = 5,
+) -> None:
     """Prints means with bootstrap intervals of 95 %.
 
     Args:
         faces: folder of photographs with two or more of each person, named PERSON_NUMBER.jpg.
         number: of them, for the parts of the face and what covers them.
         photographs: of them, all of one size, for D-RISE; 0 for none.
+        groups: of ten of them, put together to photographs of ten faces and timed; 0 for none.
     """
     paths, figures = sorted(faces.glob("*.jpg")), defaultdict(list)
     of_crops(paths[:number], figures)
     if photographs:
         against_d_rise(paths[:photographs], figures)
+    at_once(paths[: 10 * groups], figures)
     for name, values in figures.items():
         found = estimate(np.array(values))
         print(f"{name}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}], {found.number}")

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What knows nothing of ours, and everybody may know.
-GROUND = ("_types", "files", "questions", "varying", "words")
+GROUND = ("_types", "files", "questions", "remote", "varying", "words")
 
 # Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {
@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "core",
         "data",
         "datasets",
+        "detection",
         "engine",
         "explainers",
         "image",
@@ -51,7 +52,7 @@ MAY_IMPORT = {
         "presets",
         "walk",
     ),
-    "fame_jax.engine": ("architectures.probes", "batching", "core", "explainers", "network", "walk"),
+    "fame_jax.engine": ("architectures.probes", "batching", "core", "detection", "explainers", "network", "walk"),
     "fame_jax.export": ("architectures.probes", "engine", "explainers"),
     "fame_jax.inputs": ("data", "detection", "models"),
     "fame_jax.bridges": ("batching", "engine", "explainers", "models.adapted", "network", "onnx"),
@@ -102,7 +103,8 @@ PLACES = {
     "onnx": ("fame_jax.models.graphs", "fame_jax.onnx", "weight_conversion"),
     "huggingface_hub": ("fame_jax.models.hub",),
     "safetensors": ("fame_jax.models.checkpoint",),
-    "tensorstore": ("fame_jax.experiments",),
+    "tensorstore": ("fame_jax.experiments", "fame_jax.remote"),
+    "ray": ("fame_jax.experiments.cluster",),
     "tensorflow_datasets": ("fame_jax.datasets",),
     "grain": ("fame_jax.datasets",),
     "jinja2": ("fame_jax.report",),

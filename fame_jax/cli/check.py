@@ -23,9 +23,9 @@ class Check:
     """
 
     dataset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATASET]")] = None
-    """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder or list."""
+    """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder, list or coco."""
     root: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[ROOT]")] = None
-    """Its folder; or the list, for pairs and list."""
+    """Its folder; or the list, for pairs, list and coco."""
     protocol: str | None = None
     """One of its protocols, or the name of a list; by default the first one that is listed."""
     quick: bool = False

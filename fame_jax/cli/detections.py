@@ -10,19 +10,19 @@ import jax
 from fame_jax import files, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say, say_error
-from fame_jax.cli.flags import USUAL, NetworkFlags
+from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.core import Explanation
 from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
-from fame_jax.detection import Detection, GraphDetector, detected, detections, of_graph, yunet
+from fame_jax.detection import Detection, detected, detections, of_graph, of_network, yunet
 from fame_jax.detection.candidates import Box
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.losses import class_logit
-from fame_jax.models import Card, find
+from fame_jax.models import Card
 from fame_jax.walk import Status
 
 _FAINTEST, _STEPS = 0.1, 25  # Score of a face in a crop, and steps of its walk.
@@ -37,7 +37,7 @@ class Detector(NamedTuple):
 
     def of_size(self, height: int, width: int) -> Any:
         """The network for images of a size, in pixels."""
-        return self.network.of_size(height, width) if isinstance(self.network, GraphDetector) else self.network
+        return of_network(self.network, self.card, height, width)
 
     def detections(self, image: Pixels, threshold: float) -> list[Detection]:
         """What is found in an image, best first."""
@@ -54,11 +54,7 @@ def detector(flags: NetworkFlags) -> Detector:
     Raises:
         InputError: for a network that detects nothing.
     """
-    flags.allow_precision()
-    name = flags.model or USUAL["detect"]
-    card, network = find(name, flags.weights, flags.precision, card=flags.graph.card_for(name, "detect"))
-    if card.task != "detect":
-        raise InputError(f"--model {name} is no detector; expected yunet, or one whose card has task='detect'.")
+    card, network = flags.load("detect")
     return Detector(card, of_graph(network, card) if card.architecture == "onnx" else network)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -10,12 +11,12 @@ import jax
 import tyro
 
 from fame_jax.architectures import Precision, image_dtype
-from fame_jax.cli.console import InputError, Number, at_least, positive, say
+from fame_jax.cli.console import InputError, Number, at_least, positive, say, say_error
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
 from fame_jax.experiments.identity import IdentityError, network_identity
-from fame_jax.explainers.explainer import WHAT, Explainer, Task
+from fame_jax.explainers.explainer import WHAT, Explainer, Task, kind_of
 from fame_jax.explainers.table import BEST, EXPLAINERS, explainer
 from fame_jax.files import parse_json
 from fame_jax.inputs import FaceDetector
@@ -24,6 +25,8 @@ from fame_jax.presets import AUTO_STOP
 
 USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface", "detect": "yunet"}
 """The bundled network of each task."""
+
+_OF_CARDS = {"class": "class", "pair": "face", "detect": "detect"}
 
 Flat = tyro.conf.OmitArgPrefixes
 """Flags of a group stand beside the others, without its name."""
@@ -49,20 +52,29 @@ class NetworkFlags:
         file = pathlib.Path(name)
         return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
 
+    def anywhere(self) -> "NetworkFlags":
+        """The same flags with paths that mean the same in any folder."""
+        weights = None if self.weights is None else self.weights.absolute()
+        return replace(self, model=self.source or None, weights=weights)
+
     def allow_precision(self) -> None:
         """Lets JAX compute in 64 bits where that is asked for."""
         if self.precision == "float64":
             jax.config.update("jax_enable_x64", True)
 
-    def load(self, task: Task | None = None) -> Loaded:
-        """The network with its card; of a task, if one is given.
+    def load(self, task: Task | None = None, *, detectors: bool = False) -> Loaded:
+        """The network with its card; of a task, if one is given, or also a detector.
 
         Raises:
             InputError: for a network of another task.
         """
         self.allow_precision()
-        name, wanted = self.model or USUAL[task or "class"], {"class": "class", "pair": "face"}.get(task or "")
+        name, wanted = self.model or USUAL[task or "class"], _OF_CARDS.get(task or "")
         loaded = find(name, self.weights, precision=self.precision, card=self.graph.card_for(name, wanted))
+        if task == "detect" and loaded.card.task != "detect":
+            raise InputError(f"--model {name} is no detector; expected yunet, or one whose card has task='detect'.")
+        if loaded.card.task == "detect" and (task == "detect" or detectors):
+            return loaded
         if loaded.card.task == "detect":
             raise InputError(f"--model {name} is a detector: use fame detect, or fame explain --detection.")
         if wanted is not None and loaded.card.task != wanted:
@@ -114,7 +126,7 @@ class MethodFlags:
             MethodError: for a name that does not exist.
             InputError: for a method of another task.
         """
-        able = [row for row in EXPLAINERS.values() if getattr(row, f"of_{task}") is not None]
+        able = [row for row in EXPLAINERS.values() if getattr(row, f"of_{kind_of(task)}") is not None]
         if self.method == "all":
             return able
         names = [name.strip() for name in self.method.split(",")]
@@ -151,7 +163,7 @@ class MethodFlags:
         given = {"kernel_size" if name == "kernel" else name: value for name, value in given.items()}
         given |= AUTO_STOP if self.stop == "auto" else {}
         given |= self._named({name for options in known.values() for name in options})
-        usual = {} if card is None else {"score": card.score}
+        usual = {} if card is None or task == "detect" else {"score": card.score}
         if card is not None and card.task == "face":
             threshold = threshold or stored_threshold(card.name, card.sha256)
             usual |= {"threshold": threshold.value} if threshold.known else {}
@@ -204,6 +216,38 @@ def _check(loaded: Loaded) -> None:
         )
     if not card.architecture:
         describe(loaded.network, card)
+
+
+@dataclass(frozen=True)
+class EngineFlags:
+    """Who computes."""
+
+    engine: Literal["process", "ray"] = "process"
+    """ray has the blocks computed by the machines of a Ray cluster, which may come and go meanwhile."""
+    address: str | None = None
+    """Of the Ray cluster. Omitted: the one that this machine belongs to, or this machine alone."""
+    workers: int | None = None
+    """Ray workers at the most. Omitted: one a GPU, or else one a machine."""
+
+    def check(self) -> None:
+        """Refuses what does not fit together; the accelerators are left to the workers."""
+        if self.workers is not None:
+            at_least(1, workers=self.workers)
+        if self.engine == "ray":
+            jax.config.update("jax_platforms", "cpu")
+        elif self.address is not None or self.workers is not None:
+            raise InputError("--address and --workers are those of --engine ray; add it.")
+
+    @contextlib.contextmanager
+    def cluster(self) -> Iterator[Any]:
+        """The cluster; None where this process computes."""
+        if self.engine == "process":
+            yield None
+            return
+        from fame_jax.experiments.cluster import cluster
+
+        with cluster(self.address, self.workers, say_error) as found:
+            yield found
 
 
 Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]

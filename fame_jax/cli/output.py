@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fame_jax.files import write, write_json
 from fame_jax.models import Card
+from fame_jax.remote import Remote
 
 
 def label(card: Card, index: int) -> str:
@@ -24,6 +25,8 @@ def output_folder(path: pathlib.Path) -> pathlib.Path:
     Raises:
         OSError: naming the folder.
     """
+    if isinstance(path, Remote):
+        return path
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

@@ -1,24 +1,37 @@
 """`fame run`: a data set in, a store of maps out; what was interrupted continues."""
 
 import contextlib
+import functools
 import pathlib
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, say, say_error
-from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags
+from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, say, say_error
+from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags, Number
+from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
-from fame_jax.data.records import Dataset
+from fame_jax.data.records import Dataset, Problem, Task, pictures_of
 from fame_jax.datasets.catalogue import read
+from fame_jax.datasets.coco import as_coco
+from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
-from fame_jax.experiments.processes import Processes, this_process
-from fame_jax.experiments.run import finish, prepared
-from fame_jax.experiments.settings import Settings, check_network
+from fame_jax.experiments.lock import locked
+from fame_jax.experiments.opening import wait_for
+from fame_jax.experiments.processes import ALONE, PATIENCE, Processes, this_process
+from fame_jax.experiments.run import Job, finish, prepared
+from fame_jax.experiments.settings import Device, Settings, check_network, differences, in_classes_of
+from fame_jax.experiments.spent import Spent
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
+from fame_jax.files import read_json, write_json
+from fame_jax.inputs import geometry
+from fame_jax.models import Loaded
+from fame_jax.remote import located
 from fame_jax.walk import Status
 
 _SHOWN = 3
@@ -28,17 +41,19 @@ _SHOWN = 3
 class Run:
     """Explain a whole data set into a store of maps.
 
-    The simplest data set is a folder of photographs: fame run folder PHOTOGRAPHS --out maps. Interrupted in whatever
-    way, the same command continues where it was, and the maps are those of an uninterrupted run. A picture that cannot
-    be read is written down with its reason, and the others go on; the exit code is then 2.
+    The simplest data set is a folder of photographs: fame run folder PHOTOGRAPHS --out maps. With a detector for a
+    --model, every box that it finds there is explained; with the data set coco, every box of a list. Interrupted in
+    whatever way, the same command continues where it was, and the maps are those of an uninterrupted run. A picture
+    that cannot be read is written down with its reason, and the others go on; the exit code is then 2.
     """
 
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
     root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Its folder; or the list, for pairs and list."""
+    """Its folder; or the list, for pairs, list and coco."""
     out: pathlib.Path
-    """Folder of the run: new, or that of the run to continue. With several methods, one folder a method inside it."""
+    """Folder of the run, here or at s3:// or gs://: new, or that of the run to continue. With several methods, one
+    folder a method inside it."""
     protocol: str | None = None
     """Part of the data set; fame check lists those."""
     partial: bool = False
@@ -60,6 +75,8 @@ class Run:
     """Records written, and after a crash repeated, together. Omitted: two batches."""
     dtype: Literal["float16", "float32", "float64"] | None = None
     """Of the stored maps. Omitted: float32."""
+    threshold: Number = 0.6
+    """Lowest score of a detector's boxes in a folder, from 0 to 1."""
     limit: int | None = None
     """Only the first so many records."""
     repair: bool = False
@@ -69,6 +86,7 @@ class Run:
     processes: int | None = None
     """Number of processes that share the records; all have the same other arguments and see the same --out. Omitted:
     those of a Slurm step or TPU pod."""
+    engine: Flat[EngineFlags] = field(default_factory=EngineFlags)
     progress: bool = True
     """Show a progress bar."""
 
@@ -78,21 +96,34 @@ class Run:
         for name in ("block_size", "limit", "processes"):
             if (value := getattr(self, name)) is not None:
                 at_least(1, **{name: value})
-        us = this_process(self.process_id, self.processes)
+        self.engine.check()
+        us = self._processes()
+        if not 0 < self.threshold <= 1:
+            raise InputError(f"--threshold {self.threshold:g}: expected a score above 0, at most 1.")
         dataset = self._dataset()
+        loaded = self.network.load(dataset.task, detectors=True)
+        if loaded.card.task == "detect":
+            dataset = self._boxes(dataset, loaded, us)
+        self._say_problems(dataset)
         rows = self.methods.rows(dataset.task)
-        folders = {row.name: self.out if len(rows) == 1 else self.out / row.name for row in rows}
-        if len(rows) > 1 and (self.out / "manifest.json").exists():
+        out = located(self.out)
+        folders = {row.name: out if len(rows) == 1 else out / row.name for row in rows}
+        if len(rows) > 1 and (out / "manifest.json").exists():
             raise InputError(f"--out {self.out}: holds a run of one method; choose another folder for several.")
-        loaded = self.network.load(dataset.task)
         check_network(loaded.card, dataset)
         options = self.methods.options(rows, dataset.task, loaded.card)
-        engine = self.methods.engine(loaded.network, dataset.task, self.network.precision)
+        size, network = geometry(loaded.card, resize=self.pixels.resize).size, loaded.network
+        if dataset.task == "detect":
+            from fame_jax.detection import of_network
+
+            network = of_network(network, loaded.card, size, size)
+        engine = self.methods.engine(network, dataset.task, self.network.precision)
         for method in self.methods.methods(engine, rows, loaded.card):
-            method.check(loaded.card.size, loaded.card.size, 3)
+            method.check(size, size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
-            jobs = []
+            jobs, blocks, cluster = [], [], stack.enter_context(self.engine.cluster())
+            device = cluster and _device(cluster, folders.values())
             for row in rows:
                 settings = self._settings(options[row.name])
                 job = stack.enter_context(
@@ -107,13 +138,27 @@ class Run:
                         processes=us,
                         repair=self.repair,
                         say=say_error,
+                        device=device,
                     )
                 )
                 jobs.append(job)
+            start = time.monotonic()
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
-                finish(jobs, loaded.network, bar.update)
-            failed = [_summary(job.store, us) for job in jobs]
+                if cluster:
+                    load = functools.partial(_network, self.network.anywhere(), dataset.task)
+                    blocks = _finish_on(cluster, jobs, load, bar.update)
+                else:
+                    finish(jobs, network, bar.update)
+            _say_times(jobs, time.monotonic() - start, cluster.most_at_once if cluster else 1)
+            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks or [{}] * len(jobs), strict=True)]
         return 2 if any(failed) or dataset.problems else 0
+
+    def _processes(self) -> Processes:
+        if self.engine.engine == "process":
+            return this_process(self.process_id, self.processes)
+        if self.processes is not None or self.process_id is not None:
+            raise InputError("--processes and --process-id share out blocks by hand, --engine ray does it by itself.")
+        return ALONE
 
     def _dataset(self) -> Dataset:
         given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
@@ -125,11 +170,47 @@ class Run:
             allow_outside=self.allow_outside,
             **{name: value for name, value in given.items() if value is not None},
         )
+        return replace(dataset, records=dataset.records[: self.limit])
+
+    def _say_problems(self, dataset: Dataset) -> None:
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
         if (more := len(dataset.problems) - _SHOWN) > 0:
             say_error(f"{more} more problems; fame check {self.dataset} {self.root} lists them")
-        return replace(dataset, records=dataset.records[: self.limit])
+
+    def _boxes(self, dataset: Dataset, loaded: Loaded, us: Processes) -> Dataset:
+        """The boxes of a list, or those found in a folder, which are kept as such a list beside the maps."""
+        if dataset.task == "class" and self.dataset == "folder":
+            file = located(self.out) / "detections.json"
+            about = {
+                "folder": str(self.root.absolute()),
+                "photographs": len(dataset.records),
+                "detector": loaded.card.sha256 or self.network.source,
+                "threshold": self.threshold,
+                "resize": self.pixels.resize,
+            }
+            if us.index:
+                wait_for(file, PATIENCE)
+            elif not file.exists():
+                self._find(dataset, loaded, file, about)
+            there = read_json(file)["info"]
+            if differing := differences(there, about):
+                raise InputError(f"{file}: boxes of something else ({', '.join(differing)}); choose another --out.")
+            kept = read("coco", self.root, str(file.absolute()), allow_outside=True)
+            unread = (Problem(*one) for one in there["problems"])
+            dataset = replace(kept, problems=(*unread, *kept.problems))
+        return in_classes_of(loaded.card, dataset)
+
+    def _find(self, photographs: Dataset, loaded: Loaded, file: pathlib.Path, about: dict[str, Any]) -> None:
+        """Writes down the boxes that a detector finds."""
+        output_folder(file.parent)
+        how = {"threshold": self.threshold, "resize": self.pixels.resize}
+        with progress_bar(len(photographs.records), "photograph", hide=not self.progress) as bar:
+            found = detections_of(loaded.network, loaded.card, photographs, progress=bar.update, **how)
+        shown = len({picture for record in found.records for picture in pictures_of(record)})
+        say(f"{len(found.records)} boxes in {shown} of {len(photographs.records)} photographs, see {file}")
+        problems = [[problem.where, problem.reason] for problem in found.problems]
+        write_json(file, as_coco(found, self.root, {**about, "problems": problems}))
 
     def _settings(self, options: dict[str, object]) -> Settings:
         return Settings(
@@ -147,6 +228,16 @@ class Run:
         )
 
 
+def _say_times(jobs: list[Job], seconds: float, workers: int) -> None:
+    """How fast it was, of what the time went for; kept beside the maps, a line a call."""
+    spent = Spent()
+    for job in jobs:
+        spent.add(job.store.spent.taken())
+    if spent.records:
+        say_error(spent.words(seconds, workers))
+        jobs[0].store.note_times({"seconds": seconds, **spent.taken()})
+
+
 def _odd_maps(store: Store) -> str:
     """How many maps are blank or incomplete, and why."""
     status = store.column("status")
@@ -154,8 +245,30 @@ def _odd_maps(store: Store) -> str:
     return ", ".join(f"{count} {Status(int(code)).message}" for code, count in found.items())
 
 
-def _summary(store: Store, us: Processes) -> bool:
-    """Says how far the run is and what comes next; True if a record failed."""
+def _device(cluster: Any, folders: Iterable[pathlib.Path]) -> Device:
+    """What a cluster computes with; a command that another one locks out does not wait for workers first."""
+    from fame_jax.experiments.on_cluster import device_of
+
+    for folder in folders:
+        with locked(folder / ".lock-0"):
+            pass
+    return device_of(cluster)
+
+
+def _finish_on(cluster: Any, *how: Any) -> list[dict[int, str]]:
+    from fame_jax.experiments.on_cluster import finish
+
+    return finish(cluster, *how)
+
+
+def _network(flags: NetworkFlags, task: Task) -> Any:
+    """The network on a worker."""
+    keep_compiled_programs()
+    return flags.load(task).network
+
+
+def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
+    """Says how far the run is and what comes next; True if a record failed, or a block."""
     state = store.column("state")
     done, failed, pending = ((state == value).sum() for value in (DONE, FAILED, PENDING))
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
@@ -164,10 +277,14 @@ def _summary(store: Store, us: Processes) -> bool:
     if odd := _odd_maps(store):
         line += f", of the maps {odd}"
     if pending:
-        line += f", {pending} left to other processes"
+        line += f", {pending} left{'' if blocks else ' to other processes'}"
     here = f"{us.words}: " if us.words else ""
     say(f"{here}{line}. Next: fame score {store.folder}, fame report {store.folder}")
     if failed:
-        index, reason = next(iter(store.failures().items()))
+        index, reason = next((i, reason) for i, reason in store.failures().items() if state[i] == FAILED)
         say_error(f"{failed} records failed, the first is {store.records[index].name}: {reason}")
-    return bool(failed)
+    for block, reason in sorted(blocks.items())[:_SHOWN]:
+        say_error(f"block {block} failed, the same command tries it again: {reason}")
+    if (more := len(blocks) - _SHOWN) > 0:
+        say_error(f"{more} more blocks failed, see {store.folder / 'failures'}")
+    return bool(failed or blocks)

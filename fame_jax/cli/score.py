@@ -1,22 +1,27 @@
 """`fame score`: finished runs measured by metrics, with intervals."""
 
+import functools
 import itertools
 import json
 import pathlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from fame_jax.cli.console import InputError, at_least, say
+from fame_jax.cli.flags import EngineFlags, Flat
 from fame_jax.cli.progress import progress_bar
 from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.score import network_of, score, settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import comparison, remarks, summary, threshold
+from fame_jax.explainers.explainer import kind_of
 from fame_jax.files import number
 from fame_jax.metrics.table import METRICS, Metric, metric
+
+_OF_BOXES = (("of a class", "of a box"), ("probability", "similarity"), ("logits", "similarity"))
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Score:
     """Of the intervals."""
     json: bool = False
     """Print the figures as JSON."""
+    engine: Flat[EngineFlags] = field(default_factory=EngineFlags)
     progress: bool = True
     """Show a progress bar."""
 
@@ -57,6 +63,7 @@ class Score:
         if self.batch_size is not None:
             at_least(1, batch_size=self.batch_size)
         at_least(0, seed=self.seed)
+        self.engine.check()
         if not 0 < self.level < 1:
             raise InputError(f"--level {self.level}: expected a number between 0 and 1.")
         runs = [Run(folder) for folder in self.runs]
@@ -65,11 +72,12 @@ class Score:
             settings(run, row, self.preset, self._options(row))
         networks: dict[tuple[str, ...], Any] = {}
         found: dict[str, list[Scores]] = {}
-        for row in rows:
-            found[row.name] = [self._scored(run, row, networks) for run in runs]
-            if not self.json:
-                for line in _lines(found[row.name], self.level):
-                    say(line)
+        with self.engine.cluster() as cluster:
+            for row in rows:
+                found[row.name] = [self._scored(run, row, networks, cluster) for run in runs]
+                if not self.json:
+                    for line in _lines(found[row.name], self.level, runs[0].task == "detect"):
+                        say(line)
         if self.json:
             content = {name: [_as_json(s, scores[0], self.level) for s in scores] for name, scores in found.items()}
             say(json.dumps(content, indent=2, allow_nan=False))
@@ -78,7 +86,7 @@ class Score:
     def _metrics(self, runs: list[Run]) -> list[Metric]:
         if self.metric != "default":
             return [metric(name.strip()) for name in self.metric.split(",")]
-        kinds = {run.task for run in runs}
+        kinds = {kind_of(run.task) for run in runs}
         left_out = {"rise_deletion", "rise_insertion", "road_combined"}
         boxes = any(getattr(record, "boxes", ()) for run in runs for record in run.records)
         return [
@@ -87,21 +95,20 @@ class Score:
             if row.measure and kinds == {row.task} and row.name not in left_out and ("boxes" not in row.needs or boxes)
         ]
 
-    def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, ...], Any]) -> Scores:
+    def _scored(self, run: Run, row: Metric, networks: dict[tuple[str, ...], Any], cluster: Any) -> Scores:
+        how = {"preset": self.preset, "batch_size": self.batch_size, **self._options(row)}
         key = tuple(str(run.manifest.get(name)) for name in ("network", "weights_sha256", "card"))
-        if "network" in row.needs and key not in networks:
+        if "network" in row.needs and key not in networks and cluster is None:
             networks[key] = network_of(run, self.weights, self.model)
         with progress_bar(len(run.records), "record", hide=not self.progress) as bar:
             bar.set_description(f"{row.name} of {run.folder.name}", refresh=False)
-            return score(
-                run,
-                row.name,
-                network=networks.get(key),
-                preset=self.preset,
-                batch_size=self.batch_size,
-                progress=bar.update,
-                **self._options(row),
-            )
+            if cluster is not None:
+                from fame_jax.experiments import on_cluster
+
+                weights = None if self.weights is None else self.weights.absolute()
+                load = functools.partial(network_of, weights=weights, model=self.model)
+                return on_cluster.score(cluster, run, row.name, load, progress=bar.update, **how)
+            return score(run, row.name, network=networks.get(key), progress=bar.update, **how)
 
     def _options(self, row: Metric) -> dict[str, Any]:
         """What was given on the command line, as far as it is an option of the metric."""
@@ -116,12 +123,15 @@ def _numbers(text: str) -> list[float]:
         raise InputError(f"--fractions {text}: expected numbers with commas between them, such as 0.1,0.3.") from None
 
 
-def _lines(scores: list[Scores], level: float) -> Iterator[str]:
+def _lines(scores: list[Scores], level: float, of_boxes: bool) -> Iterator[str]:
     """A block of a metric: figures of every run, differences to the first, remarks."""
     row = scores[0].metric
     words = ", ".join(f"{figure.title} ({figure.better} is better, {figure.range})" for figure in row.figures)
+    line = f"{row.title}: {words}; {level:.0%} intervals"
+    for of_class, of_box in _OF_BOXES if of_boxes else ():
+        line = line.replace(of_class, of_box)
     yield ""
-    yield f"{row.title}: {words}; {level:.0%} intervals"
+    yield line
     for of_run in scores:
         yield f"{of_run.run.name}"
         for figure, at, e in summary(of_run, level=level):

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Num, UInt8
 from PIL import Image
 
 from fame_jax.data.decoding import ImageError, Pixels, check_size, decode
+from fame_jax.remote import located
 
 MAX_BYTES = 1 << 30
 """Larger files are refused."""
@@ -84,8 +85,12 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
 
 
 def load_whole(path: str | os.PathLike[str], longest: int) -> Pixels:
-    """`read_image`, scaled down until no side is above `longest` pixels; never cut, never enlarged."""
-    image = read_image(path)
+    """`shrunk(read_image(path), longest)`."""
+    return shrunk(read_image(path), longest)
+
+
+def shrunk(image: Pixels, longest: int) -> Float32[np.ndarray, "rows columns 3"]:
+    """An image, scaled down until no side is above `longest` pixels; never cut, never enlarged."""
     scale = longest / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -128,7 +133,7 @@ def _unit(pixels: Num[np.ndarray, "height width 3"]) -> Pixels:
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
-    path = pathlib.Path(path)
+    path = located(path)
     try:
         # A device or a pipe would be read without end.
         if path.is_file():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from fame_jax.data.records import DatasetError, Problem
+from fame_jax.remote import Remote
 
 MAX_BYTES = 1 << 28
 """Longer lists are refused before they are read."""
@@ -147,6 +148,10 @@ def path_inside(
     """
     if not text or any(ord(letter) < 32 or letter == "\x7f" for letter in text):
         raise LineError(f"{text[:80]!r} is no path")
+    if isinstance(root, Remote):
+        if ".." in (parts := pathlib.PurePosixPath(text).parts) or parts[0] == "/":
+            raise LineError(f"{text[:80]} leads out of {root}, which object storage has no way for")
+        return (start or root) / text
     path = pathlib.Path(os.path.normpath((start or root) / text))
     if allow_outside:
         return path
@@ -189,7 +194,7 @@ def _lines(path: pathlib.Path) -> Iterator[bytes]:
             raise DatasetError(f"{path}: it is no regular file; expected a list.")
         with path.open("rb") as file:
             # What grows, or says that it is empty and is not, like files of /proc, is cut too.
-            content = file.read(MAX_BYTES + 1) if path.stat().st_size <= MAX_BYTES else None
+            content = file.read(MAX_BYTES + 1) if _size(path) <= MAX_BYTES else None
         if content is None or len(content) > MAX_BYTES:
             raise DatasetError(f"{path}: above the limit of {MAX_BYTES >> 20} MiB for a list.")
     except DatasetError:
@@ -201,6 +206,11 @@ def _lines(path: pathlib.Path) -> Iterator[bytes]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DatasetError(f"{path}: it is in UTF-16; save it as UTF-8.")
     yield from content.removeprefix(b"\xef\xbb\xbf").splitlines()
+
+
+def _size(path: pathlib.Path) -> int:
+    """Of a file in bytes; in object storage it shows when it has been read."""
+    return 0 if isinstance(path, Remote) else path.stat().st_size
 
 
 def _text(line: bytes) -> str:

@@ -1,6 +1,7 @@
 """What a data set's reader returns: records to explain, and the problems it met; no pixels yet."""
 
 import itertools
+import math
 import os
 import pathlib
 from collections import Counter
@@ -8,13 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from fame_jax.remote import Member, Remote, located
+
 Point = tuple[float, float]
 """(x, y) in pixels of the picture."""
 
-Box = tuple[int, int, int, int]
+Side = int | float
+Box = tuple[Side, Side, Side, Side]
 """`x_min, y_min, x_max, y_max` in pixels of the whole picture, the maxima outside."""
 
-Task = Literal["class", "pair"]
+Task = Literal["class", "pair", "detect"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class ClassRecord:
-    """A photograph and the class to explain.
+    """A photograph and the class, or the box, to explain.
 
     Attributes:
         name: unique in its data set.
         picture: the photograph.
         label: index of the class; None for whatever the network predicts.
-        boxes: of the objects of that class; empty where nobody drew any.
+        boxes: of the objects of that class; empty where nobody drew any. Of a detection the one that is explained.
     """
 
     name: str
@@ -89,16 +93,18 @@ class Dataset:
 
     Attributes:
         name: of data set and protocol, as in "cfp FP-01".
-        task: `class` for `ClassRecord`s, `pair` for `PairRecord`s.
+        task: `class` for `ClassRecord`s, `pair` for `PairRecord`s, `detect` for `ClassRecord`s of one box each.
         records: what can be explained. Results are kept by name: of records with one name, all but the first get a
             number behind it, as in `cat (2)`, and a problem says so.
         problems: what was left out, or does not agree with the protocol's published counts.
+        labels: names of the classes that the records' labels count; None if they count the network's.
     """
 
     name: str
     task: Task
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = field(default=())
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self):
         """Makes the names unique."""
@@ -122,18 +128,25 @@ class Dataset:
         object.__setattr__(self, "problems", (*self.problems, *shared))
 
 
-def dataset_of(name: str, task: Task, records: Iterable[Record], problems: Iterable[Problem]) -> Dataset:
+def dataset_of(
+    name: str,
+    task: Task,
+    records: Iterable[Record],
+    problems: Iterable[Problem],
+    labels: tuple[str, ...] | None = None,
+) -> Dataset:
     """A data set of the records whose pictures exist; pictures that do not become problems, by name."""
     found, kept = list(problems), list(records)
     pictures = Counter(path for record in kept for path in {picture.path for picture in pictures_of(record)})
-    missing = {path for path in pictures if not os.path.isfile(path)}
+    # What lies elsewhere a reader has just listed.
+    missing = {path for path in pictures if not (isinstance(path, Remote | Member) or os.path.isfile(path))}
     for path in sorted(missing):
         reason = "it is no file" if os.path.exists(path) else "there is no such file"
         reason = "it is a link to nothing: there is no such file" if os.path.islink(path) else reason
         shared = f"; {pictures[path]} records are left out" if pictures[path] > 1 else ""
         found.append(Problem(str(path), reason + shared))
     whole = (record for record in kept if not any(picture.path in missing for picture in pictures_of(record)))
-    return Dataset(name, task, tuple(whole), tuple(found))
+    return Dataset(name, task, tuple(whole), tuple(found), labels)
 
 
 def pictures_of(record: Record) -> tuple[Picture, ...]:
@@ -153,7 +166,7 @@ def counts(dataset: Dataset) -> dict[str, int]:
         "records": len(records),
         "pictures": len({picture.path for record in records for picture in pictures_of(record)}),
     }
-    if dataset.task == "class":
+    if dataset.task != "pair":
         singles = [record for record in records if isinstance(record, ClassRecord)]
         labels = {record.label for record in singles} - {None}
         return found | {"classes": len(labels), "boxed": sum(bool(record.boxes) for record in singles)}
@@ -187,7 +200,7 @@ def from_json(content: dict[str, Any]) -> Record:
     """
     name = _of(content["name"], str)
     if "picture" in content:
-        boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in content["boxes"])
+        boxes = tuple((_finite(a), _finite(b), _finite(c), _finite(d)) for a, b, c, d in content["boxes"])
         label = _of(content["label"], int, type(None))
         return ClassRecord(name, _picture_from_json(content["picture"]), label, boxes)
     probe, gallery = (_picture_from_json(content[role]) for role in ("probe", "gallery"))
@@ -201,13 +214,19 @@ def _of(value: Any, *types: type) -> Any:
     return value
 
 
+def _finite(value: Any) -> Side:
+    if not math.isfinite(_of(value, int, float)):
+        raise ValueError(f"{value} is no finite number")
+    return value
+
+
 def _picture_as_json(picture: Picture) -> dict[str, Any]:
     return {"path": str(picture.path), "eyes": picture.eyes}
 
 
 def _picture_from_json(content: dict[str, Any]) -> Picture:
     eyes = content["eyes"]
-    path = pathlib.Path(_of(content["path"], str))
+    path = located(_of(content["path"], str))
     if "\0" in content["path"]:
         raise ValueError("a path holds the character NUL")
     if eyes is None:

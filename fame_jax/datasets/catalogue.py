@@ -11,11 +11,13 @@ from fame_jax.datasets.arface import read_arface
 from fame_jax.datasets.bob import read_bob
 from fame_jax.datasets.cfp import PROTOCOLS as CFP_PROTOCOLS
 from fame_jax.datasets.cfp import read_cfp
+from fame_jax.datasets.coco import read_coco
 from fame_jax.datasets.imagenet import read_imagenet
 from fame_jax.datasets.pairs import read_pairs
 from fame_jax.datasets.photographs import PROTOCOLS as FOLDER_PROTOCOLS
 from fame_jax.datasets.photographs import read_folder, read_list
 from fame_jax.datasets.scface import read_scface
+from fame_jax.remote import located
 from fame_jax.words import did_you_mean
 
 Counts = Mapping[str, int]
@@ -91,6 +93,7 @@ DATASETS: Mapping[str, Reader] = {
     "pairs": Reader(read_pairs, "pair", {}, "a CSV file with the columns G, P and T"),
     "folder": Reader(read_folder, "class", {name: {} for name in FOLDER_PROTOCOLS}, "any photographs"),
     "list": Reader(read_list, "class", {}, "a CSV file with the columns image and maybe label and boxes"),
+    "coco": Reader(read_coco, "detect", {}, "boxes for a detector in COCO's JSON: images, annotations, categories"),
 }
 """Reader by name of the data set."""
 
@@ -133,7 +136,7 @@ def read(
     for option in options:
         if option not in row.options:
             raise DatasetError(f"{name} has no option {option!r}; expected one of {', '.join(row.options)}.")
-    dataset = row.read(pathlib.Path(root), protocol, **options)
+    dataset = row.read(located(root), protocol, **options)
     wrong = _wrong_counts(dataset, row.expected(protocol) if expected is None else expected)
     return replace(dataset, problems=(*dataset.problems, *wrong))
 

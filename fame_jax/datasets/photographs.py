@@ -10,8 +10,9 @@ from fame_jax.data.records import ClassRecord, Dataset, DatasetError, Picture, P
 from fame_jax.datasets.boxes import boxes
 from fame_jax.datasets.imagenet import wordnet_ids
 from fame_jax.datasets.picture_files import picture_files, with_ending
+from fame_jax.remote import located
 
-PROTOCOLS = ("auto", "names", "subfolders", "none")
+PROTOCOLS = ("auto", "names", "subfolders", "cls", "none")
 """Where labels come from."""
 
 
@@ -21,8 +22,9 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
     Args:
         root: the folder.
         protocol: `names`: the label is the number that a file name starts with, as in `0285_cat.jpg`. `subfolders`:
-            the first folder below root is named by label or WordNet id. `none`: there are no labels, and whatever the
-            network predicts is explained. `auto`, the default: `names` if all files are named like
+            the first folder below root is named by label or WordNet id. `cls`: the number in a file beside it that has
+            the same name and the ending `.cls`, as in shards of WebDataset. `none`: there are no labels, and whatever
+            the network predicts is explained. `auto`, the default: `names` if all files are named like
             `0285_n02124075_cat.jpg`, `subfolders` if all lie below WordNet ids, otherwise `none`.
         allow_outside: follow links to files outside the folder.
 
@@ -45,7 +47,7 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
     records = []
     for name in names:
         try:
-            path = path_inside(root, name, allow_outside=allow_outside)
+            path = located(path_inside(root, name, allow_outside=allow_outside))
             records.append(ClassRecord(name, Picture(path), label(name)))
         except LineError as error:
             problems.append(Problem(name, str(error)))
@@ -93,6 +95,8 @@ def _labels(protocol: str, root: pathlib.Path) -> Callable[[str], int | None]:
         return lambda name: None
     if protocol == "names":
         return _label_of_name
+    if protocol == "cls":
+        return lambda name: _label_beside(located(root / name))
     classes = {name: label for label, name in enumerate(wordnet_ids(root))}
     return lambda name: _label_of_folder(name, classes)
 
@@ -102,6 +106,13 @@ def _label_of_name(name: str) -> int:
     if not found:
         raise LineError("its name does not start with the number of its class")
     return int(found[1])
+
+
+def _label_beside(path: pathlib.Path) -> int:
+    try:
+        return whole_number(path.with_suffix(".cls").read_text(encoding="utf-8").strip(), "its class")
+    except (OSError, ValueError) as error:
+        raise LineError(f"its class cannot be read from the .cls file beside it ({error})") from None
 
 
 def _label_of_folder(name: str, classes: dict[str, int]) -> int:

@@ -3,9 +3,11 @@
 import mimetypes
 import os
 import pathlib
+import re
 
 from fame_jax.data.kinds import ENDINGS, START, has_ending, kind, why_unread
 from fame_jax.data.records import Problem
+from fame_jax.remote import Remote, members
 
 
 def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
@@ -14,7 +16,10 @@ def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
     A file is a picture by its ending, or else by how it begins. Whatever else may have been meant as one becomes a
     problem: pictures of other kinds, links to nothing or to folders, pipes, folders that cannot be opened. Passed over
     in silence are hidden files and folders, and files whose endings say that they are no pictures, as `.csv` does.
+    In object storage and in tar archives, which count as folders, the ending alone tells.
     """
+    if isinstance(root, Remote):
+        return [key for key in root.below() if has_ending(key) and not re.search(r"(^|/)\.", key)]
     found = []
 
     def unopened(error: OSError) -> None:
@@ -31,12 +36,24 @@ def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
         for name in files:
             if name.startswith("."):
                 continue
+            if name.endswith(".tar"):
+                found += _inside(here / name, root, problems)
+                continue
             reason = None if has_ending(name) else _why_no_picture(here / name)
             if reason is None:
                 found.append((here / name).relative_to(root).as_posix())
             elif reason:
                 problems.append(Problem(str(here / name), reason))
     return sorted(found)
+
+
+def _inside(archive: pathlib.Path, root: pathlib.Path, problems: list[Problem]) -> list[str]:
+    """The pictures of a tar archive, as if it were a folder."""
+    try:
+        return [(archive / name).relative_to(root).as_posix() for name in members(archive) if has_ending(name)]
+    except OSError as error:
+        problems.append(Problem(str(archive), error.strerror or str(error)))
+        return []
 
 
 def with_ending(path: pathlib.Path) -> pathlib.Path:

@@ -82,6 +82,8 @@ def prepare(dataset: Dataset, folder: pathlib.Path) -> pathlib.Path:
         DatasetError: if there are no records, or another data set of that name is there.
         OSError: if a photograph cannot be read, or nothing can be written.
     """
+    if dataset.task == "detect":
+        raise DatasetError(f"{dataset.name}: boxes to explain are not prepared; read their list.")
     if not dataset.records:
         raise DatasetError(f"{dataset.name}: there are no records to prepare.")
     builder = Records(dataset, folder)

@@ -7,8 +7,8 @@ Example:
 """
 
 from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
-from fame_jax.detection.detected import Detected, detected, detections
-from fame_jax.detection.graph import GraphDetector, of_graph
+from fame_jax.detection.detected import Detected, asked, box_seen, detected, detections, of_box
+from fame_jax.detection.graph import GraphDetector, of_graph, of_network
 from fame_jax.detection.yunet import yunet
 
 __all__ = [
@@ -16,10 +16,14 @@ __all__ = [
     "Detected",
     "Detection",
     "GraphDetector",
+    "asked",
+    "box_seen",
     "chosen",
     "detected",
     "detections",
+    "of_box",
     "of_graph",
+    "of_network",
     "overlap",
     "yunet",
 ]

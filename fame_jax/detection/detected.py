@@ -1,6 +1,7 @@
 """Detections as a network to explain: one output a detection, so that whatever explains a class explains a box."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from fame_jax._types import Image
-from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
+from fame_jax._types import Image, Scalar
+from fame_jax.detection.candidates import Box, Candidates, Detection, chosen, overlap
 from fame_jax.network import traceable
+from fame_jax.questions import Boxed
 
 Detector = Callable[[Image], Candidates]
 """One image `[H, W, 3]` in [0, 1] to `Candidates`; class activation maps need its `features` and `head` too."""
@@ -35,23 +38,37 @@ class Detected:
         detector: see `Detector`.
         boxes: `left, top, right, bottom` in pixels of the image, `[k, 4]`.
         labels: the class of each, `[k]`; one outside the detector's gives NaN.
+        shape: rows and columns of the photograph, `[2]`, where images are larger: it lies at their upper left, and the
+            detector sees black elsewhere, whatever is there. None for images that are photographs.
     """
 
     detector: Any
     boxes: Float[Array, "k 4"]
     labels: Int[Array, " k"]
+    shape: Int[Array, "2"] | None = None
 
     def __call__(self, image: Image) -> Float[Array, " k"]:
         """Similarities, `[k]`."""
-        return self._similarities(self.detector(image))
+        return self._similarities(self.detector(self._photograph(image)))
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns that the feature map is of, where the detector fills images up."""
+        return self.detector.extent
 
     def features(self, image: Image) -> Float[Array, "..."]:
         """The detector's feature map."""
-        return self.detector.features(image)
+        return self.detector.features(self._photograph(image))
 
     def head(self, features: Float[Array, "..."]) -> Float[Array, " k"]:
         """Similarities from the feature map."""
         return self._similarities(self.detector.head(features))
+
+    def _photograph(self, image: Image) -> Image:
+        if self.shape is None:
+            return image
+        rows, columns = (jnp.arange(side) < end for side, end in zip(image.shape[:2], self.shape, strict=True))
+        return jnp.where((rows[:, None] & columns[None, :])[..., None], image, 0)
 
     def _similarities(self, candidates: Candidates) -> Float[Array, " k"]:
         boxes = jnp.asarray(candidates.boxes)
@@ -97,3 +114,31 @@ def detected(detector: Detector, detections: Sequence[Detection]) -> Detected:
         raise ValueError("there is no detection to explain: lower the threshold, or take another image.")
     boxes = jnp.asarray(np.stack([one.box for one in detections]))
     return Detected(traceable(detector), boxes, jnp.asarray([one.label for one in detections], jnp.int32))
+
+
+def asked(detector: Detector, question: Boxed) -> Detected:
+    """The network of one box, its only output: what is explained of a record of a run."""
+    box, label, shape = (jnp.asarray(part) for part in question)
+    return Detected(traceable(detector), box[None], label[None], shape)
+
+
+@functools.cache
+def of_box(loss: Callable[..., Scalar]) -> Callable[..., Scalar]:
+    """A loss of a class as one of a box, `(image, detector, question)`; always the same, so that it compiles once."""
+
+    def of_question(image: Image, detector: Detector, question: Boxed) -> Scalar:
+        return loss(image, asked(detector, question), 0)
+
+    return of_question
+
+
+def box_seen(image: Image, detector: Detector, box: Box, label: ArrayLike) -> Scalar:
+    """How much of one box a detector still sees, in [0, 1]: the output of `Detected` as a loss, all of it traced.
+
+    Args:
+        image: `[H, W, 3]` in [0, 1].
+        detector: see `Detector`.
+        box: in pixels of the image.
+        label: its class; one outside the detector's gives NaN.
+    """
+    return Detected(traceable(detector), jnp.asarray(box)[None], jnp.asarray(label)[None])(image)[0]

@@ -50,6 +50,11 @@ class GraphDetector:
         return GraphDetector(dataclasses.replace(self.network, plan=plan), (rows, columns), self.decoding)
 
     @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns that the feature map is of, see `fame_jax.network.extent`."""
+        return self.size
+
+    @property
     def root(self) -> bool:
         """Whether scores are square roots, see `chosen`."""
         return self.decoding == "yunet"
@@ -99,6 +104,23 @@ def of_graph(network: OnnxNetwork, card: Card) -> GraphDetector:
     if card.labels is not None and len(card.labels) != classes:
         raise GraphError(f"{card.name} has {classes} classes by {card.decoding}, its card {len(card.labels)} labels.")
     return found
+
+
+def of_network(network: Any, card: Card | None, height: int, width: int) -> Any:
+    """The detector for images of one size that a network is, of whatever kind.
+
+    Args:
+        network: an ONNX graph, of which a card makes a detector, or a detector.
+        card: of the graph; not looked at for others.
+        height: of the images, pixels.
+        width: likewise.
+
+    Raises:
+        GraphError: see `of_graph`.
+    """
+    if isinstance(network, OnnxNetwork):
+        network = of_graph(network, card)  # type: ignore[arg-type]
+    return network.of_size(height, width) if isinstance(network, GraphDetector) else network
 
 
 def _yolo(outputs: decoding.Outputs, *, objectness: bool) -> Candidates:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from fame_jax.remote import Remote
+
 
 class ArrayError(ValueError):
     """An array that cannot be read or written; the message names the file and the reason."""
@@ -97,16 +99,17 @@ def _metadata(dtype: str, fill: float | int, shape: tuple[int, ...], block: int)
 
 def _spec(folder: pathlib.Path) -> dict[str, Any]:
     # A block that happens to hold nothing but the fill value must leave a file too: the file says that it was written.
+    local = {"driver": "file", "path": f"{folder.absolute()}/"}
     return {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{folder.absolute()}/"},
+        "kvstore": folder.kvstore if isinstance(folder, Remote) else local,
         "store_data_equal_to_fill_value": True,
     }
 
 
 def _refuse_pipes(file: pathlib.Path) -> None:
     """TensorStore would wait for somebody to write into one."""
-    if file.exists() and not file.is_file():
+    if not isinstance(file, Remote) and file.exists() and not file.is_file():
         raise ArrayError(f"{file}: no regular file")
 
 

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from fame_jax.experiments.processes import PATIENCE, Processes
 from fame_jax.experiments.settings import differences
 from fame_jax.experiments.store import Run, RunError, create_run, replace_manifest
 from fame_jax.explainers.explainer import MAPS
+from fame_jax.remote import Remote
 
 Say = Callable[[str], object]
 
-_OURS = {"records.jsonl", "arrays", "failures"}
+_OURS = {"records.jsonl", "arrays", "failures", "detections.json"}
+
+_ASKED_AT_ONCE = 16
+"""Blocks that are looked at together."""
 
 
 def opened(
@@ -29,6 +34,7 @@ def opened(
     dataset: Dataset,
     processes: Processes,
     say: Say,
+    environment: dict[str, Any],
     patience: int = PATIENCE,
 ) -> Run:
     """The run of a manifest in a folder; process 0 lays out a new one, the others wait for it.
@@ -39,6 +45,7 @@ def opened(
         dataset: the records.
         processes: who this process is.
         say: told of what a user should know.
+        environment: what a new one is computed with.
         patience: seconds to wait for process 0.
 
     Raises:
@@ -46,9 +53,9 @@ def opened(
     """
     if not (folder / "manifest.json").exists():
         if processes.index:
-            _wait_for(folder / "manifest.json", patience)
+            wait_for(folder / "manifest.json", patience)
         else:
-            return _laid_out(folder, manifest, dataset, say)
+            return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
     store = Run(folder)
     if store.manifest["version"] != VERSION:
         raise RunError(
@@ -63,17 +70,24 @@ def opened(
     return store
 
 
-def is_finished(store: Run, block: int, repair: bool) -> bool:
-    """Whether nothing is left to do for a block.
+def unfinished(store: Run, blocks: Iterable[int], repair: bool) -> list[int]:
+    """The blocks for which something is left to do.
 
     Args:
         store: the run.
-        block: its number.
+        blocks: their numbers.
         repair: a block with failed records, damaged files or changed pictures is not finished.
 
     Raises:
         RunError: for a damaged file or a picture that has changed, unless they are repaired.
     """
+    # Hashing pictures keeps cores busy, and object storage takes its time for every answer.
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, "fame-blocks") as pool:
+        known = [(block, pool.submit(_is_finished, store, block, repair)) for block in blocks]
+        return [block for block, finished in known if not finished.result()]
+
+
+def _is_finished(store: Run, block: int, repair: bool) -> bool:
     try:
         if not store.is_complete(block):
             return False
@@ -91,9 +105,9 @@ def is_finished(store: Run, block: int, repair: bool) -> bool:
     return True
 
 
-def note_environment(store: Run, say: Say) -> None:
-    """Adds what this process is about to compute with to the manifest, if it is new there."""
-    now, earlier = files.environment(), store.manifest.get("provenance", [])
+def note_environment(store: Run, say: Say, now: dict[str, Any]) -> None:
+    """Adds what is about to be computed with to the manifest, if it is new there."""
+    earlier = store.manifest.get("provenance", [])
     if json.loads(json.dumps(now)) in earlier:
         return
     if earlier:
@@ -119,6 +133,8 @@ def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
     kept = store.column("sha256", indices).reshape(len(indices), -1, 32)
     for index, hashes in zip(indices, kept, strict=True):
         for picture, expected in zip(pictures_of(store.records[index]), hashes, strict=True):
+            if isinstance(picture.path, Remote):
+                continue  # All pictures of a large run would come over the network once more.
             with contextlib.suppress(OSError):
                 if expected.any() and not np.array_equal(sha256s([picture]), expected):
                     return picture.path
@@ -128,23 +144,32 @@ def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
 def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, say: Say) -> Run:
     if others := sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != "."):
         raise RunError(f"{folder}: holds other files ({others[0]}); expected a new or empty folder.")
-    missing = [p.path for record in dataset.records for p in pictures_of(record) if not p.path.is_file()]
+    missing = [
+        p.path
+        for record in dataset.records
+        for p in pictures_of(record)
+        if not (isinstance(p.path, Remote) or p.path.is_file())
+    ]
     if missing:
         say(f"{len(missing)} pictures are missing, the first is {missing[0]}; their records are written down as failed")
     needed = (
         len(dataset.records) * len(MAPS[dataset.task]) * manifest["size"] ** 2 * np.dtype(manifest["dtype"]).itemsize
     )
-    free = shutil.disk_usage(folder).free
+    free = needed if isinstance(folder, Remote) else shutil.disk_usage(folder).free
     if needed > free:
         say(
             f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype float16 "
             "halves what they need"
         )
-    content = {**manifest, "provenance": [files.environment()]}
-    return create_run(folder, content, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
+    return create_run(folder, manifest, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
 
 
-def _wait_for(file: pathlib.Path, patience: int) -> None:
+def wait_for(file: pathlib.Path, patience: int) -> None:
+    """Waits for what process 0 writes.
+
+    Raises:
+        RunError: if it does not come within so many seconds.
+    """
     deadline = time.monotonic() + patience
     while not file.exists():
         if time.monotonic() > deadline:

@@ -21,27 +21,29 @@ import jax
 import numpy as np
 
 from fame_jax.architectures import image_dtype
-from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture, Record, pictures_of
+from fame_jax.data.records import Dataset, PairRecord, Picture, Record, pictures_of
 from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
+from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.manifest import read_manifest
-from fame_jax.experiments.opening import Say, is_finished, note_environment, opened, sha256s
+from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
-from fame_jax.experiments.settings import DEFAULTS, Settings
+from fame_jax.experiments.settings import DEFAULTS, Device, Settings
 from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import explainer
-from fame_jax.inputs import Input, PictureError, geometry_of, read
+from fame_jax.inputs import PictureError, geometry_of, question, read
 from fame_jax.models import Card, Loaded
 from fame_jax.questions import Question, Seen
+from fame_jax.remote import absolute, located
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
 
-_FACES_KEPT = 512
-"""A face occurs in many pairs: so many are kept rather than read and aligned again."""
+_KEPT = {"pair": 512, "detect": 8}
+"""A face occurs in many pairs, a photograph has many boxes: so many are kept rather than read again."""
 
 Progress = Callable[[int], object]
 
@@ -60,8 +62,9 @@ def run(
     """Explains every record of a data set into a folder; one that was interrupted continues.
 
     Args:
-        network: image `[H, W, 3]` in [0, 1] to logits, or to an embedding for pairs; or what `models.find` returns.
-        dataset: the records.
+        network: image `[H, W, 3]` in [0, 1] to logits, to an embedding for pairs, to `detection.Candidates` for
+            boxes; or what `models.find` returns.
+        dataset: the records; `fame_jax.experiments.detections.detections_of` makes some of boxes that are found.
         method: in `fame_jax.explainers.EXPLAINERS`, or one of your own.
         folder: of the run: new, empty, or holding this very run.
         settings: what else decides the numbers.
@@ -105,6 +108,7 @@ def prepared(
     repair: bool = False,
     patience: int = PATIENCE,
     say: Say = lambda line: None,
+    device: Device | None = None,
 ) -> Iterator["Job"]:
     """Checks everything that can be checked before any long work, and holds the folder.
 
@@ -120,6 +124,7 @@ def prepared(
         repair: also compute the blocks again that hold failed records, damaged files or pictures that have changed.
         patience: seconds to wait for process 0 to lay out a new run.
         say: told, line by line, what a user should know.
+        device: what computes; None for what this process has.
 
     Raises:
         RunError: see `run`; also if another process writes there.
@@ -127,18 +132,22 @@ def prepared(
     row = explainer(method, dataset.task)
     row.function(dataset.task)
     of_run.check_network(card, dataset)
+    dataset = of_run.in_classes_of(card, dataset)
     if not dataset.records:
         reason = f": {dataset.problems[0].where}: {dataset.problems[0].reason}" if dataset.problems else ""
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
     image_dtype(settings.precision)
     dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
+    folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
-        manifest = of_run.manifest(dataset, card, row, settings, identity=identity, source=source, there=there)
-        store = opened(folder, manifest, dataset, processes, say, patience)
-        pending = [block for block in processes.share(store.blocks) if not is_finished(store, block, repair)]
+        manifest = of_run.manifest(
+            dataset, card, row, settings, identity=identity, source=source, device=device, there=there
+        )
+        store = opened(folder, manifest, dataset, processes, say, device.environment, patience)
+        pending = unfinished(store, processes.share(store.blocks), repair)
         if pending and processes.index == 0:
-            note_environment(store, say)
+            note_environment(store, say, device.environment)
         yield Job(store, row, row.chosen(dataset.task, settings.options, settings.preset), pending)
 
 
@@ -171,6 +180,8 @@ class Job:
     def engine(self, network: Any) -> Engine:
         """The network at work as the manifest says."""
         manifest = self.store.manifest
+        if self.store.task == "detect":
+            network = detector_of(self.store, network)
         return Engine(
             network,
             self.store.task,
@@ -208,42 +219,46 @@ def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count:
     for size in sorted({job.store.block_size for job, _ in waiting}):
         together = [(job, method) for job, method in waiting if job.store.block_size == size]
         blocks = sorted({block for job, _ in together for block in job.pending})
-        with contextlib.closing(_ahead(together[0][0].store, blocks)) as ahead:
-            for block, found in ahead:
+        with contextlib.closing(ahead(together[0][0].store, blocks)) as pictures:
+            for block, found in pictures:
                 for job, method in together:
                     if block in job.pending:
-                        _explain(job, method, block, found, progress)
+                        explain_block(job, method, block, found, progress)
 
 
-def _explain(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
+def explain_block(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
+    """All that a block takes once its pictures are there, whoever computes it: it is explained and written.
+
+    Raises:
+        RunError: see `finish`.
+    """
     start = job.store.indices(block).start
     arrays = block_arrays(job.store, block)
     arrays["sha256"][:] = [one.sha256 for one in found]
-    reasons = {row: one.reason for row, one in enumerate(found) if one.images is None}
-    rows = [row for row in range(len(found)) if row not in reasons]
-    questions = [_question(found[row]) for row in rows]
-    for row, question in zip(rows, questions, strict=True):
-        if reason := method.engine.refusal(question):
+    reasons = {row: one.reason for row, one in enumerate(found) if one.question is None}
+    asked = [(row, one.question) for row, one in enumerate(found) if one.question is not None]
+    for row, one in asked:
+        if reason := method.engine.refusal(one):
             reasons[row] = reason
-    kept = [(row, question) for row, question in zip(rows, questions, strict=True) if row not in reasons]
+    kept = [(row, one) for row, one in asked if row not in reasons]
     progress(method.passes * len(reasons))
-    with _enough_memory(job.store.manifest["batch_size"]):
+    spent = job.store.spent
+    with spent.on("computing"), _enough_memory(job.store.manifest["batch_size"]):
         seen = method.engine.look([question for _, question in kept])
         for (row, _), one, results in zip(kept, seen, method.results(seen, progress), strict=True):
             _fill(arrays, row, job.store.task, one, results)
     arrays["state"][:] = [FAILED if row in reasons else DONE for row in range(len(found))]
-    job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
-
-
-def _question(found: "Found") -> Question:
-    inputs = found.images or ()
-    return Question(tuple(one.image for one in inputs), found.label, tuple(one.filled for one in inputs))
+    with spent.on("writing"):
+        job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
+    spent.add({"records": len(found)})
 
 
 def _fill(arrays: dict[str, np.ndarray], row: int, task: str, seen: Seen, results: tuple[Any, ...]) -> None:
     """What is known of one record, into the arrays of its block."""
     if task == "class":
         arrays["label"][row], arrays["predicted"][row] = seen.target, seen.predicted
+    elif task == "detect":
+        arrays["label"][row], arrays["shape"][row] = seen.target.label, seen.target.shape
     else:
         arrays["similarity"][row] = seen.similarity
     for place, (name, result) in enumerate(zip(MAPS[task], results, strict=True)):
@@ -267,42 +282,51 @@ def _enough_memory(batch_size: int) -> Iterator[None]:
 
 
 class Found(NamedTuple):
-    """What became of a record's pictures: their images, or the reason why there are none."""
+    """What became of a record: a question, or the reason why there is none."""
 
-    images: tuple[Input, ...] | None
+    question: Question | None
     sha256: np.ndarray
     reason: str = ""
-    label: int | None = None
 
 
-def _ahead(store: Run, blocks: Iterable[int]) -> Generator[tuple[int, list[Found]]]:
-    """The pictures of block after block, those of the next being read meanwhile."""
-    one = functools.partial(read, chosen=geometry_of(store.manifest))
-    if store.task == "pair":
-        one = functools.lru_cache(maxsize=_FACES_KEPT)(one)
+def reader(store: Run) -> Callable[[Record], Question]:
+    """How the run's records are read; a picture that occurs in several is kept for a while."""
+    chosen = geometry_of(store.manifest)
+    look = functools.partial(read, chosen=chosen)
+    if kept := _KEPT.get(store.task):
+        look = functools.lru_cache(maxsize=kept)(look)
+    return functools.partial(question, chosen=chosen, look=look)
+
+
+def ahead(
+    store: Run, blocks: Iterable[int], one: Callable[[Record], Question] | None = None
+) -> Generator[tuple[int, list[Found]]]:
+    """The pictures of block after block, those of the next being read meanwhile; `one` is of `reader`, to be kept."""
+    one, found = one or reader(store), store.spent.timed("reading", _found)
     with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
         under_way: deque[tuple[int, list[Future[Found]]]] = deque()
         try:
             for block in blocks:
                 records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(_found, record, one) for record in records]))
+                under_way.append((block, [pool.submit(found, record, one) for record in records]))
                 if len(under_way) == 2:
-                    yield _arrived(*under_way.popleft())
+                    yield _arrived(store, *under_way.popleft())
             while under_way:
-                yield _arrived(*under_way.popleft())
+                yield _arrived(store, *under_way.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _arrived(block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
-    return block, [future.result() for future in found]
+def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
+    with store.spent.on("waiting"):
+        return block, [future.result() for future in found]
 
 
-def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
+def _found(record: Record, one: Callable[[Record], Question]) -> Found:
     given = pictures_of(record)
     hashes = np.zeros(32 * len(given), np.uint8)
     try:
-        images = tuple(one(picture) for picture in given)
+        asked = one(record)
         hashes[:] = sha256s(given)
     except ImportError:
         raise
@@ -311,14 +335,14 @@ def _found(record: Record, one: Callable[[Picture], Input]) -> Found:
     except Exception as error:  # One picture that a decoder or detector trips over must not end the job.
         where = ", ".join(str(picture.path) for picture in given)
         return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
-    return Found(images, hashes, label=record.label if isinstance(record, ClassRecord) else None)
+    return Found(asked, hashes)
 
 
 def _absolute(record: Record) -> Record:
     """Paths that mean the same wherever scores and reports are made."""
 
     def whole(picture: Picture) -> Picture:
-        return replace(picture, path=pathlib.Path(os.path.abspath(picture.path)))
+        return replace(picture, path=absolute(picture.path))
 
     if isinstance(record, PairRecord):
         return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))

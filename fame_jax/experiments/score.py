@@ -4,6 +4,7 @@ Blocks are those of the run: one is measured as a whole, always in the same batc
 however often the work is interrupted.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,17 +18,21 @@ from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
+from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.store import FAILED, Run, RunError
-from fame_jax.explainers.explainer import pixel_digest
-from fame_jax.inputs import PictureError, geometry_of, images
+from fame_jax.explainers.explainer import WHAT, kind_of, pixel_digest
+from fame_jax.inputs import PictureError, geometry_of, images, question
 from fame_jax.metrics.iou import box_masks, cropped_boxes
 from fame_jax.metrics.table import Metric, Subject, metric
 from fame_jax.presets import PRESETS
 
 # Where an option is used on the host, before the metric's own function.
 _OF_BOXES = {"convention": "aspect_preserving"}
+
+NOT_OF_BOXES = ("rise_deletion", "rise_insertion", "road_combined")
+"""Metrics of classes that count what is beyond a photograph."""
 
 
 def score(
@@ -61,18 +66,31 @@ def score(
         UnknownMetricError: for a name that is not in the table.
         WeightsNotFoundError: if the network is needed and not installed.
     """
-    row = metric(name, run.task)
-    chosen = settings(run, row, preset, options)
-    rows = Rows(run, row, preset, chosen)
-    pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
+    row, chosen, rows, pending = begun(run, name, preset, options)
     if pending and "network" in row.needs and network is None:
         network = network_of(run)
     if network is not None:
         network = same_network(run, network)
-    for found in _measured(run, row, pending, chosen, network, _even(batch_size, run)):
+    for found in Measuring(run, row, chosen, network, batch_size).rows(pending):
         rows.append(found)
         if progress is not None:
             progress(len(found))
+    return scores_of(run, row, preset, chosen, rows)
+
+
+def begun(
+    run: Run, name: str | Metric | Callable[..., Any], preset: str, options: Mapping[str, Any]
+) -> tuple[Metric, dict[str, Any], Rows, list[int]]:
+    """The metric, all its options, the rows that are there, and the complete blocks without; see `score`."""
+    row = metric(name, kind_of(run.task))
+    chosen = settings(run, row, preset, options)
+    rows = Rows(run, row, preset, chosen)
+    pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
+    return row, chosen, rows, pending
+
+
+def scores_of(run: Run, row: Metric, preset: str, chosen: Mapping[str, Any], rows: Rows) -> Scores:
+    """All rows in the order of the records."""
     return Scores(run.folder, row, preset, chosen, tuple(rows.known[i] for i in sorted(rows.known)), len(run.records))
 
 
@@ -82,13 +100,13 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
     Raises:
         ScoreError: see `score`.
     """
-    if row.task != run.task:
-        kinds = {"class": "classes", "pair": "pairs of faces"}
-        raise ScoreError(f"{row.name} is a metric of {kinds[row.task]}; {run.folder} explains {kinds[run.task]}.")
-    known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs else {})}
+    if row.task != kind_of(run.task) or (run.task == "detect" and row.name in NOT_OF_BOXES):
+        raise ScoreError(f"{row.name} is a metric of {WHAT[row.task]}; {run.folder} explains {WHAT[run.task]}.")
+    known = {**row.options(), **(_OF_BOXES if "boxes" in row.needs and run.task == "class" else {})}
     if unknown := [name for name in options if name not in known]:
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
-    known |= {"score": run.manifest.get("score", "softmax")} if known.get("score") == "softmax" else {}
+    if known.get("score") == "softmax":
+        known["score"] = "logit" if run.task == "detect" else run.manifest.get("score", "softmax")
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]
@@ -156,42 +174,55 @@ def _even(batch_size: int | None, run: Run) -> int:
     return -(-min(batch_size or usual_batch(), run.block_size) // devices) * devices
 
 
-def _measured(
-    run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], network: Any, size: int
-) -> Iterator[list[Row]]:
-    """The rows of block after block; the next pictures are read while the metric is at work."""
-    options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
-    read = _Reading(run, row, blocks, chosen, size)
+class Measuring:
+    """A metric at work on blocks of a run; it is compiled once."""
 
-    def measure(subject: Subject, network: Any) -> Any:
-        return row.measure(network, subject, **options)  # type: ignore[misc]
+    def __init__(self, run: Run, row: Metric, chosen: Mapping[str, Any], network: Any, batch_size: int | None):
+        options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
+        self._run, self._row, self._chosen, self._network = run, row, chosen, network
+        if network is not None and run.task == "detect":
+            self._network = detector_of(run, network)
+        self._size = _even(batch_size, run)
+        # So many boxes for all, since all examples have one shape.
+        self._boxes = max((len(getattr(record, "boxes", ())) for record in run.records), default=0)
 
-    remaining = list(blocks)
-    for place, values in map_many(measure, read.examples(), network, batch_size=size):
-        read.finish(place, values)
-        while remaining and all(index in read.rows for index in run.indices(remaining[0])):
-            yield [read.rows.pop(index) for index in run.indices(remaining.pop(0))]
-    for block in remaining:
-        yield [read.rows[index] for index in run.indices(block)]
+        def measure(subject: Subject, network: Any) -> Any:
+            if subject.box is not None and network is not None:
+                from fame_jax.detection import asked
+
+                network = asked(network, subject.box)
+            return row.measure(network, subject, **options)  # type: ignore[misc]
+
+        self._measure = measure
+
+    def rows(self, blocks: Sequence[int]) -> Iterator[list[Row]]:
+        """The rows of block after block; the next pictures are read while the metric is at work."""
+        run, remaining = self._run, list(blocks)
+        read = _Reading(run, self._row, blocks, self._chosen, self._size, self._boxes)
+        for place, values in map_many(self._measure, read.examples(), self._network, batch_size=self._size):
+            read.finish(place, values)
+            while remaining and all(index in read.rows for index in run.indices(remaining[0])):
+                yield [read.rows.pop(index) for index in run.indices(remaining.pop(0))]
+        for block in remaining:
+            yield [read.rows[index] for index in run.indices(block)]
 
 
 class _Reading:
     """What is known of each record while others are still read."""
 
-    def __init__(self, run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], size: int):
+    def __init__(self, run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], size: int, boxes: int):
         self._run, self._row, self._blocks, self._chosen, self._size = run, row, blocks, chosen, size
-        self._failures, self._states, self._labels = run.failures(), run.column("state"), run.column("label")
-        # So many boxes for all, since all examples have one shape.
-        self._boxes = max((len(getattr(record, "boxes", ())) for record in run.records), default=0)
+        self._boxes = boxes
         self._places: list[tuple[int, bool] | None] = []
         self.rows: dict[int, Row] = {}
 
     def examples(self) -> Iterator[tuple[Subject, tuple[()]]]:
         """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
         for block in self._blocks:
-            last, count = None, 0
-            for index in self._run.indices(block):
-                if (subject := self._example(index)) is not None:
+            last, count, indices = None, 0, self._run.indices(block)
+            known = (self._run.column(name, indices) for name in ("state", "label"))
+            for index, state, label in zip(indices, *known, strict=True):
+                if (subject := self._example(index, int(state), int(label))) is not None:
                     self._places.append((index, not subject.attribution.any()))
                     last, count = subject, count + 1
                     yield subject, ()
@@ -206,12 +237,16 @@ class _Reading:
             found = {name: np.asarray(value) for name, value in values.items()}
             self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
 
-    def _example(self, index: int) -> Subject | None:
+    @functools.cached_property
+    def _failures(self) -> dict[int, str]:
+        return self._run.failures()
+
+    def _example(self, index: int, state: int, label: int) -> Subject | None:
         record = self._run.records[index]
         try:
-            if self._states[index] == FAILED:
+            if state == FAILED:
                 raise _LeftOut(self._failures.get(index, "could not be explained"))
-            return _subject(self._run, self._row, index, int(self._labels[index]), self._boxes, self._chosen)
+            return _subject(self._run, self._row, index, label, self._boxes, self._chosen)
         except (_LeftOut, PictureError, ImageError, RunError) as error:
             self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
             return None
@@ -232,6 +267,8 @@ def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     record, attribution = run.records[index], run.map(index)
     if not np.isfinite(attribution).all():
         raise _LeftOut("the map is not finite")
+    if run.task == "detect":
+        return _subject_of_box(run, record, attribution)
     if "label" in row.needs and label < 0:
         raise _LeftOut("the class is unknown")
     masks = _masks(run, record, attribution.shape[0], boxes, chosen) if "boxes" in row.needs else None
@@ -241,6 +278,19 @@ def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: 
     image, gallery = (*images(record, geometry_of(run.manifest)), None)[:2] if "network" in row.needs else (None, None)
     digest = pixel_digest(*(one for one in (image, gallery) if one is not None))
     return Subject(image, attribution, np.asarray(label, np.int32), digest, masks, gallery)
+
+
+def _subject_of_box(run: Run, record: Record, attribution: np.ndarray) -> Subject:
+    """A box on the canvas of its run. What is beyond the photograph counts for no metric."""
+    asked = question(record, geometry_of(run.manifest))
+    (image,), filled, (rows, columns) = asked.images, np.asarray(asked.filled[0]), asked.target.shape
+    if attribution.shape != (rows, columns):
+        raise _LeftOut("the photograph is not the one that was explained")
+    whole = np.zeros(filled.shape, np.float32)
+    whole[:rows, :columns] = attribution
+    masks = box_masks(asked.target.box[None], *filled.shape) & ~filled
+    box = asked.target.typed(np.float32)
+    return Subject(image, whole, np.int32(0), pixel_digest(image), masks, None, filled, box)
 
 
 def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:

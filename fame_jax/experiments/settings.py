@@ -2,18 +2,20 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from fame_jax.architectures import Precision
 from fame_jax.batching.devices import usual_batch
-from fame_jax.data.records import Dataset
+from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
 from fame_jax.experiments.identity import identity as identity_of
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.files import environment
 from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
 from fame_jax.models import Card
 
@@ -52,6 +54,24 @@ class Settings:
 DEFAULTS = Settings()
 """The paper's choices."""
 
+
+class Device(NamedTuple):
+    """What a run is computed with.
+
+    Attributes:
+        batch: images at once where nobody has asked, see `fame_jax.batching.devices.usual_batch`.
+        environment: versions and device, for the manifest.
+    """
+
+    batch: int
+    environment: dict[str, Any]
+
+
+def this_device() -> Device:
+    """What this process would compute with."""
+    return Device(usual_batch(), environment())
+
+
 _FEWEST = 8
 """Records in a block, at the least, where nothing else is asked for."""
 
@@ -62,9 +82,26 @@ def check_network(card: Card, dataset: Dataset) -> None:
     Raises:
         RunError: saying which kind is needed.
     """
-    if (card.task == "class") != (dataset.task == "class"):
-        wanted = "a classifier" if dataset.task == "class" else "a face network"
+    if card.task != {"pair": "face"}.get(dataset.task, dataset.task):
+        wanted = {"class": "a classifier", "pair": "a face network", "detect": "a detector"}[dataset.task]
         raise RunError(f"{card.name} does not fit {dataset.name}: it needs {wanted}; fame models lists them.")
+
+
+def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
+    """The data set with its classes counted as a network's card does, by name; boxes of others become problems."""
+    if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
+        return dataset
+    places = {name.casefold(): place for place, name in enumerate(card.labels)}
+    records, others = [], Counter()
+    for record in dataset.records:
+        name = dataset.labels[record.label]  # type: ignore[union-attr, index]
+        if name.casefold() in places:
+            records.append(replace(record, label=places[name.casefold()]))
+        else:
+            others[name] += 1
+    known = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
+    problems = [Problem(f"class {name}", f"{n} boxes: {card.name} knows {known}") for name, n in others.items()]
+    return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
 
 
 def manifest(
@@ -75,6 +112,7 @@ def manifest(
     *,
     identity: str,
     source: str = "",
+    device: Device | None = None,
     there: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain data; two runs whose manifests are equal may be mixed.
@@ -86,13 +124,14 @@ def manifest(
         settings: the choices.
         identity: of the network: the hash of its publisher's file, or `identity.identity` of one's own.
         source: from where a command can load the network again; empty if none can.
+        device: what computes; None for what this process has.
         there: manifest of the run that is to be continued.
     """
     how = {name: getattr(settings, name) for name in ("resize", "aligned", "eyes", "detector")}
-    chosen = geometry(card, **how)
-    there = there or {}
-    batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task)
-    block = settings.block_size or there.get("block_size") or max(2 * usual_batch(), _FEWEST)
+    chosen, labels = geometry(card, **how), card.labels or dataset.labels
+    there, usual = there or {}, usual_batch() if device is None else device.batch
+    batch = settings.batch_size or there.get("batch_size") or batch_of(method, dataset.task, usual)
+    block = settings.block_size or there.get("block_size") or max(2 * usual, _FEWEST)
     block = min(block, len(dataset.records))
     content = {
         "task": dataset.task,
@@ -101,7 +140,7 @@ def manifest(
         "records_sha256": hashlib.sha256(records_file(dataset.records)).hexdigest(),
         "network": card.name,
         "score": card.score,
-        "labels": None if card.labels is None else list(card.labels),
+        "labels": None if labels is None else list(labels),
         "source": source,
         "weights_sha256": identity,
         "geometry": geometry_as_json(chosen),

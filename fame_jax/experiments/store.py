@@ -4,6 +4,7 @@
     RUN/records.jsonl     one line a record, in order; its line number is its index everywhere else
     RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a file a block of records
     RUN/failures/B.json   index and reason of every record of block B that could not be explained
+    RUN/times.jsonl       where the time of each call went, in seconds
     RUN/rewrites/B.json   when block B was repaired after the maps had been scored, if it was
 
 A block is the unit of work: it is computed as a whole, by one process, always from its first record on, so that it
@@ -12,8 +13,10 @@ Maps are shards of one chunk a record, so one map is read without the rest of it
 checksum, so a damaged one is never taken for a map.
 """
 
+import contextlib
 import json
 import pathlib
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
@@ -23,8 +26,10 @@ import numpy as np
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
 from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
 from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
+from fame_jax.experiments.spent import Spent
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
+from fame_jax.remote import Remote, located
 from fame_jax.walk import Status
 
 PENDING, DONE, FAILED = 0, 1, 2
@@ -41,6 +46,7 @@ _OF_RECORD = {
 }
 _OF_MAP = {"steps": _UNKNOWN, "first_loss": _LOSS, "last_loss": _LOSS, "status": ("int8", Status.NO_MAP)}
 _OF_PICTURES = {"sha256": ("uint8", 0)}
+_SHAPE = "shape"
 
 
 class Run:
@@ -50,7 +56,8 @@ class Run:
         folder: where it is.
         manifest: the content of `manifest.json`.
         records: all records, in order.
-        task: `class` or `pair`.
+        task: `class`, `pair` or `detect`.
+        spent: where the time of this process went.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -59,16 +66,17 @@ class Run:
         Raises:
             RunError: if the folder holds no run, a damaged one, or one of another version.
         """
-        self.folder = folder
+        self.folder = folder = located(folder)
         self.manifest = read_manifest(folder)
         self.records = _records(folder / "records.jsonl")
         self.task = self.manifest["task"]
-        kind = ClassRecord if self.task == "class" else PairRecord
+        kind = PairRecord if self.task == "pair" else ClassRecord
         if len(self.records) != self.manifest["records"] or not all(isinstance(r, kind) for r in self.records):
             raise RunError(
                 f"{folder / 'records.jsonl'}: {len(self.records)} records, expected {self.manifest['records']} of task "
                 f"{self.task}; the file is damaged. Run again into a new folder."
             )
+        self.spent = Spent()
         self._arrays: dict[str, BlockArray] = {}
 
     @property
@@ -78,7 +86,7 @@ class Run:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES)
+        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES, *([_SHAPE] if self.task == "detect" else []))
 
     @property
     def block_size(self) -> int:
@@ -99,7 +107,8 @@ class Run:
 
         Args:
             name: `state`, `label` (the class explained), `predicted` or `similarity`, `[N]`; `steps`, `first_loss`,
-                `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`.
+                `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`; of
+                detections `shape`, rows and columns of the map, `[N, 2]`.
             indices: of successive records; None for all.
 
         Raises:
@@ -110,12 +119,18 @@ class Run:
     def map(self, index: SupportsIndex, name: str | None = None) -> np.ndarray:
         """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+).
 
+        That of a detection has the shape of its photograph, as the detector saw it.
+
         Raises:
             IndexError: for a record that is not there.
             RunError: naming the damaged file.
         """
         number = range(len(self.records))[index]
-        return self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
+        found = self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
+        if self.task == "detect":
+            rows, columns = self._read(_SHAPE, number, number + 1)[0]
+            return found[:rows, :columns]
+        return found
 
     def failures(self) -> dict[int, str]:
         """Reason by index of every record that could not be explained."""
@@ -134,7 +149,9 @@ class Run:
             RunError: naming the damaged file.
         """
         indices = self.indices(block)
-        written = all(self._array(name).has(block) for name in self._names)
+        # Each question to object storage takes a while, and nothing there is lost by itself: the last one tells of all.
+        names = () if isinstance(self.folder, Remote) else self._names
+        written = all(self._array(name).has(block) for name in names)
         return written and bool((self.column("state", indices) != PENDING).all())
 
     def is_sound(self, block: int) -> bool:
@@ -183,6 +200,17 @@ class Run:
             raise RunError(
                 f"{error}. Earlier blocks are whole: mend that, then give the same command again, and it continues."
             ) from error
+
+    def note_failure(self, block: int, reason: str) -> None:
+        """Leaves word of why a block is still to come; computing it takes the word away."""
+        with contextlib.suppress(OSError):
+            (self.folder / "failures").mkdir(exist_ok=True)
+            write_json(self.folder / "failures" / f"{block:06}.json", {str(i): reason for i in self.indices(block)})
+
+    def note_times(self, times: Mapping[str, float | int]) -> None:
+        """Adds a line to what earlier calls took."""
+        with contextlib.suppress(OSError), (self.folder / "times.jsonl").open("a") as file:
+            file.write(json.dumps({"host": platform.node(), **times}) + "\n")
 
     def _read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         try:
@@ -262,12 +290,13 @@ def block_arrays(run: Run, block: int) -> dict[str, np.ndarray]:
 def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str, float | int, tuple[int, ...]]]:
     """Dtype, fill value and shape of every array of `count` records."""
     maps = MAPS[task]
-    pictures = 1 if task == "class" else 2
+    pictures = 2 if task == "pair" else 1
     return {
         **{name: (dtype, 0.0, (count, size, size)) for name in maps},
         **{name: (*kind, (count,)) for name, kind in _OF_RECORD.items()},
         **{name: (*kind, (count, len(maps))) for name, kind in _OF_MAP.items()},
         **{name: (*kind, (count, 32 * pictures)) for name, kind in _OF_PICTURES.items()},
+        **({_SHAPE: ("int32", 0, (count, 2))} if task == "detect" else {}),
     }
 
 

@@ -27,7 +27,7 @@ from fame_jax._types import Attribution, Embedding, FeatureMap, Image, Output, S
 from fame_jax.explainers.compiled import compiled, known
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.image import max_normalise, minmax_normalise, resize
-from fame_jax.network import Network, feature_map, vector
+from fame_jax.network import Network, extent, feature_map, vector
 from fame_jax.options import OptionError
 from fame_jax.scores import output_of
 
@@ -93,7 +93,7 @@ def class_cam(
     """
     features = feature_map(network, image)
     logit, gradient = jax.value_and_grad(lambda features: output_of(network.head(features), label))(features)
-    return known(_enlarged(weighting(features, gradient), image, normalise), logit)
+    return known(_enlarged(weighting(features, gradient), image, normalise, extent(network, image)), logit)
 
 
 def grad_cam(network: Network, image: Image, label: ArrayLike, *, normalise: Normalisation = "minmax") -> Attribution:
@@ -175,10 +175,15 @@ def _product_of_norms(one: Embedding, other: Embedding) -> Scalar:
     return jnp.where(product > 0, product, 1)
 
 
-def _enlarged(raw: Float[Array, "rows columns"], image: Image, normalise: Normalisation) -> Attribution:
-    raw = jnp.maximum(raw, 0)
+def _enlarged(
+    raw: Float[Array, "rows columns"], image: Image, normalise: Normalisation, whole: tuple[int, int] | None = None
+) -> Attribution:
+    """The map in pixels of the image, which lies at the upper left of the whole that the raw one is of."""
+    raw, (height, width) = jnp.maximum(raw, 0), image.shape[:2]
+    whole = whole or (height, width)
     if normalise == "max":
-        return resize(max_normalise(raw), *image.shape[:2])
+        return resize(max_normalise(raw), *whole)[:height, :width]
     if normalise == "minmax":
-        return jnp.clip(minmax_normalise(resize(minmax_normalise(raw, 1e-7), *image.shape[:2]), 1e-7), 0, 1)
+        enlarged = resize(minmax_normalise(raw, 1e-7), *whole)[:height, :width]
+        return jnp.clip(minmax_normalise(enlarged, 1e-7), 0, 1)
     raise OptionError(f"normalise={normalise!r}; expected 'minmax' or 'max'.")

@@ -21,16 +21,24 @@ from fame_jax.network import traceable, vector
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Loss, Status
 
-Task = Literal["class", "location", "pair"]
-"""What is explained: a class of a photograph, a location of its feature map, or the similarity of two faces."""
+Task = Literal["class", "location", "pair", "detect"]
+"""What is explained: a class of a photograph, a location of its feature map, the similarity of two faces, a box."""
 
 Need = Literal["features", "embedding", "probes", "key"]
 
-MAPS: Mapping[str, tuple[str, ...]] = {"class": ("attribution",), "location": ("attribution",), "pair": RUNS}
+MAPS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("class", "location", "detect"), ("attribution",)),
+    "pair": RUNS,
+}
 """Names of the maps of each task, in their order."""
 
-WHAT = {"class": "classes", "location": "locations", "pair": "pairs of faces"}
+WHAT = {"class": "classes", "location": "locations", "pair": "pairs of faces", "detect": "detections"}
 """The tasks in words."""
+
+
+def kind_of(task: str) -> Any:
+    """As what a task is carried out: a box is a class of the network that `fame_jax.detection.asked` makes."""
+    return "class" if task == "detect" else task
 
 
 class MethodError(ValueError):
@@ -125,9 +133,9 @@ class Explainer:
         Raises:
             MethodError: if it does nothing for that one.
         """
-        found = getattr(self, f"of_{task}")
+        found = getattr(self, f"of_{kind_of(task)}")
         if found is None:
-            able = ", ".join(WHAT[other] for other in MAPS if getattr(self, f"of_{other}") is not None)
+            able = ", ".join(what for other, what in WHAT.items() if getattr(self, f"of_{kind_of(other)}") is not None)
             raise MethodError(f"{self.name} explains no {WHAT[task]}; it explains {able}.")
         return found
 
@@ -144,7 +152,7 @@ class Explainer:
         }
 
     def chosen(self, task: Task, options: Mapping[str, Any], preset: str = "paper") -> dict[str, Any]:
-        """The options to call the method with: the preset's, then those given.
+        """The options to call the method with: the preset's, then those given. The score of a box is its own output.
 
         Raises:
             MethodError: for an option that the method does not have.
@@ -154,7 +162,8 @@ class Explainer:
             raise MethodError(
                 f"{self.name} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}."
             )
-        return {**PRESETS[preset].get(self.presets.get(task, ""), {}), **options}
+        score = {"score": "logit"} if task == "detect" and "score" in known else {}
+        return {**score, **PRESETS[preset].get(self.presets.get(kind_of(task), ""), {}), **options}
 
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
@@ -167,7 +176,7 @@ class Explainer:
             **options: those that differ from the defaults.
         """
         given = {"embedding": embedding, **self.options(task), **options}
-        return self.costs[task](given) if task in self.costs else Cost(1, 0)
+        return self.costs[kind_of(task)](given) if kind_of(task) in self.costs else Cost(1, 0)
 
     def _key(self, key: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
         if "key" not in self.needs:

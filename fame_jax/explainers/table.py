@@ -34,7 +34,9 @@ from fame_jax.losses import (
 from fame_jax.walk import Loss, Status, perturb
 from fame_jax.words import did_you_mean
 
-BEST: Mapping[Task, str] = MappingProxyType({"class": "evidence_cam", "location": "fame", "pair": "fame_evidence"})
+BEST: Mapping[Task, str] = MappingProxyType(
+    {"class": "evidence_cam", "location": "fame", "pair": "fame_evidence", "detect": "fame"}
+)
 """What `--method best` stands for, by task."""
 
 

@@ -33,6 +33,9 @@ class Subject(NamedTuple):
         digest: of its pixels, which makes its random numbers its own wherever it stands.
         masks: the boxes of the class drawn as masks, `bool [boxes, H, W]`, empty ones last.
         gallery: the other face of a pair.
+        filled: `bool [H, W]`, where the image is no part of a photograph, which lies at its upper left; shares are of
+            the photograph's pixels, and nothing is known or measured elsewhere. None where it is all photograph.
+        box: what is explained, a `fame_jax.questions.Boxed`; the network is then that of the box alone.
     """
 
     image: Any
@@ -41,6 +44,8 @@ class Subject(NamedTuple):
     digest: Any = 0
     masks: Any = None
     gallery: Any = None
+    filled: Any = None
+    box: Any = None
 
 
 Values = dict[str, Array]
@@ -80,13 +85,16 @@ def drop(
 ) -> Values:
     """`drop`, `score`, `status` and `residual` at shares `[k]` by `road_delete` or `road_insert`."""
     name = "fractions_removed" if measure is road.road_delete else "fractions_inserted"
+    image, attribution, shares, _ = _of_photograph(subject, fractions)
+    unknown = {"unknown": subject.filled} if measure is road.road_delete else {}
     found = measure(
         network,
-        subject.image,
-        subject.attribution,
+        image,
+        attribution,
         subject.label,
         _key(seed, subject),
-        **{name: fractions},
+        **{name: shares},
+        **unknown,
         fill=fill,
         method=method,
         score=score,
@@ -125,17 +133,18 @@ def curve(
     score: Score = "softmax",
 ) -> Values:
     """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`; see `fame_jax.metrics.masks.canvas_of`."""
+    image, attribution, shares, photograph = _of_photograph(subject, fractions)
     curve = measure(
         network,
-        subject.image,
-        subject.attribution,
+        image,
+        attribution,
         subject.label,
-        fractions=fractions,
-        canvas=canvas_of(canvas, subject.image, canvas_sigma),
+        fractions=shares,
+        canvas=canvas_of(canvas, image, canvas_sigma),
         method=method,
         score=score,
     )
-    return {"auc": curve.auc, "score": curve.scores}
+    return {"auc": curve.auc / photograph, "score": curve.scores}
 
 
 def causal_deletion(
@@ -170,6 +179,21 @@ def similarities(
         method=method,
     )
     return scores._asdict()
+
+
+def _of_photograph(subject: Subject, fractions: Sequence[float]) -> tuple[Any, Any, Any, Any]:
+    """Image, map, shares of the image, and the photograph's own share.
+
+    Beyond the photograph is its mean colour, which no figure looks at, and the map puts all of that last.
+    """
+    image, attribution, filled = subject.image, subject.attribution, subject.filled
+    if filled is None:
+        return image, attribution, fractions, 1
+    photograph = 1 - jnp.mean(filled.astype(image.dtype))
+    outside = filled[..., None]
+    colour = jnp.mean(jnp.where(outside, 0, image), axis=(0, 1), keepdims=True) / photograph
+    image, attribution = jnp.where(outside, colour, image), jnp.where(filled, -1, attribution)
+    return image, attribution, jnp.asarray(fractions) * photograph, photograph
 
 
 def _key(seed: int, subject: Subject) -> Array:

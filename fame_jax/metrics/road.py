@@ -72,6 +72,7 @@ def road_delete(
     method: Method = "rank",
     noise: ArrayLike = 0.01,
     scale: ArrayLike = 1.0,
+    unknown: Bool[Array, "height width"] | None = None,
     batch_size: int = 32,
 ) -> Road:
     """ROAD-Delete: the drop of a class's score as pixels are removed in the order of a map.
@@ -91,6 +92,7 @@ def road_delete(
         method: `rank` or `percentile`, see `masks.selected`. Rong et al. break ties at random, `rank` row by row.
         noise: see `impute`.
         scale: see `impute`.
+        unknown: pixels that nothing is imputed from, at any share: those beyond the photograph.
         batch_size: imputed images in one pass through the network; bounds memory.
 
     Returns:
@@ -103,6 +105,8 @@ def road_delete(
     """
     fractions = jnp.asarray(fractions_removed, float)
     removed = _first(attribution, fractions, method, order)
+    if unknown is not None:
+        removed |= unknown[None]
     return _road(
         traceable(network),
         image,

@@ -9,6 +9,7 @@ from fame_jax import words
 from fame_jax.experiments.rows import ScoreError, Scores, read_scores
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import Measured, remarks, summary
+from fame_jax.explainers.explainer import WHAT
 from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import number
 from fame_jax.metrics.statistics import Estimate
@@ -183,8 +184,7 @@ def as_json(table: Table) -> dict[str, Any]:
 
 def _scores(run: Run, names: tuple[str, ...], preset: str, task: str) -> dict[str, Scores]:
     if run.task != task:
-        kinds = {"class": "classes", "pair": "pairs of faces"}
-        raise ScoreError(f"{run.folder} explains {kinds[run.task]}; this table is of {kinds[task]}.")
+        raise ScoreError(f"{run.folder} explains {WHAT[run.task]}; this table is of {WHAT[task]}.")
     found = {name: scores for name in names if (scores := read_scores(run, name, preset=preset)) is not None}
     if not any(row.reason is None for scores in found.values() for row in scores.rows):
         option = "" if preset == "paper" else f" --preset {preset}"

@@ -74,6 +74,7 @@ class Item:
         columns: one a method.
         facts: lines about the record itself.
         similarity: of a pair.
+        loss: what its walks descend, in a word.
     """
 
     kind: Kind
@@ -83,6 +84,7 @@ class Item:
     columns: tuple[Column, ...]
     facts: tuple[str, ...] = ()
     similarity: float | None = None
+    loss: str = "logit"
 
 
 @dataclass(frozen=True)

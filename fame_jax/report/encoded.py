@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -13,10 +14,29 @@ LEVELS = 64
 QUALITY = 82
 """Of photographs, which are lossy WebP."""
 
+_LIME = np.array([0.2, 1, 0.2], np.float32)
+
 
 def encoded_image(image: Float[np.ndarray, "height width 3"]) -> bytes:
     """An image in [0, 1] as lossy WebP."""
     return _webp(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8), quality=QUALITY)
+
+
+def outlined(
+    image: Float[np.ndarray, "height width 3"], box: Sequence[float] | None
+) -> Float[np.ndarray, "height width 3"]:
+    """An image with a box drawn on it, `left, top, right, bottom` in its pixels; as it is without one."""
+    if box is None:
+        return image
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    width = max(2, round(max(image.shape) / 200))
+    left, top, right, bottom = box
+
+    def inside(by: int) -> np.ndarray:
+        across = (columns >= left + by) & (columns < right - by)
+        return across & (rows >= top + by) & (rows < bottom - by)
+
+    return np.where((inside(-width) & ~inside(0))[..., None], _LIME, image)
 
 
 def encoded_map(values: Float[np.ndarray, "height width"]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import read_json
 from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
-from fame_jax.report.encoded import encoded_image, encoded_map
+from fame_jax.report.encoded import encoded_image, encoded_map, outlined
 from fame_jax.report.words import layer, method_title, number
 from fame_jax.walk import Status
 
@@ -80,15 +80,17 @@ def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
     attribution = arrays["attribution"]
     told = _layer("attribution", attribution, entry)
     sanity = _number((entry.get("randomised_network") or {}).get("spearman"))
-    method = _text(entry["method"])
+    method, box = _text(entry["method"]), entry.get("box")
+    fact = f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}"
     column = Column(method, method_title(method), _text(entry["target_name"]), {"attribution": told}, sanity=sanity)
     return Item(
         kind="class",
         name=pathlib.PurePath(entry["path"]).name,
-        key=("class", entry["path"]),
-        pictures={"photograph": encoded_image(arrays["image"])},
+        key=("class", entry["path"], *(() if box is None else map(str, box))),
+        pictures={"photograph": encoded_image(outlined(arrays["image"], box))},
         columns=(column,),
-        facts=(f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}",),
+        facts=(fact if box is None else f"box {', '.join(map(number, box))}",),
+        loss="logit" if box is None else "similarity",
     )
 
 

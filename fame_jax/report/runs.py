@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fame_jax.data.classes import class_names
-from fame_jax.data.records import ClassRecord, pictures_of
+from fame_jax.data.records import ClassRecord, Record, pictures_of
 from fame_jax.experiments.store import DONE, FAILED, PENDING, Run, RunError
 from fame_jax.files import sha256
-from fame_jax.inputs import PictureError, geometry_of, images
+from fame_jax.inputs import Geometry, PictureError, geometry_of, images, question
 from fame_jax.report.content import Column, Failure, Item, Layer, Source
-from fame_jax.report.encoded import encoded_image, encoded_map
+from fame_jax.report.encoded import encoded_image, encoded_map, outlined
 from fame_jax.report.scores import figures
 from fame_jax.report.words import layer, method_title
 from fame_jax.walk import Status
@@ -71,7 +71,10 @@ def _item(opened: _Opened, index: int) -> Item:
     pictures, problem = _pictures(opened, index)
     facts = [problem] if problem else []
     if isinstance(record, ClassRecord):
-        return Item("class", record.name, ("class", str(record.picture.path)), pictures, (column,), tuple(facts))
+        boxed = opened.run.task == "detect"
+        key = ("class", str(record.picture.path), *(map(str, record.boxes[0]) if boxed else ()))
+        loss = "similarity" if boxed else "logit"
+        return Item("class", record.name, key, pictures, (column,), tuple(facts), loss=loss)
     if record.genuine is not None:
         facts.append("one person" if record.genuine else "two persons")
     similarity = float(opened.columns["similarity"][index])
@@ -111,10 +114,18 @@ def _pictures(opened: _Opened, index: int) -> tuple[dict[str, bytes], str]:
         for path, digest in zip(*_hashes(opened, index), strict=True):
             if digest and sha256(pathlib.Path(path)) != digest:
                 return {}, f"The picture cannot be shown: {path} is not the one that was explained"
-        found = images(record, geometry_of(opened.run.manifest))
+        chosen = geometry_of(opened.run.manifest)
+        found = _boxed(record, chosen) if chosen.task == "detect" else images(record, chosen)
     except (PictureError, ImportError, OSError, KeyError, TypeError) as error:
         return {}, f"The picture cannot be shown: {error}"
     return {role: encoded_image(image) for role, image in zip(roles, found, strict=True)}, ""
+
+
+def _boxed(record: Record, chosen: Geometry) -> tuple[np.ndarray]:
+    """The photograph with its box."""
+    asked = question(record, chosen)
+    rows, columns = asked.target.shape
+    return (outlined(asked.images[0][:rows, :columns], asked.target.box.tolist()),)
 
 
 def _hashes(opened: _Opened, index: int) -> tuple[list[str], list[str]]:

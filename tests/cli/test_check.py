@@ -9,7 +9,7 @@ from tests.datasets import synthetic
 @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"arface", "scface"}))
 def test_a_good_copy_has_no_problem(fame, tmp_path, name):
     copy = synthetic.COPIES[name](tmp_path / name)
-    lists = {"pairs": "pairs.csv", "list": "photographs.csv"}
+    lists = {"pairs": "pairs.csv", "list": "photographs.csv", "coco": "boxes.json"}
     ended = fame("check", name, copy.root / lists.get(name, ""), "--partial", "--no-progress")
     assert ended.code == 0, ended.err
     assert "no problems; photographs were decoded" in ended.out

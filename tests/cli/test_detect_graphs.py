@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +60,19 @@ def test_a_box_is_explained_by_its_place(model, decoding, files, fame, tmp_path)
         assert found["attribution"].shape == (48, 64)
         assert found["attribution"][rows, columns].sum() > 0.97 * found["attribution"].sum() > 0
         assert float(found["last_loss"]) < float(found["first_loss"])
+
+
+def test_an_activation_map_lies_where_it_is_on_a_photograph_that_is_filled_up(files, fame, tmp_path):
+    given = ("--features", "means", "--detection", "all", "--method", "hires_cam", "--out", tmp_path)
+    ended = fame("explain", files / "photo.png", *options(files, "v5.onnx", "yolo_objectness"), *given)
+    assert ended.code == 0, ended.err
+    for number, row, column in ((1, 0, 1), (2, 2, 3)):
+        cells = np.zeros((4, 4))
+        cells[row, column] = 1
+        found = arrays(tmp_path / f"photo.{number}.hires_cam.npz")["attribution"]
+        # Sixteen places on 64 x 64 pixels, of which the photograph has 48 x 64.
+        expected = jax.image.resize(cells, (64, 64), "bilinear")[:48]
+        np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
 
 
 def test_an_installed_detector_keeps_its_decoding(files, fame, tmp_path, monkeypatch):

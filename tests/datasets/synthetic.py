@@ -4,6 +4,7 @@ Each function fills a folder and returns a `Copy`: where it is, and the counts o
 place of the published ones: `read("cfp", copy.root, "FP-01", expected=copy.expected["FP-01"])`, or `expected={}`.
 """
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -190,6 +191,20 @@ def own_list(root: pathlib.Path, photographs: int = 3) -> Copy:
     return Copy(root, {"photographs": {"records": photographs, "classes": photographs - 1, "boxed": photographs - 1}})
 
 
+def coco(root: pathlib.Path, photographs: int = 2) -> Copy:
+    """`boxes.json`: photographs with two boxes each, of two categories whose ids are not their places."""
+    images = [{"id": 7 + i, "file_name": f"photo {i}.png"} for i in range(photographs)]
+    annotations = []
+    for i, image in enumerate(images):
+        save(root / image["file_name"], pattern([4, i], 60, 80))
+        for category, left in ((3, 5.5), (90, 40)):
+            annotations.append({"image_id": image["id"], "category_id": category, "bbox": [left, 10, 20.25, 30]})
+    categories = [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write(root / "boxes.json", [json.dumps(content)])
+    return Copy(root, {"boxes.json": {"records": 2 * photographs, "pictures": photographs, "classes": 2, "boxed": 4}})
+
+
 COPIES = {
     "imagenet": imagenet,
     "cfp": cfp,
@@ -199,5 +214,6 @@ COPIES = {
     "pairs": pairs,
     "folder": folder,
     "list": own_list,
+    "coco": coco,
 }
 """A small copy by name of the data set."""

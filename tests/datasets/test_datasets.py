@@ -36,6 +36,7 @@ PROTOCOL_OF_COPY = {
     "pairs": ("pairs",),
     "folder": ("auto",),
     "list": ("photographs",),
+    "coco": ("boxes.json",),
 }
 PROTOCOLS = [(name, protocol) for name, protocols in PROTOCOL_OF_COPY.items() for protocol in protocols]
 
@@ -60,7 +61,7 @@ def test_copy_is_read_whole(copies, name, protocol):
     names = [record.name for record in dataset.records]
     assert len(set(names)) == len(names)
     for record in dataset.records:
-        assert isinstance(record, ClassRecord if dataset.task == "class" else PairRecord)
+        assert isinstance(record, PairRecord if dataset.task == "pair" else ClassRecord)
         assert all(picture.path.is_file() for picture in pictures_of(record))
         assert from_json(json.loads(json.dumps(as_json(record)))) == record
 

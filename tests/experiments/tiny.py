@@ -67,8 +67,9 @@ def settings(iterations: int | None = 3, **options) -> Settings:
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
-    """Every file of a store; what is hidden belongs to no store."""
+    """Every file of a store but how long it took; what is hidden belongs to no store."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in files if path.name != "times.jsonl"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

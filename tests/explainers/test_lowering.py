@@ -11,7 +11,7 @@ from flax import nnx
 from fame_jax import losses, perturb
 from fame_jax.architectures.layers import batch_norm, conv, max_pool
 from fame_jax.architectures.probes import Probed
-from fame_jax.explainers import EXPLAINERS, MAPS
+from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics.table import METRICS, Subject
 from tests.explainers.test_contract import QUICK
 from tests.test_hoist import equations
@@ -19,7 +19,8 @@ from tests.test_hoist import equations
 PLATFORMS = ("cpu", "cuda", "tpu")
 PRECISIONS = ("float32", "bfloat16", "float64")
 SIDE, CLASSES = 32, 5
-TASKS = [(name, task) for name, row in EXPLAINERS.items() for task in MAPS if getattr(row, f"of_{task}") is not None]
+KINDS = ("class", "location", "pair")  # A detection is a class of the network of boxes.
+TASKS = [(name, task) for name, row in EXPLAINERS.items() for task in KINDS if getattr(row, f"of_{task}") is not None]
 
 
 class Layers(nnx.Module):
