@@ -12,6 +12,7 @@ import time
 import pytest
 
 from fame_jax.app.memory import MOST_UPLOADED
+from fame_jax.cli.console import run
 from fame_jax.data.images import sample_path
 
 
@@ -130,8 +131,7 @@ def test_unknown_names_are_refused(client):
 
 def test_a_closed_tab_in_the_middle_of_a_walk_gives_its_place_free(client, server):
     (sample,) = client.post("sample", {"name": "cat"})
-    asked = {"about": "class", "sides": [sample | {}], "target": 3, "iterations": 2000}
-    asked["sides"] = [{"photograph": sample["photograph"]}]
+    asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 2000}
     connection = http.client.HTTPConnection(client.host, client.port, timeout=60)
     connection.request("POST", "/api/explain", json.dumps(asked), {"Authorization": f"token {client.token}"})
     response = connection.getresponse()
@@ -194,10 +194,10 @@ def test_ctrl_c_ends_it_cleanly_also_in_the_middle_of_a_walk():
     assert out.endswith("Ended.\n")
 
 
-def test_a_port_that_is_taken_is_told(server, fame):
-    ended = fame("app", "--no-browser", "--port", server.server_address[1])
-    assert ended.code == 2
-    assert f"--port {server.server_address[1]}" in ended.err
+def test_a_port_that_is_taken_is_told(server, capsys):
+    port = server.server_address[1]
+    assert run(["app", "--no-browser", "--port", f"{port}"]) == 2
+    assert f"--port {port}" in capsys.readouterr().err
 
 
 def test_nothing_is_written(client, server, tmp_path, monkeypatch):

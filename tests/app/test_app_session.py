@@ -4,10 +4,12 @@ import contextlib
 import io
 import json
 import re
+import shlex
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import fame_jax
 from fame_jax.app.asked import Asked, AskedError, Side
@@ -128,20 +130,12 @@ def test_a_detection_is_that_of_the_detector(session):
 
 
 def test_command_and_python_make_the_same_map(session, cat, image, tmp_path, monkeypatch):
-    asked = Asked(
-        "class",
-        (Side(session.photographs.add(sample_path("cat").read_bytes(), "my cat.png")),),
-        None,
-        "fame",
-        STEPS,
-        3.0,
-    )
+    mine = Side(session.photographs.add(sample_path("cat").read_bytes() + b"\0", "my cat.png"))
+    asked = Asked("class", (mine,), None, "fame", STEPS, 3.0)
     *_, done = found = list(session.explain(asked))
     told = done["done"]["again"]
     (tmp_path / "my cat.png").write_bytes(sample_path("cat").read_bytes())
     monkeypatch.chdir(tmp_path)
-    import shlex
-
     words = shlex.split(told["command"])
     assert words[:3] == ["fame", "explain", "my cat.png"]
     assert run([*words[1:], "--no-progress"]) == 0
@@ -224,8 +218,6 @@ def test_a_walk_ends_when_nobody_listens_and_the_line_moves_up(session, cat):
 def test_a_second_photograph_and_class_compile_nothing(session, cat):
     list(session.explain(Asked("class", (cat,), 285, "fame", STEPS)))
     flipped = io.BytesIO()
-    from PIL import Image
-
     Image.open(sample_path("cat")).rotate(90).save(flipped, "PNG")
     other = Side(session.photographs.add(flipped.getvalue(), "other.png"))
     compiled = []
