@@ -1,6 +1,6 @@
 """Faces of photographs in memory: found once, aligned, covered by rectangles."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,10 +64,3 @@ class FacesInMemory:
         for left, top, right, bottom in side.covered:
             image[top:bottom, left:right] = 0
         return crop_as_input(crop._replace(image=image))
-
-    def told(self, photograph: str) -> dict[str, Any]:
-        """What a page shows of a photograph: where the faces are, in pixels of the photograph."""
-        image, found = self.found(photograph)
-        height, width = image.shape[:2]
-        boxes = [{"box": [round(float(x), 1) for x in face.box], "score": round(face.score, 3)} for face in found.faces]
-        return {"size": (height, width), "faces": boxes, "aligned": found.aligned}

@@ -3,6 +3,7 @@
 import hmac
 import urllib.parse
 from collections.abc import Mapping
+from email.message import Message
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine for itself. A site that lets its own name lead here (DNS rebinding) has another one."""
@@ -22,7 +23,7 @@ HEADERS = {
 }
 
 
-def refusal(headers: Mapping[str, str], *, page: bool = False) -> str:
+def refusal(headers: Mapping[str, str] | Message, *, page: bool = False) -> str:
     """Why a request is not obeyed, whatever it asks; empty if it may be.
 
     Args:

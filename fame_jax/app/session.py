@@ -20,7 +20,7 @@ from fame_jax.app.desk import Desk
 from fame_jax.app.faces import FacesInMemory
 from fame_jax.app.line import Line
 from fame_jax.app.looked import Look, Looked
-from fame_jax.app.memory import Photographs, Recent
+from fame_jax.app.memory import MOST_UPLOADED, Photographs, Recent
 from fame_jax.data.images import load
 from fame_jax.engine import Method, Results
 from fame_jax.explainers.explainer import MAPS
@@ -39,7 +39,8 @@ Messages = Iterator[dict[str, Any]]
 """JSON but for NumPy arrays and bytes; `{"before": 2}` tells one's place in the line."""
 
 FRAMES, TOP = 50, 8
-_WALKS, _RESULTS, _IMAGES = 2, 64, 32  # Kept in memory.
+_RESULTS, _IMAGES = 64, 32  # Kept in memory.
+_WALKS = 192 << 20  # Bytes of them.
 
 
 class Session:
@@ -99,7 +100,7 @@ class Session:
             "names": desk.names,
             "methods": desk.methods(),
             "colours": pictures.tables(),
-            "size": desk.card.size,
+            "most": MOST_UPLOADED,
         }
 
     def look(self, photograph: str) -> Messages:
@@ -176,7 +177,8 @@ class Session:
             frames.append((place, found))
             yield place, found
         if asked.about != "location":  # Of which there are too many to keep.
-            self._walks.put(asked.unblurred, frames)
+            weight = sum(np.asarray(leaf).nbytes for place, found in frames for leaf in found[place] or ())
+            self._walks.put(asked.unblurred, frames, weight)
 
     def again(self, asked: Asked) -> dict[str, str]:
         """The command and the Python lines that make the map of a question."""
@@ -198,10 +200,11 @@ class Session:
         desk, seen, (result,) = self.desk_for(asked), self.seen(asked), self.results(asked)
         assert result is not None
         image, label = jax.numpy.asarray(seen.images[0]), jax.numpy.int32(seen.target)
-        blob = EXPLAINERS["blob"].explain(desk.network, image, label).attribution
+        ((blob,),) = desk.method(replace(asked, method="blob")).results([seen])
+        assert blob is not None
         drops = {}
-        for name, shown in (("map", result.attribution), ("blob", blob)):
-            shown = jax.numpy.asarray(shown, image.dtype)
+        for name, one in (("map", result), ("blob", blob)):
+            shown = jax.numpy.asarray(one.attribution, image.dtype)
             found = road_delete(desk.network, image, shown, label, jax.random.key(0), fractions_removed=PERCENTS)
             drops[name] = files.number(np.mean(np.asarray(found.drops)))
             yield {"measured": name}
@@ -216,18 +219,27 @@ class Session:
 
     def _look(self, asked: Asked, desk: Desk, seen: Seen, results: Results) -> Look:
         names = tuple(self.photographs.find(one.photograph).name for one in asked.sides)
-        target = "" if asked.about == "pair" else str(asked.target)
         facts = f"predicted {desk.name(seen.predicted)}" if asked.about == "class" else ""
-        if asked.about in ("class", "detection"):
-            target = desk.name(int(seen.target))
-        elif asked.about == "location":
-            target = f"location {asked.target}"
-        return Look(asked, desk.card, names, target, facts, seen, results)
+        return Look(asked, desk.card, names, self._target(asked, desk, seen), facts, seen, results)
+
+    @staticmethod
+    def _target(asked: Asked, desk: Desk, seen: Seen) -> str:
+        """What is explained, in words; empty of a pair."""
+        if asked.about == "location":
+            return f"location {asked.target}"
+        return "" if asked.about == "pair" else desk.name(int(seen.target))
 
     def find_faces(self, photograph: str) -> Messages:
         """A photograph to look at, and the faces in it."""
-        held, told = self.photographs.find(photograph), self.faces.told(photograph)
-        yield {"name": held.name, "image": pictures.webp(self.faces.found(photograph)[0]), **told}
+        image, (faces, aligned) = self.faces.found(photograph)
+        boxes = [{"box": [round(float(x), 1) for x in face.box], "score": round(face.score, 3)} for face in faces]
+        yield {
+            "name": self.photographs.find(photograph).name,
+            "image": pictures.webp(image),
+            "size": image.shape[:2],
+            "faces": boxes,
+            "aligned": aligned,
+        }
 
     def find_detections(self, photograph: str) -> Messages:
         """A photograph as the detector sees it, and the boxes in it."""
@@ -265,9 +277,8 @@ class Session:
         maps = {name: np.asarray(result.attribution, np.float32) for name, result in found.items() if result}
         manifest = self._manifest(asked, desk, found)
         if kind == "png":
-            about = {"pair": f"similarity {seen.similarity:.3f}", "class": desk.name(int(np.max(seen.target or 0)))}
-            title = f"{manifest['methods'][0]}: {about.get(asked.about, f'{asked.about} {asked.target}')}"
-            return pictures.png(images, maps, title, colours, opacity)
+            about = f"similarity {seen.similarity:.3f}" if asked.about == "pair" else self._target(asked, desk, seen)
+            return pictures.png(images, maps, f"{asked.method}: {about}", colours, opacity)
         if kind != "npz":
             raise AskedError("kind: expected png or npz.")
         named = dict(zip(("probe", "gallery") if len(images) == 2 else ("image",), images, strict=True))

@@ -118,6 +118,7 @@ async function one(name, how) {
     },
   });
   answered.set(name, { asked, done });
+  drawCurve();
   tellDone(view, asked, done);
 }
 
@@ -169,11 +170,11 @@ function stepped() {
 
 /** The loss of the first method that walks; a frame knows that of the step before, the last one its own. */
 function drawCurve() {
-  const view = [...views].find(([name]) => about(name).walks)?.[1];
+  const [name, view] = [...views].find(([name]) => about(name).walks) ?? [];
   const points = [];
   for (const frame of view?.frames ?? []) {
     if (!points.length) points.push([0, frame.first_loss]);
-    if (frame.last_loss !== null) points.push([frame === view.frames.at(-1) ? frame.steps : Math.max(0, frame.steps - 1), frame.last_loss]);
+    if (frame.last_loss !== null) points.push([answered.has(name) && frame === view.frames.at(-1) ? frame.steps : Math.max(0, frame.steps - 1), frame.last_loss]);
   }
   const known = points.filter(([, loss]) => loss !== null);
   const losses = known.map(([, loss]) => loss);

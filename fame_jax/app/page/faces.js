@@ -103,7 +103,7 @@ async function compared(how) {
     prepare(name, found.size, bitmaps[index]);
     byId(name).querySelector(".note").textContent = found.notes[index];
   }
-  return explained(found.size, how);
+  return explained(how);
 }
 
 function prepare(name, size, bitmap) {
@@ -149,7 +149,7 @@ function drawing(name, view) {
   view.canvas.addEventListener("pointercancel", () => end(false));
 }
 
-async function explained(size, how) {
+async function explained(how) {
   const asked = { about: "pair", sides: [side(slots.probe), side(slots.gallery)], iterations: iterations(), sigma: sigma() };
   const order = ["probe_similar", "probe_dissimilar", "gallery_similar", "gallery_dissimilar"];
   const { done } = await inLine("explain", asked, { ...how, each: ({ frame }) => {

@@ -1,5 +1,5 @@
 // What all tabs share: the photograph, how maps are shown, what is being done, and the tabs themselves.
-import { ask } from "./api.js";
+import { ask, numbers } from "./api.js";
 import { element, show, shown } from "./view.js";
 import * as classes from "./classes.js";
 import * as locations from "./locations.js";
@@ -61,6 +61,8 @@ export async function inLine(name, content, { tell, signal, each = () => {} }) {
 /** Sends a file, or asks for a packaged one by its name; returns its hash. */
 export async function send(file, signal) {
   const packaged = typeof file === "string";
+  const most = state.offers.most;
+  if (file.size > most) throw new Error(`${file.name} is above the limit of ${most >> 20} MiB for a photograph.`);
   const { photograph } = await ask(packaged ? "sample" : "photograph", packaged ? { name: file } : file, { signal });
   files.delete(photograph);
   files.set(photograph, file);
@@ -139,7 +141,6 @@ async function begin() {
   await work("Loading the network …", async ({ signal, tell }) => {
     const offers = (state.offers = await inLine("offers", {}, { tell, signal }));
     byId("about").textContent = `${offers.network}, on this machine; nothing leaves it.`;
-    const { numbers } = await import("./api.js");
     show({ tables: Object.fromEntries(Object.entries(offers.colours).map(([name, table]) => [name, numbers(table)])) });
     byId("colours").replaceChildren(...Object.keys(offers.colours).map((name) => element("option", {}, name)));
     shown.colours = byId("colours").value;
