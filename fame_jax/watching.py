@@ -44,7 +44,10 @@ def blurred_again(method: Method, seen: Seen, results: Results) -> Results:
     _, _, of_map = method.walk()
 
     def anew(image: jax.Array, result: Explanation | None) -> Explanation | None:
-        return result and jax.device_get(after_walk(image, Perturbation(*result[1:]), **of_map))
+        if result is None:
+            return None
+        walk = Perturbation(*map(jnp.asarray, result[1:]))
+        return jax.device_get(after_walk(image, walk, **of_map))
 
     images = [jnp.asarray(image) for image, _ in starts(method.engine.task, seen)]
     return without_filling(seen, tuple(map(anew, images, results)))

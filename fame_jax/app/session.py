@@ -214,7 +214,7 @@ class Session:
         image = jax.ShapeDtypeStruct(seen.images[0].shape, desk.engine.dtype)
         rows, columns = jax.eval_shape(lambda image: feature_map(desk.network, image), image).shape[:2]
         assert results[0] is not None
-        found = locality(jax.numpy.asarray(results[0].attribution), np.asarray(asked.target), (rows, columns))
+        found = locality(jax.numpy.asarray(results[0].attribution), jax.numpy.asarray(asked.target), (rows, columns))
         return {name: files.number(np.asarray(value)) for name, value in found._asdict().items()}
 
     def _look(self, asked: Asked, desk: Desk, seen: Seen, results: Results) -> Look:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fame_jax.batching import devices, slots
@@ -26,7 +27,7 @@ def watch(
         **options: the other named arguments of `fame_jax.perturb`.
 
     Returns:
-        Iterator over NumPy arrays. The last loss of all but the last result is that of the image one step before.
+        Iterator. The last loss of all but the last result is that of the image one step before.
     """
     rules = rules_from(**options)
     if rules.stop_change is None:
@@ -41,4 +42,4 @@ def watch(
         held = slots.advanced(*program, held, mesh.size + 1)
         rows = slots.rows(mesh, held.walks.result, 0)
         moving = bool(np.asarray(held.walks.moving)[0])
-        yield jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], rows)
+        yield jax.tree.map(lambda x: jnp.asarray(np.asarray(x.addressable_data(0))[0]), rows)
