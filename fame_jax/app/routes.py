@@ -1,4 +1,4 @@
-"""What a page can ask by name."""
+"""What a page can ask by name, in turn."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,7 +48,6 @@ def _report(session: Session, content: dict[str, Any]) -> Messages:
 
 
 ROUTES: Mapping[str, Route] = {
-    "offers": lambda session, content: session.offers(),
     "sample": _sample,
     "look": _look,
     "explain": lambda session, content: session.explain(asked(content)),

@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not guard.knows(self.server.token, given):
             return self._refuse(403, "the token is wrong; open the page by the address that fame app has printed.")
         name = self.path.removeprefix("/api/")
-        if name != "photograph" and name not in ROUTES:
+        if name != "photograph" and name not in ("offers", *ROUTES):
             return self._refuse(404, "there is nothing of that name.")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
@@ -133,7 +133,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = files.parse_json(body.decode())
             if not isinstance(content, dict):
                 raise AskedError("expected an object.")
-            yield from session.in_turn(lambda: ROUTES[name](session, content))
+            if name == "offers":  # Nothing for the devices: a page is there while they are still compiling.
+                yield from session.offers()
+            else:
+                yield from session.in_turn(lambda: ROUTES[name](session, content))
         except Forgotten as error:
             yield {"error": "the photograph is not in memory any more; choose it again.", "forgotten": error.args[0]}
         except Exception as error:

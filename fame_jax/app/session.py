@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -59,6 +60,7 @@ class Session:
         self._walks = Recent[list[tuple[int, Results]]](_WALKS)
         self._results = Recent[Results](_RESULTS)
         self.closed = False
+        self._making = threading.Lock()
 
     def desk(self, about: str) -> Desk:
         """The network of a subject, loaded once.
@@ -68,9 +70,10 @@ class Session:
         """
         if about not in self._make:
             raise AskedError(f"this page has no network for {about}.")
-        if about not in self._desks:
-            self._desks[about] = self._make[about]()
-        return self._desks[about]
+        with self._making:
+            if about not in self._desks:
+                self._desks[about] = self._make[about]()
+            return self._desks[about]
 
     def desk_for(self, asked: Asked) -> Desk:
         """The network of a question; that of detections is about one photograph."""

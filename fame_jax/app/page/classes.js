@@ -100,6 +100,7 @@ async function explained(index, how) {
   byId("step").max = iterations();
   byId("step").value = byId("step").max;
   stepped();
+  if (matchMedia("(max-width: 48rem)").matches) byId("class-title").scrollIntoView({ block: "start" });
   for (const name of names) await one(name, how);
 }
 

@@ -52,10 +52,9 @@ function draw(name) {
   const file = element("input", { type: "file", accept: "image/*,.tif,.tiff", hidden: true, onchange: () => arrived(file.files[0], name) });
   const choose = element("button", { type: "button", class: slot ? "" : "first", onclick: () => file.click() }, `Choose the ${NAMES[name].toLowerCase()}`);
   const parts = [element("h2", {}, NAMES[name]), element("p", {}, choose, " ", element("span", { class: "quiet" }, slot?.name ?? "or drop or paste one"), file)];
-  if (slot?.faces.length) parts.push(whole(name, slot));
   for (const view of Object.values(views[name] ?? {})) view.forget();
   views[name] = {};
-  parts.push(element("div", { class: "maps" }), element("p", { class: "quiet note" }));
+  parts.push(element("div", { class: "maps" }, ...(slot?.faces.length ? [whole(name, slot)] : [])), element("p", { class: "quiet note" }));
   byId(name).replaceChildren(...parts);
 }
 
@@ -116,7 +115,8 @@ function prepare(name, size, bitmap) {
   const wear = element("button", { type: "button", onclick: () => { slot.covered = [...slot.covered, SUNGLASSES]; compare(); } }, "Sunglasses");
   const bare = element("button", { type: "button", disabled: !slot.covered.length, onclick: () => { slot.covered = []; compare(); } }, "Take off");
   face.more.replaceChildren(element("span", { class: "line" }, "Draw a black rectangle over it with the mouse."), element("div", { class: "deeds" }, wear, bare));
-  byId(name).querySelector(".maps").replaceChildren(...Object.values(views[name]).map((view) => view.figure));
+  const maps = byId(name).querySelector(".maps");
+  maps.replaceChildren(...maps.querySelectorAll(".whole"), ...Object.values(views[name]).map((view) => view.figure));
 }
 
 /** A rectangle drawn over the face with the pointer. */

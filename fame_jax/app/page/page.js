@@ -140,7 +140,7 @@ async function begin() {
   state.tab = "classes";
   await work("Loading the network …", async ({ signal, tell }) => {
     const offers = (state.offers = await inLine("offers", {}, { tell, signal }));
-    byId("about").textContent = `${offers.network}, on this machine; nothing leaves it.`;
+    byId("network").textContent = offers.network;
     show({ tables: Object.fromEntries(Object.entries(offers.colours).map(([name, table]) => [name, numbers(table)])) });
     byId("colours").replaceChildren(...Object.keys(offers.colours).map((name) => element("option", {}, name)));
     shown.colours = byId("colours").value;

@@ -34,7 +34,7 @@ export class View {
     this.words = element("span", { class: "line" });
     this.more = element("div");
     this.figure = element("figure", {}, this.picture,
-      element("figcaption", {}, element("b", {}, title), this.value, this.words, this.more));
+      element("figcaption", {}, element("span", { class: "head" }, element("b", {}, title), this.value), this.words, this.more));
     this.figure.view = this;
     this.place = null;
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
