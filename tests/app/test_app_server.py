@@ -131,7 +131,7 @@ def test_unknown_names_are_refused(client):
 
 def test_a_closed_tab_in_the_middle_of_a_walk_gives_its_place_free(client, server):
     (sample,) = client.post("sample", {"name": "cat"})
-    asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 2000}
+    asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 500}
     connection = http.client.HTTPConnection(client.host, client.port, timeout=60)
     connection.request("POST", "/api/explain", json.dumps(asked), {"Authorization": f"token {client.token}"})
     response = connection.getresponse()
@@ -181,7 +181,7 @@ def test_ctrl_c_ends_it_cleanly_also_in_the_middle_of_a_walk():
         client.host, client.port, client.token = "127.0.0.1", port, token
         (sample,) = client.post("sample", {"name": "cat"})[-1:]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 2000}
+        asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 500}
         connection.request("POST", "/api/explain", json.dumps(asked), {"Authorization": f"token {token}"})
         response = connection.getresponse()
         while b"frame" not in response.readline():

@@ -90,7 +90,7 @@ export class View {
   }
 
   draw() {
-    const context = this.canvas.getContext("2d");
+    const context = this.canvas.getContext("2d", { willReadFrequently: true });
     const made = context.createImageData(this.width, this.height);
     const values = this.now?.values;
     const table = shown.tables[shown.colours];
