@@ -1,4 +1,4 @@
-"""What a page can ask by name, in turn."""
+"""What a page can ask by name."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,8 +47,10 @@ def _report(session: Session, content: dict[str, Any]) -> Messages:
     yield {"done": session.looked.report().encode("utf-8", "replace")}
 
 
+AT_ONCE: Mapping[str, Route] = {"offers": lambda session, content: session.offers(), "sample": _sample}
+"""What is nothing for the devices: a page is there while they are still compiling."""
+
 ROUTES: Mapping[str, Route] = {
-    "sample": _sample,
     "look": _look,
     "explain": lambda session, content: session.explain(asked(content)),
     "road": lambda session, content: session.road(asked(content)),
@@ -58,3 +60,4 @@ ROUTES: Mapping[str, Route] = {
     "out": _out,
     "report": _report,
 }
+"""What is answered in turn."""

@@ -25,7 +25,7 @@ from fame_jax import files
 from fame_jax.app import guard
 from fame_jax.app.asked import AskedError
 from fame_jax.app.memory import MOST_UPLOADED, Forgotten
-from fame_jax.app.routes import ROUTES
+from fame_jax.app.routes import AT_ONCE, ROUTES
 from fame_jax.app.session import Messages, Session
 
 FILES = {
@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not guard.knows(self.server.token, given):
             return self._refuse(403, "the token is wrong; open the page by the address that fame app has printed.")
         name = self.path.removeprefix("/api/")
-        if name != "photograph" and name not in ("offers", *ROUTES):
+        if name != "photograph" and name not in {**ROUTES, **AT_ONCE}:
             return self._refuse(404, "there is nothing of that name.")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
@@ -133,8 +133,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = files.parse_json(body.decode())
             if not isinstance(content, dict):
                 raise AskedError("expected an object.")
-            if name == "offers":  # Nothing for the devices: a page is there while they are still compiling.
-                yield from session.offers()
+            if name in AT_ONCE:
+                yield from AT_ONCE[name](session, content)
             else:
                 yield from session.in_turn(lambda: ROUTES[name](session, content))
         except Forgotten as error:

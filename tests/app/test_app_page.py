@@ -169,7 +169,8 @@ def test_a_photograph_from_disk_methods_side_by_side_and_what_leaves_the_page(ta
         np.testing.assert_array_equal(arrays["attribution"].ravel(), found[0][1])
     tab.wait("status", "among your downloads")
     tab.click("#class-views figure:first-child .deeds button:first-child")
-    assert Image.open(downloaded(folder, "class.fame.png")).width > 800
+    with Image.open(downloaded(folder, "class.fame.png")) as picture:
+        assert picture.width > 800
     tab.wait("status", "among your downloads")
     tab.click("#report")
     assert "tom &amp; &lt;b&gt;jerry.png" in downloaded(folder, "fame-report.html").read_text()
@@ -253,7 +254,7 @@ def test_two_tabs_and_one_that_is_closed_in_the_middle_of_a_walk(tab, server, se
 def test_a_walk_is_cancelled(tab, session):
     tab.click("#cat")
     tab.done()
-    tab.enter("iterations", 500)
+    tab.enter("iterations", 600)
     tab.wait("status", "FAME of")
     tab.click("#cancel")
     tab.wait("status", "Cancelled.")
