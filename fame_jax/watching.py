@@ -31,8 +31,9 @@ def watched(method: Method, seen: Seen, every: int) -> Iterator[tuple[int, Resul
         yield from ((place, found) for place in places)
         return
     loss, rules, of_map = method.walk()
-    done: tuple[Explanation, ...] = ()
+    done: Results = ()
     for place, (image, args) in zip(places, starts(method.engine.task, seen), strict=True):
+        now = None
         for walk in watch(loss, (image, args), method.engine.network, every=every, **rules):
             now = jax.device_get(after_walk(jnp.asarray(image), walk, **of_map))
             yield place, without_filling(seen, (*done, now, *[None] * (len(places) - place - 1)))

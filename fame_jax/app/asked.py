@@ -58,7 +58,8 @@ def asked(content: Any) -> Asked:
     """
     if not isinstance(content, dict):
         raise AskedError("expected a question.")
-    about, method = content.get("about"), content.get("method", "fame")
+    about: Any = content.get("about")
+    method = content.get("method", "fame")
     if about not in get_args(Subject):
         raise AskedError(f"about: expected one of {', '.join(get_args(Subject))}.")
     if not isinstance(method, str):

@@ -50,7 +50,8 @@ def png(
 def npz(**arrays: Any) -> bytes:
     """A compressed archive of arrays."""
     file = io.BytesIO()
-    np.savez_compressed(file, **{name: np.asarray(value) for name, value in arrays.items()})
+    named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez_compressed(file, **named)
     return file.getvalue()
 
 

@@ -16,7 +16,6 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # type: ignore[reportIncompatibleVariableOverride]
     server_version, sys_version = "fame", ""
     timeout = 60
 
@@ -146,9 +145,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             what = " ".join(str(error).split())[:500]
             yield {"error": what if ours else f"the program failed: {type(error).__name__}: {what}"}
 
-    def _stream(self, messages: Iterator[dict[str, Any]]) -> None:
+    def _stream(self, messages: Messages) -> None:
         self._head(200, "application/x-ndjson")
-        with contextlib.closing(messages), contextlib.suppress(OSError):  # type: ignore[type-var]
+        with contextlib.closing(messages), contextlib.suppress(OSError):
             for message in messages:
                 if self._gone():
                     return

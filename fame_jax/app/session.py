@@ -5,7 +5,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ from fame_jax.scores import scores_of
 from fame_jax.walk import Status
 from fame_jax.watching import blurred_again, watched
 
-Messages = Iterator[dict[str, Any]]
+Messages = Generator[dict[str, Any], None, None]
 """JSON but for NumPy arrays and bytes; `{"before": 2}` tells one's place in the line."""
 
 FRAMES, TOP = 50, 8
