@@ -69,5 +69,5 @@ def test_a_graph_cut_anywhere_is_refused(tmp_path):
 
 def test_without_the_onnx_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install fame-jax\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install 'fame-jax\[onnx\]'"):
         read_checkpoint(tmp_path / "a.onnx")

@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_refused_in_one_line_and_installs_nothing(
     assert ended.code == 2
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 1
-    assert models.installed_names() == ["mobilenet_v2", "sface"]
+    assert models.installed_names() == ["mobilenet_v2", "sface", "yunet"]
 
 
 def test_safetensors_hold_the_same_network(fame, torchvision, tmp_path):
