@@ -349,6 +349,7 @@ def test_faces_behind_sunglasses_swapped_and_drawn_over(tab, session):
     assert tab.text("verdict") != found
 
 
+@pytest.mark.slow
 def test_a_detection_by_click(tab, session, tmp_path):
     pytest.importorskip("onnx")
     tab.drop(sample_path("portrait"))

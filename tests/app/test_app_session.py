@@ -145,6 +145,7 @@ def test_command_and_python_make_the_same_map(session, cat, image, tmp_path, mon
     np.testing.assert_array_equal(np.asarray(space["result"].attribution), frames(found)[-1]["values"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("about", ["location", "pair", "detection"])
 def test_python_lines_of_the_other_subjects_run(session, cat, tmp_path, monkeypatch, about):
     pytest.importorskip("cv2")
@@ -195,6 +196,7 @@ def test_the_report_shows_what_was_looked_at_and_nothing_runs_in_it(session, cat
     assert not re.findall(r"(?:src|href)=\"https?:", html)
 
 
+@pytest.mark.slow
 def test_a_map_of_fame_is_better_than_a_blob_and_a_blob_as_good_as_itself(session, cat):
     *_, last = session.road(Asked("class", (cat,), 285, "blob"))
     assert last["done"]["map"] == pytest.approx(last["done"]["blob"], abs=1e-4)
@@ -203,7 +205,7 @@ def test_a_map_of_fame_is_better_than_a_blob_and_a_blob_as_good_as_itself(sessio
 
 
 def test_a_walk_ends_when_nobody_listens_and_the_line_moves_up(session, cat):
-    walk = session.in_turn(lambda: session.explain(Asked("class", (cat,), 1, "fame", 2000)))
+    walk = session.in_turn(lambda: session.explain(Asked("class", (cat,), 1, "fame", 200)))
     assert "frame" in next(walk)
     other = session.in_turn(lambda: session.look(cat.photograph))
     assert next(other) == {"before": 1}
