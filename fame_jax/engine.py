@@ -171,19 +171,19 @@ class Method:
             progress: called with the number of passes since the last call.
         """
         found = self._walked(seen, progress) if self.walks else self._mapped(seen, progress)
-        return (_without_filling(*both) for both in zip(seen, found, strict=True))
+        return (without_filling(*both) for both in zip(seen, found, strict=True))
 
     def _walk_without_steps(self, image: Any, target: Any) -> Explanation:
         """All that can be wrong with a walk but its gradient, whose tracing takes as long as all else before it."""
         network = self.engine.network
-        loss, rules, of_map = self._walk()
+        loss, rules, of_map = self.walk()
         rules_from(**{name: value for name, value in rules.items() if name != "optimizer"})
         value = loss(image, network, *((network(image), 1) if target is None else (target,)))
         nothing = jnp.int32(0)
         return after_walk(image, Perturbation(image, nothing, value, value, nothing), **of_map)
 
-    def _walk(self) -> tuple[Loss, dict[str, Any], dict[str, Any]]:
-        """Loss, options of the walk, and options of the map."""
+    def walk(self) -> tuple[Loss, dict[str, Any], dict[str, Any]]:
+        """Of a method that walks: loss, options of the walk, and options of the map."""
         usual = {"iterations": self.row.options(self.engine.task)["iterations"]}
         options = {name: value for name, value in (usual | self.options).items() if name != "average"}
         loss = self.row.losses[kind_of(self.engine.task)](options)
@@ -191,8 +191,8 @@ class Method:
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
         engine = self.engine
-        loss, rules, of_map = self._walk()
-        examples = [start for one in seen for start in _starts(engine.task, one)]
+        loss, rules, of_map = self.walk()
+        examples = [start for one in seen for start in starts(engine.task, one)]
         walks = perturb_many(
             loss,
             examples,
@@ -321,7 +321,7 @@ def explain_many(
     return (results[0][0] for _, results in found)  # type: ignore[misc]
 
 
-def _without_filling(seen: Seen, results: Results) -> Results:
+def without_filling(seen: Seen, results: Results) -> Results:
     """The results with maps that are zero where an image is filled up, and 1 at the largest elsewhere."""
 
     def one(place: int, result: Explanation | None) -> Explanation | None:
@@ -344,7 +344,7 @@ def _output(image: Any, network: Any) -> Any:
     return vector(network(image))
 
 
-def _starts(task: Task, seen: Seen) -> list[tuple[np.ndarray, tuple[Any, ...]]]:
+def starts(task: Task, seen: Seen) -> list[tuple[np.ndarray, tuple[Any, ...]]]:
     """Where the walks of a question begin and what their loss needs: one a map, in the order of `MAPS`."""
     if task != "pair":
         return [(seen.images[0], (seen.target,))]

@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": ("fame_jax.cli.verify", "Verify", "Compare two faces: why do they match, or not?"),
     "locations": ("fame_jax.cli.locations", "Locations", "Explain every location of a network's feature map."),
     "detect": ("fame_jax.cli.detect", "Detect", "List and draw what a detector finds, for fame explain --detection."),
+    "app": ("fame_jax.cli.app", "App", "Open a page to explore: drop a photograph, ask, look."),
     "check": (
         "fame_jax.cli.check",
         "Check",

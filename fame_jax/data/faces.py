@@ -19,7 +19,7 @@ from fame_jax.data.alignment import (
     similarity_transform,
     warped,
 )
-from fame_jax.data.images import Pixels, read_image, resize_and_crop, sample
+from fame_jax.data.images import Held, Path, Pixels, read_image, resize_and_crop, sample
 from fame_jax.data.searching import Face, Rows, area, detect_at_any_turn, detect_turned, opencv
 
 PORTRAIT = np.array([(202.7, 104.6), (245.0, 104.6), (222.1, 126.9), (204.3, 144.6), (241.8, 144.4)])
@@ -59,7 +59,7 @@ class Occlusion(NamedTuple):
 
 
 def load_face(
-    path: str | os.PathLike[str],
+    path: Path,
     face: int | None = None,
     aligned: bool | Literal["auto"] = "auto",
     *,
@@ -70,7 +70,7 @@ def load_face(
     """Reads a photograph and returns one aligned face of it.
 
     Args:
-        path: the file.
+        path: the file, or its bytes and name.
         face: which face, 1 being the largest; None for the largest.
         aligned: whether the picture is an aligned face already. `"auto"` takes pictures of 112x112 pixels as aligned
             and passes them through untouched; True takes any square one and scales it to 112x112; False looks for a
@@ -95,7 +95,7 @@ def load_face(
             return _aligned_before(image, face)
         if eyes is not None:
             return _cropped(image, similarity_transform(np.array(eyes, np.float64), EYES[convention]), None, ())
-        return _chosen(image, _faces_of(path, image, find), face, find)
+        return chosen_face(image, _faces_of(path, image, find), face, find)
     except FaceError as error:
         raise FaceError(f"{path}: {error}") from None
 
@@ -128,7 +128,18 @@ def _aligned_before(image: Pixels, number: int | None) -> FaceCrop:
     return FaceCrop(scaled, None, None, None, f"taken as aligned and scaled from {width}x{height}", _nowhere())
 
 
-def _chosen(image: Pixels, faces: list[Face], number: int | None, find: Rows) -> FaceCrop:
+def chosen_face(image: Pixels, faces: list[Face], number: int | None = None, find: Rows = opencv) -> FaceCrop:
+    """One of the faces that were found in a photograph, aligned; see `load_face`.
+
+    Args:
+        image: the photograph, `[H, W, 3]` in [0, 1].
+        faces: of `detect_at_any_turn`.
+        number: which one, 1 being the largest; None for the largest.
+        find: what looks for the face again where it has to be set upright.
+
+    Raises:
+        FaceError: see `load_face`.
+    """
     if not faces:
         raise FaceError(
             "no face was found: take another picture, or pass a face that is aligned already with --aligned"
@@ -171,8 +182,10 @@ def _nowhere() -> Bool[np.ndarray, "112 112"]:
 _FACELESS: set[tuple[str, int, int]] = set()
 
 
-def _faces_of(path: str | os.PathLike[str], image: Pixels, find: Rows) -> list[Face]:
+def _faces_of(path: Path, image: Pixels, find: Rows) -> list[Face]:
     """The faces of a file; where there are none, that is kept, since a file may be part of many pairs."""
+    if isinstance(path, Held):
+        return detect_at_any_turn(image, find)
     about = os.stat(path)
     file = (os.path.abspath(path), about.st_mtime_ns, about.st_size)
     if file in _FACELESS:

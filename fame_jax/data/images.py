@@ -7,6 +7,7 @@ alone, as torchvision leaves them.
 import importlib.resources
 import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Num, UInt8
@@ -21,11 +22,26 @@ MAX_BYTES = 1 << 30
 Crop = Float32[np.ndarray, "side side 3"]
 """A square image."""
 
+
+class Held(NamedTuple):
+    """A picture in memory, in place of the path of a file: `str` of it is its name, which errors have."""
+
+    data: bytes
+    name: str
+
+    def __str__(self) -> str:
+        """The name."""
+        return self.name
+
+
+Path = str | os.PathLike[str] | Held
+"""Where the bytes of a picture are."""
+
 SAMPLES = {"cat": "chelsea.png", "portrait": "astronaut.png"}
 """Photographs inside scikit-image's wheel: Chelsea the cat (CC0) and Eileen Collins (NASA, public domain)."""
 
 
-def read_image(path: str | os.PathLike[str]) -> Pixels:
+def read_image(path: Path) -> Pixels:
     """Reads a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file of any mode, size and depth.
 
     Also a crop in HDF5, if h5py is installed: its dataset `data` is `uint8 [H, W, 3]`, RGB.
@@ -35,7 +51,7 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     floating-point pixels are taken as they are.
 
     Args:
-        path: the file.
+        path: the file, or its bytes and name.
 
     Returns:
         `[H, W, 3]`, RGB in [0, 1].
@@ -75,7 +91,7 @@ def resize_and_crop(image: Pixels, resize: int, crop: int) -> Crop:
     return _unit(_resize_and_crop(levels if np.array_equal(_unit(levels), image) else image, resize, crop))
 
 
-def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
+def load(path: Path, resize: int, crop: int) -> Crop:
     """`resize_and_crop(read_image(path), resize, crop)`."""
     pixels = decode(_contents(path), str(path))
     try:
@@ -84,7 +100,7 @@ def load(path: str | os.PathLike[str], resize: int, crop: int) -> Crop:
         raise ImageError(f"{path}: {error}") from None
 
 
-def load_whole(path: str | os.PathLike[str], longest: int) -> Pixels:
+def load_whole(path: Path, longest: int) -> Pixels:
     """`shrunk(read_image(path), longest)`."""
     return shrunk(read_image(path), longest)
 
@@ -132,7 +148,9 @@ def _unit(pixels: Num[np.ndarray, "height width 3"]) -> Pixels:
     return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
 
 
-def _contents(path: str | os.PathLike[str]) -> bytes:
+def _contents(path: Path) -> bytes:
+    if isinstance(path, Held):
+        return path.data
     path = located(path)
     try:
         # A device or a pipe would be read without end.

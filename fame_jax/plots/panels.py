@@ -52,6 +52,7 @@ def explanation(
     *,
     title: str = "",
     colours: str = COLOURS,
+    opacity: float = 0.5,
     box: Sequence[float] | None = None,
 ) -> Figure:
     """Photograph, map and overlay side by side, with the colour scale.
@@ -61,6 +62,7 @@ def explanation(
         attribution: `[H, W]` in [0, 1].
         title: a line above.
         colours: name of a Matplotlib colour map.
+        opacity: of the map in the overlay, in [0, 1].
         box: of what is explained, `left, top, right, bottom` in pixels.
     """
     figure = Figure(figsize=(10.4, 3.8), layout="constrained")
@@ -70,7 +72,7 @@ def explanation(
         _outline(left, box)
     shown = middle.imshow(np.asarray(attribution), cmap=colours, vmin=0, vmax=1)
     bare(middle, "which pixels would have to change")
-    show(right, overlay(image, attribution, colours=colours), "overlay")
+    show(right, overlay(image, attribution, colours=colours, opacity=opacity), "overlay")
     figure.colorbar(shown, ax=right, label="relevance", shrink=0.9)
     figure.suptitle(title)
     return figure
@@ -109,6 +111,7 @@ def pair(
     *,
     title: str = "",
     colours: str = COLOURS,
+    opacity: float = 0.5,
 ) -> Figure:
     """Two faces, with e+ and e- over each (Fig. 3).
 
@@ -118,6 +121,7 @@ def pair(
         maps: any of `probe_similar`, `probe_dissimilar`, `gallery_similar`, `gallery_dissimilar`, `[H, W]` each.
         title: a line above.
         colours: name of a Matplotlib colour map.
+        opacity: of the maps, in [0, 1].
     """
     figure = Figure(figsize=(7.6, 5.4), layout="constrained")
     grid = figure.subplots(2, 3)
@@ -125,7 +129,7 @@ def pair(
         show(row[0], face, name)
         for axes, kind, sign in zip(row[1:], ("similar", "dissimilar"), ("e+", "e−"), strict=True):
             if f"{name}_{kind}" in maps:
-                show(axes, overlay(face, maps[f"{name}_{kind}"], colours=colours), f"{kind} ({sign})")
+                show(axes, overlay(face, maps[f"{name}_{kind}"], colours=colours, opacity=opacity), f"{kind} ({sign})")
             else:
                 axes.set_axis_off()
     figure.suptitle(title)

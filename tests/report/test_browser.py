@@ -1,45 +1,23 @@
 """The page in headless Chromium, loaded from disk."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from fame_jax.report import Source, page, report
 from fame_jax.report.content import Column, Item, Layer
 from fame_jax.report.encoded import encoded_image, encoded_map
+from tests import browsers
 from tests.report.conftest import HOSTILE, SIDE, peak
 
-selenium = pytest.importorskip("selenium.webdriver")
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
+pytestmark = browsers.NEEDED
 
 SETTLED = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    options = selenium.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with browsers.started(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 class Opened:

@@ -1,0 +1,399 @@
+"""The real page in headless Chromium, with the real networks, by clicks and keys."""
+
+import json
+import pathlib
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fame_jax
+from fame_jax.data.images import load, sample_path
+from fame_jax.engine import Engine
+from fame_jax.questions import Question
+from tests import browsers
+
+pytestmark = browsers.NEEDED
+
+STEPS = 3
+TIMEOUT = 120  # Seconds; programs may have to be compiled.
+
+MAPS = """return [...document.querySelectorAll(arguments[0] + " figure")].map((figure) => {
+    const frame = figure.view.frames.at(-1);
+    return frame ? [frame.steps, Array.from(frame.values)] : null;
+})"""
+
+
+class Tab:
+    """The page, opened anew, and what is done on it."""
+
+    def __init__(self, chromium, server):
+        self.chromium = chromium
+        chromium.get_log("browser")
+        chromium.get_log("performance")
+        chromium.get(server.address)
+        self.wait("status", "Ready")
+        self.enter("iterations", STEPS)
+
+    def run(self, script, *arguments):
+        return self.chromium.execute_script(script, *arguments)
+
+    def find(self, selector):
+        return self.chromium.find_element("css selector", selector)
+
+    def all(self, selector):
+        return self.chromium.find_elements("css selector", selector)
+
+    def click(self, selector):
+        self.run("arguments[0].scrollIntoView({ block: 'center' })", self.find(selector))
+        self.find(selector).click()
+
+    def text(self, name):
+        return self.find(f"#{name}").text
+
+    def enter(self, name, value):
+        """Sets a control as a hand would."""
+        script = """const control = document.getElementById(arguments[0]);
+            control.value = arguments[1];
+            for (const kind of ["input", "change"]) control.dispatchEvent(new Event(kind, { bubbles: true }));"""
+        self.run(script, name, value)
+
+    def wait(self, name, *words):
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            if any(
+                word in self.run("return document.getElementById(arguments[0]).textContent", name) for word in words
+            ):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{name} says {self.text(name)!r}, not {words}; console: {self.complaints}")
+
+    def done(self):
+        self.wait("status", "Done in", "It is among", "All are known", "is among your downloads")
+
+    def drop(self, path):
+        """A file from disk, through the field behind the button."""
+        self.find("#file").send_keys(str(path))
+        self.wait("photograph-name", pathlib.Path(path).name)
+        self.done()
+
+    def maps(self, where):
+        found = self.run(MAPS, where)
+        return [one and (one[0], np.asarray(one[1], np.float32)) for one in found]
+
+    @property
+    def complaints(self):
+        return [entry["message"] for entry in self.chromium.get_log("browser")]
+
+    @property
+    def hosts(self):
+        """Every address that was asked for since the last time, but for those that are data."""
+        told = [json.loads(entry["message"])["message"] for entry in self.chromium.get_log("performance")]
+        sent = [one["params"]["request"]["url"] for one in told if one["method"] == "Network.requestWillBeSent"]
+        return {url.split("/")[2] for url in sent if not url.startswith(("data:", "blob:", "chrome"))}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("chromium")
+
+
+@pytest.fixture(scope="module")
+def chromium(folder):
+    with browsers.started(folder) as driver:
+        yield driver
+
+
+@pytest.fixture
+def tab(chromium, server):
+    tab = Tab(chromium, server)
+    yield tab
+    assert tab.complaints == []
+    assert tab.hosts == {f"127.0.0.1:{server.server_address[1]}"}
+
+
+@pytest.fixture(scope="module")
+def image():
+    return load(sample_path("cat"), 256, 224)
+
+
+def explained(session, image, target, method="fame", **options):
+    options = {"iterations": STEPS, **options} if method == "fame" else options
+    (found,) = fame_jax.explain_many(session.desk("class").network, [image], method, [target], **options)
+    return np.asarray(found.attribution).ravel()
+
+
+def downloaded(folder, name):
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        if (folder / name).exists():
+            return folder / name
+        time.sleep(0.05)
+    raise AssertionError(f"{name} is not among {[path.name for path in folder.iterdir()]}")
+
+
+def test_the_cat_its_top_class_and_another_by_a_part_of_its_name(tab, session, image):
+    tab.click("#cat")
+    tab.done()
+    assert tab.find("#top button[aria-pressed=true]").text.startswith("Egyptian cat")
+    ((steps, values),) = tab.maps("#class-views")
+    assert steps == STEPS
+    np.testing.assert_array_equal(values, explained(session, image, 285))
+    field = tab.find("#any")
+    field.send_keys("siamese")
+    field.send_keys("\ue007")
+    tab.wait("class-title", "Siamese cat (284)")
+    tab.done()
+    np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, 284))
+    tab.click("#top li:nth-child(3) button")
+    tab.done()
+    index = int(tab.find("#top button[aria-pressed=true]").get_attribute("data-index"))
+    np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, index))
+    field.clear()
+    field.send_keys("no such thing\ue007")
+    tab.wait("status", "No class is called")
+
+
+def test_a_photograph_from_disk_methods_side_by_side_and_what_leaves_the_page(tab, session, image, folder, tmp_path):
+    (tmp_path / "tom & <b>jerry.png").write_bytes(sample_path("cat").read_bytes())
+    tab.drop(tmp_path / "tom & <b>jerry.png")
+    tab.click("#choice summary")
+    tab.click("#methods input[value=grad_cam]")
+    tab.done()
+    found = tab.maps("#class-views")
+    for (_, values), method in zip(found, ("fame", "grad_cam"), strict=True):
+        np.testing.assert_array_equal(values, explained(session, image, 285, method))
+    tab.click("#class-views figure:first-child .deeds button:nth-child(2)")
+    with np.load(downloaded(folder, "class.fame.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["attribution"].ravel(), found[0][1])
+    tab.wait("status", "among your downloads")
+    tab.click("#class-views figure:first-child .deeds button:first-child")
+    with Image.open(downloaded(folder, "class.fame.png")) as picture:
+        assert picture.width > 800
+    tab.wait("status", "among your downloads")
+    tab.click("#report")
+    assert "tom &amp; &lt;b&gt;jerry.png" in downloaded(folder, "fame-report.html").read_text()
+    tab.click("#class-views figure:first-child details summary")
+    assert tab.find("#class-views .command").text.startswith("fame explain 'tom & <b>jerry.png'")
+    tab.click("#class-views figure:nth-child(2) .ask-road")
+    tab.done()
+    assert tab.find("#class-views figure:nth-child(2) .road").text.split(":")[0] in ("Yes", "No")
+
+
+def test_blur_opacity_colours_steps_and_the_number_under_the_pointer(tab, session, image):
+    tab.click("#cat")
+    tab.done()
+    tab.enter("sigma", 2)
+    tab.done()
+    np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, 285, sigma=2.0))
+    painted = """const done = arguments[0]; requestAnimationFrame(() => setTimeout(() => {
+        const canvas = document.querySelector("#class-views canvas");
+        done([...canvas.getContext("2d").getImageData(0, 0, 224, 224).data]);
+    }))"""
+
+    def pixels():
+        return np.reshape(tab.chromium.execute_async_script(painted), (224, 224, 4))[..., :3]
+
+    tab.enter("opacity", 0)
+    bare = pixels()
+    assert np.abs(bare - image * 255).mean() < 4  # Lossy WebP.
+    tab.enter("opacity", 100)
+    tab.enter("colours", "gray")
+    values = tab.maps("#class-views")[0][1].reshape(224, 224)
+    assert np.abs(pixels() - values[..., None] * 255).max() < 1
+    tab.enter("step", 0)
+    np.testing.assert_array_equal(pixels(), bare)
+    tab.enter("step", STEPS)
+    canvas = tab.find("#class-views canvas")
+    tab.run("arguments[0].focus()", canvas)
+    canvas.send_keys("\ue014")
+    assert tab.find("#class-views output").text == f"row 112, column 120: {values[112, 120]:.3f}"
+    assert "after 3 steps" in tab.text("curve-words")
+
+
+def test_the_slider_paints_twenty_times_a_second_and_more(tab):
+    tab.click("#cat")
+    tab.done()
+    script = """const done = arguments[0], slider = document.getElementById("step"), start = performance.now();
+        let count = 0;
+        const next = () => {
+            slider.value = count % 4;
+            slider.dispatchEvent(new Event("input"));
+            count += 1;
+            count < 40 ? requestAnimationFrame(next) : done(performance.now() - start);
+        };
+        next();"""
+    assert tab.chromium.execute_async_script(script) < 2000
+
+
+def test_two_tabs_and_one_that_is_closed_in_the_middle_of_a_walk(tab, server, session, image):
+    first = tab.chromium.current_window_handle
+    tab.click("#cat")
+    tab.done()
+    tab.enter("iterations", 500)
+    tab.wait("status", "FAME of")
+    tab.chromium.switch_to.new_window("tab")
+    other = Tab.__new__(Tab)
+    other.chromium = tab.chromium
+    tab.chromium.get(server.address)
+    other.wait("status", "Ready")
+    other.click("#cat")
+    other.wait("status", "Waiting: 1 before this.")
+    second = tab.chromium.current_window_handle
+    tab.chromium.switch_to.window(first)
+    assert tab.find("#cancel").is_displayed()
+    tab.chromium.close()
+    tab.chromium.switch_to.window(second)
+    other.done()
+    other.enter("iterations", STEPS)
+    other.done()
+    np.testing.assert_array_equal(other.maps("#class-views")[0][1], explained(session, image, 285))
+
+
+def test_a_walk_is_cancelled(tab, session):
+    tab.click("#cat")
+    tab.done()
+    tab.enter("iterations", 600)
+    tab.wait("status", "FAME of")
+    tab.click("#cancel")
+    tab.wait("status", "Cancelled.")
+    deadline = time.monotonic() + 30
+    while len(session.line) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(session.line) == 0
+
+
+def test_a_photograph_that_was_forgotten_is_sent_again(tab, session, image):
+    tab.click("#cat")
+    tab.done()
+    for kept in (session.photographs._held, session._seen, session._images, session._walks):
+        kept._things.clear()
+    tab.enter("any", "tabby (281)")
+    tab.wait("class-title", "tabby")
+    tab.done()
+    np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, 281))
+
+
+def test_a_hostile_file_is_told_and_the_page_goes_on(tab, tmp_path):
+    (tmp_path / "evil.png").write_bytes(b"P6\n100000 100000\n255\n")
+    tab.find("#file").send_keys(str(tmp_path / "evil.png"))
+    tab.wait("status", "evil.png: 100000x100000 pixels are above the limit")
+    tab.click("#cat")
+    tab.done()
+
+
+def test_a_location_by_click_and_keys(tab, session, image):
+    tab.click("#cat")
+    tab.done()
+    tab.click("#tab-locations")
+    tab.click("#location-view button[aria-label='row 3, column 4']")
+    tab.wait("location-words", "lies outside the cell")
+    engine = Engine(session.desk("class").network, "location")
+    method = engine.method("fame", {"iterations": STEPS})
+
+    def expected(*place):
+        ((found,),) = method.results(engine.look([Question((image,), place)]))
+        return found.attribution.ravel()
+
+    np.testing.assert_array_equal(tab.maps("#location-view")[0][1], expected(3, 4))
+    tab.chromium.switch_to.active_element.send_keys("\ue015")
+    tab.chromium.switch_to.active_element.send_keys("\ue007")
+    tab.wait("location-words", "Row 4, column 4")
+    np.testing.assert_array_equal(tab.maps("#location-view")[0][1], expected(4, 4))
+
+
+@pytest.mark.slow
+def test_all_locations_are_played(tab):
+    tab.click("#cat")
+    tab.done()
+    tab.click("#tab-locations")
+    tab.click("#play")
+    tab.wait("status", "All are known")
+    assert tab.text("location-count").startswith("49 of 49 known")
+
+
+def test_faces_behind_sunglasses_swapped_and_drawn_over(tab, session):
+    pytest.importorskip("cv2")
+    tab.click("#tab-faces")
+    tab.click("#portrait")
+    tab.done()
+    portrait = session.photographs.sample("portrait")
+    found = tab.text("verdict")
+    from fame_jax.app import Side
+
+    hidden, bare = Side(portrait, None, ((22, 42, 90, 62),)), Side(portrait)
+    images = tuple(session.faces.crop(one).image for one in (hidden, bare))
+    engine = Engine(session.desk("pair").network, "pair")
+    (seen,) = engine.look([Question(images)])
+    assert found.startswith(f"Similarity {seen.similarity:.3f}, threshold 0.363")
+    (results,) = engine.method("fame", {"iterations": STEPS}).results([seen])
+    maps = tab.maps("#faces .maps")
+    assert maps[0] is None
+    assert maps[3] is None
+    for (_, values), result in zip((*maps[1:3], *maps[4:6]), results, strict=True):
+        np.testing.assert_array_equal(values, result.attribution.ravel())
+    tab.click("#swap")
+    tab.done()
+    assert tab.text("verdict") == found
+    np.testing.assert_array_equal(tab.maps("#faces .maps")[4][1], results[0].attribution.ravel())
+    canvas = tab.find("#probe .draw canvas")
+    tab.run("arguments[0].scrollIntoView({ block: 'center' })", canvas)
+    from selenium.webdriver import ActionChains
+
+    ActionChains(tab.chromium).move_to_element_with_offset(canvas, -60, -60).click_and_hold().move_by_offset(
+        120, 60
+    ).release().perform()
+    tab.wait("status", "Comparing", "Walking")
+    tab.done()
+    assert tab.text("verdict") != found
+
+
+@pytest.mark.slow
+def test_a_detection_by_click(tab, session, tmp_path):
+    pytest.importorskip("onnx")
+    tab.drop(sample_path("portrait"))
+    tab.click("#tab-detections")
+    tab.wait("status", "1 found")
+    tab.click("#detection-whole .boxes button")
+    tab.done()
+    portrait = session.photographs.sample("portrait")
+    boxed = session.boxes.of(portrait)
+    (expected,) = fame_jax.explain_many(boxed.desk.network, [boxed.image], "fame", [0], iterations=STEPS)
+    np.testing.assert_array_equal(tab.maps("#detection-view")[0][1], np.asarray(expected.attribution).ravel())
+
+
+def test_tabs_by_keys_and_everything_that_is_operated_has_a_name(tab):
+    tab.click("#cat")
+    tab.done()
+    unnamed = """return [...document.querySelectorAll("input, select, button, summary, canvas, [tabindex='0']")].filter(
+        (e) => !(e.labels?.length || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent
+            || e.hidden)
+    ).map((e) => e.outerHTML)"""
+    for name in ("classes", "locations", "faces", "detections"):
+        assert tab.run(unnamed) == []
+        assert tab.find(f"#tab-{name}").get_attribute("aria-selected") == "true"
+        assert tab.find(f"#{name}").is_displayed()
+        tab.run("document.getElementById(arguments[0]).focus()", f"tab-{name}")
+        tab.chromium.switch_to.active_element.send_keys("\ue014")
+        tab.run("document.getElementById('cancel').click()")
+    assert tab.run("return document.activeElement.id") == "tab-classes"
+    assert tab.find("#status").get_attribute("role") == "status"
+
+
+def test_themes_differ_and_nothing_sticks_out_on_a_narrow_screen(tab):
+    tab.click("#cat")
+    tab.done()
+    grounds = []
+    for theme in ("light", "dark"):
+        tab.enter("theme", theme)
+        grounds.append(tab.run("return getComputedStyle(document.body).backgroundColor"))
+    assert grounds[0] != grounds[1]
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    tab.chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        for name in ("classes", "locations", "faces"):
+            tab.click(f"#tab-{name}")
+            assert tab.run("return document.documentElement.scrollWidth") == 390, name
+    finally:
+        tab.chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
