@@ -1,7 +1,5 @@
 """The real page in headless Chromium, with the real networks, by clicks and keys."""
 
-import json
-import pathlib
 import time
 
 import numpy as np
@@ -13,85 +11,9 @@ from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine
 from fame_jax.questions import Question
 from tests import browsers
+from tests.app.tab import STEPS, Tab, downloaded
 
 pytestmark = browsers.NEEDED
-
-STEPS = 3
-TIMEOUT = 120  # Seconds; programs may have to be compiled.
-
-MAPS = """return [...document.querySelectorAll(arguments[0] + " figure")].map((figure) => {
-    const frame = figure.view.frames.at(-1);
-    return frame ? [frame.steps, Array.from(frame.values)] : null;
-})"""
-
-
-class Tab:
-    """The page, opened anew, and what is done on it."""
-
-    def __init__(self, chromium, server):
-        self.chromium = chromium
-        chromium.get_log("browser")
-        chromium.get_log("performance")
-        chromium.get(server.address)
-        self.wait("status", "Ready")
-        self.enter("iterations", STEPS)
-
-    def run(self, script, *arguments):
-        return self.chromium.execute_script(script, *arguments)
-
-    def find(self, selector):
-        return self.chromium.find_element("css selector", selector)
-
-    def all(self, selector):
-        return self.chromium.find_elements("css selector", selector)
-
-    def click(self, selector):
-        self.run("arguments[0].scrollIntoView({ block: 'center' })", self.find(selector))
-        self.find(selector).click()
-
-    def text(self, name):
-        return self.find(f"#{name}").text
-
-    def enter(self, name, value):
-        """Sets a control as a hand would."""
-        script = """const control = document.getElementById(arguments[0]);
-            control.value = arguments[1];
-            for (const kind of ["input", "change"]) control.dispatchEvent(new Event(kind, { bubbles: true }));"""
-        self.run(script, name, value)
-
-    def wait(self, name, *words):
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            if any(
-                word in self.run("return document.getElementById(arguments[0]).textContent", name) for word in words
-            ):
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{name} says {self.text(name)!r}, not {words}; console: {self.complaints}")
-
-    def done(self):
-        self.wait("status", "Done in", "It is among", "All are known", "is among your downloads")
-
-    def drop(self, path):
-        """A file from disk, through the field behind the button."""
-        self.find("#file").send_keys(str(path))
-        self.wait("photograph-name", pathlib.Path(path).name)
-        self.done()
-
-    def maps(self, where):
-        found = self.run(MAPS, where)
-        return [one and (one[0], np.asarray(one[1], np.float32)) for one in found]
-
-    @property
-    def complaints(self):
-        return [entry["message"] for entry in self.chromium.get_log("browser")]
-
-    @property
-    def hosts(self):
-        """Every address that was asked for since the last time, but for those that are data."""
-        told = [json.loads(entry["message"])["message"] for entry in self.chromium.get_log("performance")]
-        sent = [one["params"]["request"]["url"] for one in told if one["method"] == "Network.requestWillBeSent"]
-        return {url.split("/")[2] for url in sent if not url.startswith(("data:", "blob:", "chrome"))}
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +44,6 @@ def explained(session, image, target, method="fame", **options):
     options = {"iterations": STEPS, **options} if method == "fame" else options
     (found,) = fame_jax.explain_many(session.desk("class").network, [image], method, [target], **options)
     return np.asarray(found.attribution).ravel()
-
-
-def downloaded(folder, name):
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        if (folder / name).exists():
-            return folder / name
-        time.sleep(0.05)
-    raise AssertionError(f"{name} is not among {[path.name for path in folder.iterdir()]}")
 
 
 def test_the_cat_its_top_class_and_another_by_a_part_of_its_name(tab, session, image):
@@ -283,7 +196,7 @@ def test_a_hostile_file_is_told_and_the_page_goes_on(tab, tmp_path):
     tab.done()
 
 
-def test_a_location_by_click_and_keys(tab, session, image):
+def test_a_location_by_click_and_keys(tab, session, image, folder):
     tab.click("#cat")
     tab.done()
     tab.click("#tab-locations")
@@ -301,6 +214,9 @@ def test_a_location_by_click_and_keys(tab, session, image):
     tab.chromium.switch_to.active_element.send_keys("\ue007")
     tab.wait("location-words", "Row 4, column 4")
     np.testing.assert_array_equal(tab.maps("#location-view")[0][1], expected(4, 4))
+    tab.click("#location-view .deeds button:last-child")
+    with np.load(downloaded(folder, "location.fame.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["attribution"].ravel(), expected(4, 4))
 
 
 @pytest.mark.slow
@@ -350,7 +266,7 @@ def test_faces_behind_sunglasses_swapped_and_drawn_over(tab, session):
 
 
 @pytest.mark.slow
-def test_a_detection_by_click(tab, session, tmp_path):
+def test_a_detection_by_click(tab, session, folder):
     pytest.importorskip("onnx")
     tab.drop(sample_path("portrait"))
     tab.click("#tab-detections")
@@ -361,6 +277,9 @@ def test_a_detection_by_click(tab, session, tmp_path):
     boxed = session.boxes.of(portrait)
     (expected,) = fame_jax.explain_many(boxed.desk.network, [boxed.image], "fame", [0], iterations=STEPS)
     np.testing.assert_array_equal(tab.maps("#detection-view")[0][1], np.asarray(expected.attribution).ravel())
+    tab.click("#detection-view .deeds button:last-child")
+    with np.load(downloaded(folder, "detection.fame.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["attribution"], expected.attribution)
 
 
 def test_tabs_by_keys_and_everything_that_is_operated_has_a_name(tab):

@@ -135,7 +135,7 @@ function tellDone(view, asked, done) {
 export function deeds(view, asked, done, { road = true } = {}) {
   const out = (kind, type) => () => work(`Writing the ${kind} …`, async (how) => {
     const found = await inLine("out", { asked, kind, colours: shown.colours, opacity: shown.opacity }, how);
-    save(found.done, `${(asked.about + "." + asked.method)}.${kind}`, type);
+    save(found.done, `${asked.about}.${asked.method ?? "fame"}.${kind}`, type);
     return "It is among your downloads.";
   });
   const verdict = element("span", { class: "line road", role: "status" });

@@ -1,7 +1,7 @@
 // Detections: boxes over the photograph; click one and see why it is there.
 import { picture } from "./api.js";
 import { element, View } from "./view.js";
-import { again } from "./classes.js";
+import { again, deeds } from "./classes.js";
 import { boxes } from "./faces.js";
 import { byId, inLine, iterations, sigma, state, work } from "./page.js";
 
@@ -61,6 +61,6 @@ function choose(index) {
     } });
     const { first_loss: first, last_loss: last, words } = done.maps.attribution;
     view.words.textContent = `similarity ${first?.toFixed(2)} → ${last?.toFixed(2)}, ${words}`;
-    view.more.replaceChildren(again(done.again));
+    view.more.replaceChildren(deeds(view, asked, done, { road: false }), again(done.again));
   });
 }

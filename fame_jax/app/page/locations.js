@@ -1,12 +1,12 @@
 // Locations: the feature map's places over the photograph; click one and see what it looks at.
 import { element, View } from "./view.js";
-import { again } from "./classes.js";
+import { again, deeds } from "./classes.js";
 import { byId, inLine, iterations, sigma, state, work } from "./page.js";
 
 let view = null;
 let photograph = null;
 let cells = [];
-let known = new Map(); // By cell: frames and what was said.
+let known = new Map(); // By cell: frames, what was asked and what was said.
 let at = null;
 
 export function wire() {
@@ -84,7 +84,7 @@ async function one(row, column, how) {
     view.add(frame);
     how.tell(`Row ${row}, column ${column}`, frame.steps / asked.iterations);
   } });
-  known.set(key(row, column), { frames: view.frames.slice(-1), done });
+  known.set(key(row, column), { frames: view.frames.slice(-1), asked, done });
   cells[row * state.photograph.grid[1] + column].classList.add("known");
   count();
   reveal(row, column);
@@ -98,14 +98,14 @@ function point(row, column) {
 
 function reveal(row, column) {
   point(row, column);
-  const { frames, done } = known.get(key(row, column));
+  const { frames, asked, done } = known.get(key(row, column));
   view.frames = frames;
   view.soon();
   const { outside, shift } = done.locality;
   byId("location-words").textContent = outside === null
     ? `Row ${row}, column ${column}: ${done.maps.attribution.words}.`
     : `Row ${row}, column ${column}: ${Math.round(100 * outside)} % of the map lies outside the cell; its centre is ${shift.toFixed(0)} pixels from the cell's. ${done.maps.attribution.words}.`;
-  view.more.replaceChildren(again(done.again));
+  view.more.replaceChildren(deeds(view, asked, done, { road: false }), again(done.again));
 }
 
 /** All cells, those first that are not known yet; then a round over all of them. */
