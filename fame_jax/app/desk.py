@@ -1,9 +1,12 @@
 """A network at work on one kind of question, with its methods made once."""
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import jax
 
 from fame_jax.app.asked import Asked, AskedError
 from fame_jax.app.memory import Recent
@@ -12,6 +15,7 @@ from fame_jax.engine import Engine, Method
 from fame_jax.explainers.explainer import Explainer, Task
 from fame_jax.explainers.table import EXPLAINERS, explainer
 from fame_jax.models import Card
+from fame_jax.network import feature_map
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,15 @@ class Desk:
         """Of all outputs, in their order."""
         count = len(self.card.labels or ()) or self.engine.outputs(self.card.size, self.card.size)
         return [self.name(index) for index in range(count)]
+
+    @functools.cached_property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the feature map of the card's image size; None if the network does not tell the map."""
+        if not hasattr(self.network, "features"):
+            return None
+        image = jax.ShapeDtypeStruct((self.card.size, self.card.size, 3), self.engine.dtype)
+        rows, columns, _ = jax.eval_shape(lambda image: feature_map(self.network, image), image).shape
+        return rows, columns
 
     def name(self, index: int) -> str:
         """Of an output; `class 7` where the card has none."""

@@ -30,7 +30,6 @@ from fame_jax.inputs import geometry
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.locality import locality
 from fame_jax.metrics.road import PERCENTS, road_delete
-from fame_jax.network import feature_map
 from fame_jax.questions import Question, Seen
 from fame_jax.scores import scores_of
 from fame_jax.walk import Status
@@ -113,15 +112,11 @@ class Session:
         scores = np.asarray(scores_of(jax.numpy.asarray(seen.outputs[0]), desk.card.score))
         top = np.argsort(-scores, kind="stable")[:TOP]
         image = np.asarray(seen.images[0], np.float32)
-        grid = None
-        if hasattr(desk.network, "features"):
-            shape = jax.ShapeDtypeStruct(image.shape, desk.engine.dtype)
-            grid = jax.eval_shape(lambda image: feature_map(desk.network, image), shape).shape[:2]
         yield {
             "name": self.photographs.find(photograph).name,
             "image": pictures.webp(image),
             "size": image.shape[:2],
-            "grid": grid,
+            "grid": desk.grid,
             "top": [{"index": int(i), "name": desk.name(int(i)), "score": files.number(scores[i])} for i in top],
         }
 
@@ -162,7 +157,7 @@ class Session:
             "again": self.again(asked),
         }
         if asked.about == "location":
-            done["locality"] = self._locality(asked, desk, seen, results)
+            done["locality"] = self._locality(asked, desk, results)
         self.looked.keep(self._look(asked, desk, seen, results))
         yield {"done": done}
 
@@ -213,11 +208,10 @@ class Session:
             yield {"measured": name}
         yield {"done": {**drops, "percents": PERCENTS}}
 
-    def _locality(self, asked: Asked, desk: Desk, seen: Seen, results: Results) -> dict[str, Any]:
-        image = jax.ShapeDtypeStruct(seen.images[0].shape, desk.engine.dtype)
-        rows, columns = jax.eval_shape(lambda image: feature_map(desk.network, image), image).shape[:2]
+    def _locality(self, asked: Asked, desk: Desk, results: Results) -> dict[str, Any]:
         assert results[0] is not None
-        found = locality(jax.numpy.asarray(results[0].attribution), jax.numpy.asarray(asked.target), (rows, columns))
+        assert desk.grid is not None
+        found = locality(jax.numpy.asarray(results[0].attribution), jax.numpy.asarray(asked.target), desk.grid)
         return {name: files.number(np.asarray(value)) for name, value in found._asdict().items()}
 
     def _look(self, asked: Asked, desk: Desk, seen: Seen, results: Results) -> Look:

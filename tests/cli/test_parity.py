@@ -151,7 +151,7 @@ def test_without_torch_it_is_said_how_to_get_it(fame, checkpoint, monkeypatch):
 
 
 def test_what_is_not_finite_or_of_another_shape_parts():
-    row = parity.Row("fc", 0.0, float("nan"), 0.0, 0.0, 0.0)
+    row = parity.LayerErrors("fc", 0.0, float("nan"), 0.0, 0.0, 0.0)
     assert row.parts
     assert row._replace(float64=parity._difference(np.zeros(3), np.zeros(2))).parts
     assert parity.parting([row._replace(float64=1e-12)]) is None

@@ -27,7 +27,7 @@ export class View {
     this.frames = [];
     this.step = Infinity;
     this.title = title;
-    this.canvas = element("canvas", { width: this.width, height: this.height, tabindex: 0, role: "img" });
+    this.canvas = element("canvas", { width: this.width, height: this.height, tabindex: 0, role: "img", "aria-label": title });
     this.at = element("span", { class: "at", hidden: true });
     this.picture = element("div", { class: "picture" }, this.canvas, this.at);
     this.value = element("output", { "aria-live": "polite" });
