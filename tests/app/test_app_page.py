@@ -236,6 +236,14 @@ def test_faces_behind_sunglasses_swapped_and_drawn_over(tab, session):
     tab.done()
     portrait = session.photographs.sample("portrait")
     found = tab.text("verdict")
+    picture, (faces, _) = session.faces.found(portrait)
+    shown = tab.run(
+        """const [box, whole] = ["#probe .boxes button", "#probe .whole canvas"].map(
+            (selector) => document.querySelector(selector).getBoundingClientRect());
+        return [(box.left - whole.left) / whole.width, (box.top - whole.top) / whole.height,
+            (box.right - whole.left) / whole.width, (box.bottom - whole.top) / whole.height];"""
+    )
+    np.testing.assert_allclose(shown, np.asarray(faces[0].box) / np.tile(picture.shape[1::-1], 2), atol=0.02)
     from fame_jax.app import Side
 
     hidden, bare = Side(portrait, None, ((22, 42, 90, 62),)), Side(portrait)

@@ -208,21 +208,32 @@ def test_workers_write_into_a_bucket_what_is_written_to_disk(place, whole, serve
     assert {name: content for name, content in found.items() if name != "times.jsonl"} == whole
 
 
+def within(seconds):
+    """Ends a wait for workers that never come."""
+    end = time.monotonic() + seconds
+
+    def tick():
+        assert time.monotonic() < end, f"no end after {seconds} s"
+
+    return tick
+
+
 def test_what_ends_processes_or_lets_none_begin_is_given_up_with_the_reason(monkeypatch):
     from fame_jax.experiments.cluster import cluster
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with cluster("local", 2, lambda line: None) as found:
         done = []
-        failed = found.compute(tasks.begin, range(6), lambda task, result: done.append((task, result)))
+        failed = found.compute(tasks.begin, range(6), lambda task, result: done.append((task, result)), within(120))
         assert sorted(done) == [(task, task * task) for task in (0, 1, 3, 4, 5)]
         assert set(failed) == {2}, "no other task is blamed"
         assert "the worker's process ended, 3 times" in failed[2]
+        found.dismiss()  # Its workers hold both processors, if both have been replaced in time.
         with (
             cluster(None, 1, lambda line: None) as other,
             pytest.raises(RunError, match=r"no worker can begin.*no weights"),
         ):
-            other.compute(tasks.cannot, [0], lambda task, result: None)
+            other.compute(tasks.cannot, [0], lambda task, result: None, within(120))
 
 
 def test_options_of_ray_need_ray(fame, tmp_path):
