@@ -214,6 +214,6 @@ def face(picture: Picture, chosen: Geometry, number: int | None = None) -> FaceC
 def _finder(detector: FaceDetector) -> Rows:
     if detector == "opencv":
         return opencv
-    from fame_jax.detection.yunet import rows
+    from fame_jax.detection.face_detector import rows
 
     return rows

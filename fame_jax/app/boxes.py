@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from fame_jax import detection
 from fame_jax.app.asked import AskedError
 from fame_jax.app.desk import Desk
 from fame_jax.app.memory import Photographs, Recent
 from fame_jax.data.images import Pixels, load_whole
-from fame_jax.detection import Detection, GraphDetector, detected, detections
+from fame_jax.detection import Detection, detected, detections
 
 LONGEST = 640
 """Longer side of what a detector is shown, in pixels: a walk takes long in larger ones."""
@@ -65,7 +66,7 @@ class BoxesInMemory:
         card, network = self._detector.card, self._detector.network
         longest = min(LONGEST, card.size)
         image = load_whole(self._photographs.find(photograph), longest)
-        sized: Any = network.of_size(*image.shape[:2]) if isinstance(network, GraphDetector) else network
+        sized: Any = detection.of_network(network, card, *image.shape[:2])
         found = detections(sized, image, threshold=THRESHOLD)
         if not found:
             return Boxed(image, found, None)

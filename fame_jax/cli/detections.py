@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fame_jax import files, plots
+from fame_jax import detection, files, plots
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.flags import NetworkFlags
@@ -17,7 +17,7 @@ from fame_jax.core import Explanation
 from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
-from fame_jax.detection import Detection, detected, detections, of_graph, of_network, yunet
+from fame_jax.detection import Detection, detected, detections
 from fame_jax.detection.candidates import Box
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.inputs import Geometry, PictureError, geometry, read
@@ -37,7 +37,7 @@ class Detector(NamedTuple):
 
     def of_size(self, height: int, width: int) -> Any:
         """The network for images of a size, in pixels."""
-        return of_network(self.network, self.card, height, width)
+        return detection.of_network(self.network, self.card, height, width)
 
     def detections(self, image: Pixels, threshold: float) -> list[Detection]:
         """What is found in an image, best first."""
@@ -55,7 +55,9 @@ def detector(flags: NetworkFlags) -> Detector:
         InputError: for a network that detects nothing.
     """
     card, network = flags.load("detect")
-    return Detector(card, of_graph(network, card) if card.architecture == "onnx" else network)
+    if card.architecture == "onnx":
+        network = detection.of_graph(network, card)
+    return Detector(card, network)
 
 
 def explain(command: Any, which: str) -> int:
@@ -131,7 +133,7 @@ def why_detected(faces: Mapping[str, Pixels], result: pathlib.Path) -> None:
         result: path without an ending.
     """
     for name, face in faces.items():
-        network = yunet(*face.shape[:2])
+        network = detection.yunet(*face.shape[:2])
         found = detections(network, face, threshold=_FAINTEST)
         if not found:
             say(f"{name}: YuNet sees no face in the aligned crop")

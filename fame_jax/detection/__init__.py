@@ -6,10 +6,15 @@ Example:
     >>> explain(class_logit, image, detected(detector, faces), 0, iterations=25)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fame_jax.detection.candidates import Candidates, Detection, chosen, overlap
 from fame_jax.detection.detected import Detected, asked, box_seen, detected, detections, of_box
-from fame_jax.detection.graph import GraphDetector, of_graph, of_network
-from fame_jax.detection.yunet import yunet
+
+if TYPE_CHECKING:
+    from fame_jax.detection.face_detector import yunet
+    from fame_jax.detection.graph import GraphDetector, of_graph, of_network
 
 __all__ = [
     "Candidates",
@@ -27,3 +32,12 @@ __all__ = [
     "overlap",
     "yunet",
 ]
+
+_NEED_ONNX = {"GraphDetector": "graph", "of_graph": "graph", "of_network": "graph", "yunet": "face_detector"}
+
+
+def __getattr__(name: str) -> Any:
+    """What reads graphs is imported on first use: the rest, and commands that mention it, do without onnx."""
+    if name in _NEED_ONNX:
+        return getattr(importlib.import_module(f"{__name__}.{_NEED_ONNX[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

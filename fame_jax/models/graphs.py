@@ -6,8 +6,6 @@ import pathlib
 from dataclasses import replace
 from typing import Any
 
-import onnx
-
 from fame_jax import onnx as reader
 from fame_jax.architectures import Precision
 from fame_jax.architectures.precision import precision_of
@@ -65,6 +63,8 @@ def content(path: Path) -> bytes:
     Raises:
         GraphError: for one that leads out of the folder or is not there.
     """
+    import onnx  # Not above: where it is missing, the reader says how to get it.
+
     file = pathlib.Path(path)
     whole = file.read_bytes()
     model = onnx.load_model_from_string(whole)

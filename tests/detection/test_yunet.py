@@ -13,7 +13,7 @@ from fame_jax import class_logit, explain
 from fame_jax.data.faces import load_face
 from fame_jax.data.images import read_image, sample, sample_path
 from fame_jax.detection import detected, detections, yunet
-from fame_jax.detection.yunet import rows
+from fame_jax.detection.face_detector import rows
 from fame_jax.explainers import EXPLAINERS
 
 
