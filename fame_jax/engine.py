@@ -21,6 +21,7 @@ import numpy as np
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
+from fame_jax.detection.detected import asked, of_box
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
@@ -187,7 +188,7 @@ class Method:
         usual = {"iterations": self.row.options(self.engine.task)["iterations"]}
         options = {name: value for name, value in (usual | self.options).items() if name != "average"}
         loss = self.row.losses[kind_of(self.engine.task)](options)
-        return (_detection().of_box(loss) if self.engine.task == "detect" else loss), *split_options(options)
+        return (of_box(loss) if self.engine.task == "detect" else loss), *split_options(options)
 
     def _walked(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
         engine = self.engine
@@ -230,7 +231,7 @@ class Method:
         def explain(images: Any, network: Any, target: Any, digest: Any) -> Results:
             key = jax.random.fold_in(jax.random.key(seed), digest)
             if task == "detect":
-                network, target = _detection().asked(network, target), 0
+                network, target = asked(network, target), 0
             return row.results(kind_of(task), network, images, target, key=key, **options)
 
         return explain
@@ -332,12 +333,6 @@ def without_filling(seen: Seen, results: Results) -> Results:
         return result._replace(attribution=kept / (kept.max() or 1))
 
     return tuple(one(place, result) for place, result in enumerate(results))
-
-
-def _detection() -> Any:
-    from fame_jax import detection  # Needs onnx.
-
-    return detection
 
 
 def _output(image: Any, network: Any) -> Any:

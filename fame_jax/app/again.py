@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fame_jax.app.asked import Asked
-from fame_jax.app.boxes import THRESHOLD
 from fame_jax.app.desk import Desk
 from fame_jax.data.images import SAMPLES, Held
+from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.explainers.table import explainer
 
 

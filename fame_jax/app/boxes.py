@@ -10,12 +10,10 @@ from fame_jax.app.desk import Desk
 from fame_jax.app.memory import Photographs, Recent
 from fame_jax.data.images import Pixels, load_whole
 from fame_jax.detection import Detection, detected, detections
+from fame_jax.detection.candidates import THRESHOLD
 
 LONGEST = 640
 """Longer side of what a detector is shown, in pixels: a walk takes long in larger ones."""
-
-THRESHOLD = 0.6
-"""Lowest score, as `fame detect` has it."""
 
 
 class Boxed(NamedTuple):

@@ -28,7 +28,7 @@ from fame_jax.app.routes import AT_ONCE, ROUTES
 from fame_jax.app.session import Messages, Session
 
 FILES = {
-    "/page.css": "text/css",
+    **dict.fromkeys(("/theme.css", "/page.css"), "text/css"),
     **dict.fromkeys(
         ("/page.js", "/api.js", "/view.js", "/classes.js", "/locations.js", "/faces.js", "/detections.js"),
         "text/javascript",
@@ -160,7 +160,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _file(self, name: str, kind: str) -> None:
         self._head(200, kind)
-        self.wfile.write(importlib.resources.files("fame_jax.app").joinpath("page", name).read_bytes())
+        folder = importlib.resources.files("fame_jax")
+        folder = folder / "report" if name == "theme.css" else folder / "app" / "page"
+        self.wfile.write((folder / name).read_bytes())
 
     def _refuse(self, status: int, why: str) -> None:
         self._head(status, "text/plain; charset=utf-8")

@@ -13,6 +13,7 @@ from fame_jax.cli.flags import Flat, InputFlags, NetworkFlags, Number
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
+from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.inputs import PictureError, geometry, read
 
 
@@ -26,7 +27,7 @@ class Detect:
 
     images: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE ...]")] = ()
     """Photographs."""
-    threshold: Number = 0.6
+    threshold: Number = THRESHOLD
     """Lowest score, from 0 to 1."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     pixels: Flat[InputFlags] = field(default_factory=InputFlags)

@@ -15,6 +15,7 @@ from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
+from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.inputs import geometry
 
 
@@ -35,7 +36,7 @@ class Explain:
     pixels: Flat[InputFlags] = field(default_factory=InputFlags)
     detection: str | None = None
     """Explain a detection, its number as fame detect prints it, or "all". The usual detector is yunet."""
-    threshold: Number = 0.6
+    threshold: Number = THRESHOLD
     """Lowest score of a detection, from 0 to 1."""
     sanity: bool = False
     """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a

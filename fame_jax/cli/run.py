@@ -18,6 +18,7 @@ from fame_jax.cli.progress import progress_bar
 from fame_jax.data.records import Dataset, Problem, Task, pictures_of
 from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.coco import as_coco
+from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
@@ -75,7 +76,7 @@ class Run:
     """Records written, and after a crash repeated, together. Omitted: two batches."""
     dtype: Literal["float16", "float32", "float64"] | None = None
     """Of the stored maps. Omitted: float32."""
-    threshold: Number = 0.6
+    threshold: Number = THRESHOLD
     """Lowest score of a detector's boxes in a folder, from 0 to 1."""
     limit: int | None = None
     """Only the first so many records."""

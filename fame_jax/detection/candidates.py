@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+THRESHOLD = 0.6
+"""Lowest score of what commands list and explain."""
+
 Box = Float[Array | np.ndarray, "4"]
 """`left, top, right, bottom` in pixels of the image; it may reach beyond it."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fame_jax.data.records import ClassRecord, Dataset, Problem
+from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.experiments.store import Run
 from fame_jax.inputs import PictureError, geometry, on_canvas, read
 from fame_jax.models import Card
@@ -14,7 +15,7 @@ def detections_of(
     card: Card,
     photographs: Dataset,
     *,
-    threshold: float = 0.6,
+    threshold: float = THRESHOLD,
     resize: int | None = None,
     progress: Callable[[int], object] = lambda count: None,
 ) -> Dataset:

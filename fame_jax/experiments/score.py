@@ -18,6 +18,7 @@ from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.data.images import ImageError, dimensions
 from fame_jax.data.records import ClassRecord, PairRecord, Record
+from fame_jax.detection import asked
 from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
@@ -188,8 +189,6 @@ class Measuring:
 
         def measure(subject: Subject, network: Any) -> Any:
             if subject.box is not None and network is not None:
-                from fame_jax.detection import asked
-
                 network = asked(network, subject.box)
             return row.measure(network, subject, **options)  # type: ignore[misc]
 

@@ -6,14 +6,13 @@ Sanity checks and statistics, which need SciPy and scikit-image, are imported wh
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fame_jax.metrics.causal import rise_deletion, rise_insertion
 from fame_jax.metrics.deletion import (
     Curve,
     Curves,
     class_curves,
     deletion,
     insertion,
-    rise_deletion,
-    rise_insertion,
 )
 from fame_jax.metrics.evenness import Remark, remark, strongest_tenth
 from fame_jax.metrics.imputation import Imputation, ImputationStatus, impute

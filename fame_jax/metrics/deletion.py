@@ -21,11 +21,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
 from fame_jax._types import Image, Output, Scalar
-from fame_jax.image import gaussian_blur
 from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
 from fame_jax.metrics.portions import in_portions
-from fame_jax.network import traceable, vector
-from fame_jax.options import check_options
+from fame_jax.network import traceable
 from fame_jax.scores import Score, constant, score_of
 
 Classifier = Callable[[Image], Output]
@@ -100,7 +98,7 @@ def deletion(
         ScoreError: for a score that does not exist, or the softmax of a single output.
     """
     fractions = jnp.asarray(fractions, float)
-    scores = _scores(
+    scores = scores_at(
         traceable(network),
         image,
         canvas,
@@ -111,7 +109,7 @@ def deletion(
         inserting=False,
         batch_size=batch_size,
     )
-    return _curve(fractions, scores, attribution)
+    return curve_of(fractions, scores, attribution)
 
 
 def insertion(
@@ -146,7 +144,7 @@ def insertion(
         The curve; with `rank` its score at 1 is the clean one.
     """
     fractions = jnp.asarray(fractions, float)
-    scores = _scores(
+    scores = scores_at(
         traceable(network),
         image,
         canvas,
@@ -157,65 +155,7 @@ def insertion(
         inserting=True,
         batch_size=batch_size,
     )
-    return _curve(fractions, scores, attribution)
-
-
-def rise_deletion(
-    network: Classifier,
-    image: Image,
-    attribution: AnyMap,
-    *,
-    mean: ArrayLike,
-    pixels_a_step: int = 224,
-    score: Score = "softmax",
-    batch_size: int = 32,
-) -> Curve:
-    """RISE's causal metric by deletion: the probability of the class predicted for the clean image.
-
-    Args:
-        network: image to logits.
-        image: `[H, W, C]` in [0, 1].
-        attribution: `[H, W]`; equal pixels are removed row by row.
-        mean: colour that the network's normalisation maps to 0, `[C]` in [0, 1]: what removed pixels become.
-        pixels_a_step: pixels removed between two scores.
-        score: see `deletion`; the published one is the `softmax` probability.
-        batch_size: images in one pass through the network.
-
-    Returns:
-        The curve of `ceil(H W / pixels_a_step) + 1` scores at equal distances, which makes its area
-        `(sum - first / 2 - last / 2) / steps` as published, even where the last step is a shorter one.
-    """
-    return _causal(network, image, attribution, mean, pixels_a_step, False, score, batch_size)
-
-
-def rise_insertion(
-    network: Classifier,
-    image: Image,
-    attribution: AnyMap,
-    *,
-    kernel_size: int = 11,
-    sigma: ArrayLike = 5.0,
-    pixels_a_step: int = 224,
-    score: Score = "softmax",
-    batch_size: int = 32,
-) -> Curve:
-    """RISE's causal metric by insertion into the blurred image; see `rise_deletion`.
-
-    Args:
-        network: image to logits.
-        image: `[H, W, C]` in [0, 1].
-        attribution: `[H, W]`; equal pixels are shown row by row.
-        kernel_size: taps of the blur of the canvas, whose border is mirrored.
-        sigma: standard deviation of that blur in pixels.
-        pixels_a_step: pixels shown between two scores.
-        score: see `rise_deletion`.
-        batch_size: images in one pass through the network.
-
-    Returns:
-        The curve; its last score is the clean one.
-    """
-    blurred = jax.vmap(gaussian_blur, (2, None, None), 2)(image, kernel_size, sigma)
-    return _causal(network, image, attribution, blurred, pixels_a_step, True, score, batch_size)
+    return curve_of(fractions, scores, attribution)
 
 
 def class_curves(
@@ -288,7 +228,7 @@ def _both(
 
 
 @functools.partial(jax.jit, static_argnames=("score", "inserting", "batch_size"))
-def _scores(
+def scores_at(
     network: Classifier,
     image: Image,
     canvas: ArrayLike,
@@ -309,48 +249,13 @@ def _scores(
     return jax.lax.map(one, reach, batch_size=min(batch_size, reach.size))
 
 
-def _causal(
-    network: Classifier,
-    image: Image,
-    attribution: AnyMap,
-    canvas: ArrayLike,
-    pixels_a_step: int,
-    inserting: bool,
-    score: Score,
-    batch_size: int,
-) -> Curve:
-    check_options(pixels_a_step=pixels_a_step, batch_size=batch_size)
-    network = traceable(network)
-    steps = -(-attribution.size // pixels_a_step)
-    reach = jnp.minimum(jnp.arange(steps + 1) * pixels_a_step, attribution.size)
-    scores = _scores(
-        network,
-        image,
-        canvas,
-        ranks(attribution),
-        reach,
-        _predicted(network, image),
-        score=score,
-        inserting=inserting,
-        batch_size=batch_size,
-    )
-    # An area of equal steps, even where the last one is shorter.
-    return _curve(reach / attribution.size, scores, attribution)._replace(
-        auc=_area((jnp.sum(scores) - (scores[0] + scores[-1]) / 2) / steps, scores, attribution)
-    )
-
-
-def _curve(fractions: Float[Array, " k"], scores: Float[Array, " k"], attribution: AnyMap) -> Curve:
+def curve_of(fractions: Float[Array, " k"], scores: Float[Array, " k"], attribution: AnyMap) -> Curve:
     """The curve of a map, without figures where there are none."""
     fractions = fractions.astype(scores.dtype)
-    area = _area(jnp.trapezoid(scores, fractions), scores, attribution)
+    area = area_of(jnp.trapezoid(scores, fractions), scores, attribution)
     return Curve(fractions, measured(scores, attribution), area)
 
 
-def _area(area: Scalar, scores: Float[Array, " k"], attribution: AnyMap) -> Scalar:
+def area_of(area: Scalar, scores: Float[Array, " k"], attribution: AnyMap) -> Scalar:
+    """An area, or NaN where the score did not vary or the map has none."""
     return measured(jnp.where(constant(scores), jnp.nan, area), attribution)
-
-
-@jax.jit
-def _predicted(network: Classifier, image: Image) -> Scalar:
-    return jnp.argmax(vector(network(image)))

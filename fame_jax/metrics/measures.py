@@ -12,7 +12,8 @@ from jaxtyping import Array
 
 from fame_jax.image import IMAGENET_MEAN
 from fame_jax.metrics import road
-from fame_jax.metrics.deletion import Curve, rise_deletion, rise_insertion
+from fame_jax.metrics.causal import rise_deletion, rise_insertion
+from fame_jax.metrics.deletion import Curve
 from fame_jax.metrics.iou import Choice, energy_inside, masks_iou
 from fame_jax.metrics.masks import TENTHS, Canvas, Method, canvas_of
 from fame_jax.metrics.pointing_game import pointing_game

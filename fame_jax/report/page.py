@@ -33,7 +33,7 @@ def page(sources: Sequence[Source], *, title: str, command: str = "") -> str:
     """
     items = merged(sources)
     templates = _templates()
-    style, script = (_text(name) for name in ("report.css", "report.js"))
+    style, script = _text("theme.css") + _text("report.css"), _text("report.js")
     return templates.get_template("page.html.j2").render(
         title=title,
         command=command,

@@ -8,7 +8,8 @@ import pytest
 from jax.tree_util import Partial
 
 from fame_jax.image import gaussian_blur
-from fame_jax.metrics.deletion import class_curves, deletion, insertion, rise_deletion, rise_insertion
+from fame_jax.metrics.causal import rise_deletion, rise_insertion
+from fame_jax.metrics.deletion import class_curves, deletion, insertion
 from fame_jax.metrics.masks import canvas_of, selected
 from fame_jax.metrics.table import METRICS, Subject
 
