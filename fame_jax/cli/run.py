@@ -36,6 +36,7 @@ from fame_jax.remote import located
 from fame_jax.walk import Status
 
 _SHOWN = 3
+_WORTH_TELLING = 60.0  # Seconds of a run; less is mostly compilation.
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,8 @@ def _say_times(jobs: list[Job], seconds: float, workers: int) -> None:
     for job in jobs:
         spent.add(job.store.spent.taken())
     if spent.records:
-        say_error(spent.words(seconds, workers))
+        if seconds > _WORTH_TELLING:
+            say(spent.words(seconds, workers))
         jobs[0].store.note_times({"seconds": seconds, **spent.taken()})
 
 
