@@ -12,6 +12,8 @@ const TABS = { classes, locations, faces, detections };
 const files = new Map(); // The files themselves, to send one again that the session has forgotten.
 let running = null;
 
+export const busy = () => running !== null;
+
 /** Asks, with what is done shown and to be cancelled; what was asked before in the page is cancelled first. */
 export async function work(words, job) {
   running?.abort();
