@@ -230,6 +230,7 @@ def test_a_location_under_a_resting_pointer_and_none_while_something_else_is_don
 
     def rest(row, column):
         cell = tab.find(f"#location-view button[aria-label='row {row}, column {column}']")
+        tab.run("arguments[0].scrollIntoView({ block: 'center' })", cell)
         ActionChains(tab.chromium).move_to_element(cell).perform()
 
     for place in ((3, 2), (5, 1)):

@@ -34,7 +34,7 @@ export async function opened() {
   const [rows, columns] = current.grid;
   cells = [];
   const grid = element("div", { class: "over", role: "group", "aria-label": "Locations of the feature map" });
-  grid.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
+  grid.style.gridTemplate = `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`;
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       const cell = element("button", { type: "button", "aria-label": `row ${row}, column ${column}`, "aria-pressed": "false", tabindex: cells.length ? -1 : 0 });
@@ -120,8 +120,8 @@ function reveal(row, column) {
   const { outside, shift } = done.locality;
   byId("location-words").textContent = outside === null
     ? `Row ${row}, column ${column}: ${done.maps.attribution.words}.`
-    : `Row ${row}, column ${column}: ${Math.round(100 * outside)} % of the map lies outside the cell; its centre is ${shift.toFixed(0)} pixels from the cell's. ${done.maps.attribution.words}.`;
-  view.more.replaceChildren(deeds(view, asked, done, { road: false }), again(done.again));
+    : `Row ${row}, column ${column}: ${Math.round(100 * outside)} % of the map lies outside the cell, which is ${Math.round(100 / cells.length)} % of the picture; the map's centre is ${shift.toFixed(0)} pixels from the cell's. ${done.maps.attribution.words}.`;
+  view.below(deeds(view, asked, done, { road: false }), again(done.again));
 }
 
 /** All cells, those first that are not known yet; then a round over all of them. */
