@@ -57,6 +57,12 @@ class BoxesInMemory:
             raise AskedError("nothing was detected in this photograph.")
         return desk
 
+    def about(self) -> dict[str, str]:
+        """The detector's name, and what it finds as far as that is told in a few words."""
+        assert self._detector is not None
+        labels = self._detector.card.labels or ()
+        return {"detector": self._detector.card.name, "finds": ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")}
+
     def _boxed(self, photograph: str) -> Boxed:
         if self._make is None:
             raise AskedError("this page has no detector.")

@@ -1,5 +1,6 @@
 """Zarr arrays on disk, written a block of records at a time; a file a block, a checksum a chunk."""
 
+import errno
 import pathlib
 import re
 from typing import Any
@@ -9,9 +10,15 @@ import tensorstore
 
 from fame_jax.remote import Remote
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class ArrayError(ValueError):
     """An array that cannot be read or written; the message names the file and the reason."""
+
+
+class DiskFullError(ArrayError):
+    """There is no space left where an array lies, or none that this user may take."""
 
 
 class BlockArray:
@@ -50,13 +57,15 @@ class BlockArray:
         """Writes a block as a whole and waits until it is on disk; what was there is not read, it may be damaged.
 
         Raises:
-            ArrayError: if the disk is full, for one.
+            DiskFullError: if there is no space left.
+            ArrayError: if it cannot be written for another reason.
         """
         try:
             self.remove(block)
             self._store[start : start + len(values)].write(values).result()
         except (ValueError, OSError) as error:
-            raise ArrayError(f"{self.folder}: cannot be written ({_reason(error)})") from error
+            kind = DiskFullError if _is_full(error) else ArrayError
+            raise kind(f"{self.folder}: cannot be written ({_reason(error)})") from error
 
     def has(self, block: int) -> bool:
         """Whether a block's file is there."""
@@ -111,6 +120,12 @@ def _refuse_pipes(file: pathlib.Path) -> None:
     """TensorStore would wait for somebody to write into one."""
     if not isinstance(file, Remote) and file.exists() and not file.is_file():
         raise ArrayError(f"{file}: no regular file")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"os_error_code='{number}'" in str(error) for number in _FULL)
 
 
 def _file(error: Exception) -> str | None:

@@ -18,6 +18,10 @@ class RunError(ValueError):
     """A folder that holds no run, another run, or a damaged one; the message says what to do."""
 
 
+class NoSpaceError(RunError):
+    """A block cannot be written by this machine, since its disk is full; on another one there may be space."""
+
+
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """The content of `manifest.json`.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fame_jax.experiments.cluster import Cluster
+from fame_jax.experiments.cluster import Cluster, MachineError
+from fame_jax.experiments.manifest import NoSpaceError
 from fame_jax.experiments.rows import Row, Rows, Scores
 from fame_jax.experiments.run import Job, Progress, ahead, explain_block, reader
 from fame_jax.experiments.score import Measuring, begun, same_network, scores_of
@@ -192,6 +193,8 @@ class _Blocks:
             try:
                 with self._device:
                     explain_block(job, method, block, found, lambda count: None)
+            except NoSpaceError as error:
+                raise MachineError(str(error)) from error
             except Exception as error:  # The other methods' maps of this block are computed all the same.
                 reasons.append(f"{job.row.name}: {type(error).__name__}: {error}")
         if reasons:

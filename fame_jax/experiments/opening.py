@@ -24,6 +24,9 @@ Say = Callable[[str], object]
 
 _OURS = {"records.jsonl", "arrays", "failures", "detections.json"}
 
+_OTHERS = 20
+"""Seconds that another process may take to lay out a run in object storage."""
+
 _ASKED_AT_ONCE = 16
 """Blocks that are looked at together."""
 
@@ -55,7 +58,11 @@ def opened(
         if processes.index:
             wait_for(folder / "manifest.json", patience)
         else:
-            return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
+            try:
+                return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
+            except RunError:
+                if not (isinstance(folder, Remote) and _comes(folder / "manifest.json", _OTHERS)):
+                    raise  # Else another process was laying out the same run, since nothing is locked there.
     store = Run(folder)
     if store.manifest["version"] != VERSION:
         raise RunError(
@@ -170,14 +177,21 @@ def wait_for(file: pathlib.Path, patience: int) -> None:
     Raises:
         RunError: if it does not come within so many seconds.
     """
+    if not _comes(file, patience):
+        raise RunError(
+            f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it see "
+            "the same folder?"
+        )
+
+
+def _comes(file: pathlib.Path, patience: int) -> bool:
+    """Whether a file is there within so many seconds."""
     deadline = time.monotonic() + patience
     while not file.exists():
         if time.monotonic() > deadline:
-            raise RunError(
-                f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it "
-                "see the same folder?"
-            )
+            return False
         time.sleep(0.1)
+    return True
 
 
 def _words(then: dict[str, Any], now: dict[str, Any]) -> str:

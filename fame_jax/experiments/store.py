@@ -24,8 +24,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
-from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
-from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
+from fame_jax.experiments.arrays import ArrayError, BlockArray, DiskFullError, create_array
+from fame_jax.experiments.manifest import VERSION, NoSpaceError, RunError, read_manifest
 from fame_jax.experiments.spent import Spent
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
@@ -197,7 +197,8 @@ class Run:
                 write_json(file, {str(index): reason for index, reason in failures.items()})
             self._array("state").write(block, start, arrays["state"])
         except (ArrayError, OSError) as error:
-            raise RunError(
+            kind = NoSpaceError if isinstance(error, DiskFullError) else RunError
+            raise kind(
                 f"{error}. Earlier blocks are whole: mend that, then give the same command again, and it continues."
             ) from error
 

@@ -171,3 +171,23 @@ def test_processes_that_are_killed_leave_no_half_block_in_a_bucket(bucket, serve
         process.stdout.close()
     subprocess.run([*command, json.dumps({"iterations": 200})], env=environment, check=True, capture_output=True)
     assert contents(bucket / "out") == tiny.contents(tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [0.0, 1.0, 3.0])
+def test_two_processes_at_one_run_in_a_bucket_leave_the_bytes_of_one(bucket, server, tmp_path, apart):
+    """Nothing is locked there: both compute, and a block is the same whoever wrote it."""
+    pictures = tmp_path / "pictures"
+    tiny.pictures(pictures, 40)
+    explained(tiny.dataset(pictures), tmp_path / "out", iterations=200)
+    server.latency = 0.01
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(bucket / "out"), "class"]
+    both = []
+    for _ in range(2):
+        both.append(
+            subprocess.Popen([*command, json.dumps({"iterations": 200})], env=environment, stdout=subprocess.DEVNULL)
+        )
+        time.sleep(apart)
+    assert [process.wait(200) for process in both] == [0, 0]
+    assert contents(bucket / "out") == tiny.contents(tmp_path / "out")
