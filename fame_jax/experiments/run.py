@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import jax
 import numpy as np
 
 from fame_jax.architectures import image_dtype
+from fame_jax.batching.ahead import Ahead
 from fame_jax.data.records import Dataset, PairRecord, Picture, Record, pictures_of
 from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
@@ -303,23 +303,20 @@ def ahead(
 ) -> Generator[tuple[int, list[Found]]]:
     """The pictures of block after block, those of the next being read meanwhile; `one` is of `reader`, to be kept."""
     one, found = one or reader(store), store.spent.timed("reading", _found)
-    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
-        under_way: deque[tuple[int, list[Future[Found]]]] = deque()
+
+    def begun() -> Iterator[tuple[int, list[Future[Found]]]]:
+        for block in blocks:
+            records = (store.records[index] for index in store.indices(block))
+            yield block, [pool.submit(found, record, one) for record in records]
+
+    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool, Ahead(begun(), depth=1) as under_way:
         try:
-            for block in blocks:
-                records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(found, record, one) for record in records]))
-                if len(under_way) == 2:
-                    yield _arrived(store, *under_way.popleft())
-            while under_way:
-                yield _arrived(store, *under_way.popleft())
+            for block, pictures in under_way:
+                with store.spent.on("waiting"):
+                    arrived = [picture.result() for picture in pictures]
+                yield block, arrived
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
-    with store.spent.on("waiting"):
-        return block, [future.result() for future in found]
 
 
 def _found(record: Record, one: Callable[[Record], Question]) -> Found:
