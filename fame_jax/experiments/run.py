@@ -21,7 +21,7 @@ import numpy as np
 
 from fame_jax.architectures import image_dtype
 from fame_jax.batching.ahead import Ahead
-from fame_jax.data.records import Dataset, PairRecord, Picture, Record, pictures_of
+from fame_jax.data.records import Dataset, Record, absolute_paths, pictures_of
 from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.detections import detector_of
@@ -37,7 +37,7 @@ from fame_jax.explainers.table import explainer
 from fame_jax.inputs import PictureError, geometry_of, question, read
 from fame_jax.models import Card, Loaded
 from fame_jax.questions import Question, Seen
-from fame_jax.remote import absolute, located
+from fame_jax.remote import located
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
@@ -137,7 +137,7 @@ def prepared(
         reason = f": {dataset.problems[0].where}: {dataset.problems[0].reason}" if dataset.problems else ""
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
     image_dtype(settings.precision)
-    dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
+    dataset = replace(dataset, records=tuple(map(absolute_paths, dataset.records)))
     folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
@@ -333,14 +333,3 @@ def _found(record: Record, one: Callable[[Record], Question]) -> Found:
         where = ", ".join(str(picture.path) for picture in given)
         return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
     return Found(asked, hashes)
-
-
-def _absolute(record: Record) -> Record:
-    """Paths that mean the same wherever scores and reports are made."""
-
-    def whole(picture: Picture) -> Picture:
-        return replace(picture, path=absolute(picture.path))
-
-    if isinstance(record, PairRecord):
-        return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))
-    return replace(record, picture=whole(record.picture))
