@@ -15,6 +15,7 @@ from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, s
 from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
+from fame_jax.cli.records import RecordFlags
 from fame_jax.data.records import Dataset, Problem, Task, pictures_of
 from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.coco import as_coco
@@ -52,22 +53,11 @@ class Run:
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
     root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Its folder; or the list, for pairs, list and coco."""
+    """Its folder; or the list, for pairs, list and coco; or the data directory, for tfds:NAME."""
     out: pathlib.Path
     """Folder of the run, here or at s3:// or gs://: new, or that of the run to continue. With several methods, one
     folder a method inside it."""
-    protocol: str | None = None
-    """Part of the data set; fame check lists those."""
-    partial: bool = False
-    """This is a part of the data set: do not compare with published counts."""
-    allow_outside: bool = False
-    """Accept files outside the folder that lists or links lead to."""
-    eyes: pathlib.Path | None = None
-    """Annotated eyes of faces: a CSV file or a folder of .pos files, see fame check."""
-    crops: pathlib.Path | None = None
-    """Folder of aligned faces in HDF5, for pairs."""
-    clients: pathlib.Path | None = None
-    """List of the clients to evaluate, for arface."""
+    records: Flat[RecordFlags] = field(default_factory=RecordFlags)
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     pixels: Flat[InputFlags] = field(default_factory=InputFlags)
@@ -102,10 +92,12 @@ class Run:
         us = self._processes()
         if not 0 < self.threshold <= 1:
             raise InputError(f"--threshold {self.threshold:g}: expected a score above 0, at most 1.")
-        dataset = self._dataset()
+        dataset = self.records.read(self.dataset, self.root)
+        dataset = replace(dataset, records=dataset.records[: self.limit])
         loaded = self.network.load(dataset.task, detectors=True)
         if loaded.card.task == "detect":
             dataset = self._boxes(dataset, loaded, us)
+        dataset = in_classes_of(loaded.card, dataset)
         self._say_problems(dataset)
         rows = self.methods.rows(dataset.task)
         out = located(self.out)
@@ -162,18 +154,6 @@ class Run:
             raise InputError("--processes and --process-id share out blocks by hand, --engine ray does it by itself.")
         return ALONE
 
-    def _dataset(self) -> Dataset:
-        given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
-        dataset = read(
-            self.dataset,
-            self.root,
-            self.protocol,
-            expected={} if self.partial else None,
-            allow_outside=self.allow_outside,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-        return replace(dataset, records=dataset.records[: self.limit])
-
     def _say_problems(self, dataset: Dataset) -> None:
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
@@ -182,7 +162,7 @@ class Run:
 
     def _boxes(self, dataset: Dataset, loaded: Loaded, us: Processes) -> Dataset:
         """The boxes of a list, or those found in a folder, which are kept as such a list beside the maps."""
-        if dataset.task == "class" and self.dataset == "folder":
+        if dataset.task == "class" and self.dataset in ("folder", "prepared"):
             file = located(self.out) / "detections.json"
             about = {
                 "folder": str(self.root.absolute()),
@@ -201,7 +181,7 @@ class Run:
             kept = read("coco", self.root, str(file.absolute()), allow_outside=True)
             unread = (Problem(*one) for one in there["problems"])
             dataset = replace(kept, problems=(*unread, *kept.problems))
-        return in_classes_of(loaded.card, dataset)
+        return dataset
 
     def _find(self, photographs: Dataset, loaded: Loaded, file: pathlib.Path, about: dict[str, Any]) -> None:
         """Writes down the boxes that a detector finds."""

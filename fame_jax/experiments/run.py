@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ import jax
 import numpy as np
 
 from fame_jax.architectures import image_dtype
-from fame_jax.data.records import Dataset, PairRecord, Picture, Record, pictures_of
+from fame_jax.batching.ahead import Ahead
+from fame_jax.data.records import Dataset, Record, absolute_paths, pictures_of
 from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
 from fame_jax.experiments.detections import detector_of
@@ -37,7 +37,7 @@ from fame_jax.explainers.table import explainer
 from fame_jax.inputs import PictureError, geometry_of, question, read
 from fame_jax.models import Card, Loaded
 from fame_jax.questions import Question, Seen
-from fame_jax.remote import absolute, located
+from fame_jax.remote import located
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
@@ -137,7 +137,7 @@ def prepared(
         reason = f": {dataset.problems[0].where}: {dataset.problems[0].reason}" if dataset.problems else ""
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
     image_dtype(settings.precision)
-    dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
+    dataset = replace(dataset, records=tuple(map(absolute_paths, dataset.records)))
     folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
@@ -303,23 +303,20 @@ def ahead(
 ) -> Generator[tuple[int, list[Found]]]:
     """The pictures of block after block, those of the next being read meanwhile; `one` is of `reader`, to be kept."""
     one, found = one or reader(store), store.spent.timed("reading", _found)
-    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
-        under_way: deque[tuple[int, list[Future[Found]]]] = deque()
+
+    def begun() -> Iterator[tuple[int, list[Future[Found]]]]:
+        for block in blocks:
+            records = (store.records[index] for index in store.indices(block))
+            yield block, [pool.submit(found, record, one) for record in records]
+
+    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool, Ahead(begun(), depth=1) as under_way:
         try:
-            for block in blocks:
-                records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(found, record, one) for record in records]))
-                if len(under_way) == 2:
-                    yield _arrived(store, *under_way.popleft())
-            while under_way:
-                yield _arrived(store, *under_way.popleft())
+            for block, pictures in under_way:
+                with store.spent.on("waiting"):
+                    arrived = [picture.result() for picture in pictures]
+                yield block, arrived
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
-    with store.spent.on("waiting"):
-        return block, [future.result() for future in found]
 
 
 def _found(record: Record, one: Callable[[Record], Question]) -> Found:
@@ -336,14 +333,3 @@ def _found(record: Record, one: Callable[[Record], Question]) -> Found:
         where = ", ".join(str(picture.path) for picture in given)
         return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
     return Found(asked, hashes)
-
-
-def _absolute(record: Record) -> Record:
-    """Paths that mean the same wherever scores and reports are made."""
-
-    def whole(picture: Picture) -> Picture:
-        return replace(picture, path=absolute(picture.path))
-
-    if isinstance(record, PairRecord):
-        return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))
-    return replace(record, picture=whole(record.picture))

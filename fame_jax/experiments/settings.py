@@ -88,19 +88,24 @@ def check_network(card: Card, dataset: Dataset) -> None:
 
 
 def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
-    """The data set with its classes counted as a network's card does, by name; boxes of others become problems."""
+    """The data set with its classes counted as a network's card does, by name; records of others become problems."""
     if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
         return dataset
     places = {name.casefold(): place for place, name in enumerate(card.labels)}
     records, others = [], Counter()
     for record in dataset.records:
-        name = dataset.labels[record.label]  # type: ignore[union-attr, index]
+        label = record.label  # type: ignore[union-attr]
+        if label is None:
+            records.append(record)
+            continue
+        name = dataset.labels[label]
         if name.casefold() in places:
             records.append(replace(record, label=places[name.casefold()]))
         else:
             others[name] += 1
     known = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
-    problems = [Problem(f"class {name}", f"{n} boxes: {card.name} knows {known}") for name, n in others.items()]
+    what = "boxes" if dataset.task == "detect" else "records"
+    problems = [Problem(f"class {name}", f"{n} {what}: {card.name} knows {known}") for name, n in others.items()]
     return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
 
 
