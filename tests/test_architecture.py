@@ -121,6 +121,7 @@ PLACES = {
     "huggingface_hub": ("fame_jax.models.hub",),
     "safetensors": ("fame_jax.models.checkpoint",),
     "tensorstore": ("fame_jax.experiments", "fame_jax.remote"),
+    "pyarrow": ("fame_jax.experiments.tables",),
     "ray": ("fame_jax.experiments.cluster",),
     "tensorflow_datasets": ("fame_jax.array_records", "fame_jax.datasets.tfds"),
     "grain": ("fame_jax.array_records",),

@@ -61,7 +61,8 @@ class BoxesInMemory:
         """The detector's name, and what it finds as far as that is told in a few words."""
         assert self._detector is not None
         labels = self._detector.card.labels or ()
-        return {"detector": self._detector.card.name, "finds": ", ".join(labels[:5]) + (" …" if len(labels) > 5 else "")}
+        more = " …" if len(labels) > 5 else ""
+        return {"detector": self._detector.card.name, "finds": f"{', '.join(labels[:5])}{more}"}
 
     def _boxed(self, photograph: str) -> Boxed:
         if self._make is None:

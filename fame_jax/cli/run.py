@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import pathlib
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -22,12 +21,13 @@ from fame_jax.datasets.coco import as_coco
 from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.opening import wait_for
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes, this_process
-from fame_jax.experiments.run import Job, finish, prepared
+from fame_jax.experiments.run import finish, prepared
 from fame_jax.experiments.settings import Device, Settings, check_network, differences, in_classes_of
-from fame_jax.experiments.spent import Spent
+from fame_jax.experiments.spent import words
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
 from fame_jax.files import read_json, write_json
@@ -65,8 +65,9 @@ class Run:
     """Where annotated eyes are moved to: this project's template, or that of bob.bio.face."""
     block_size: int | None = None
     """Records written, and after a crash repeated, together. Omitted: two batches."""
-    dtype: Literal["float16", "float32", "float64"] | None = None
-    """Of the stored maps. Omitted: float32."""
+    dtype: MapDtype | None = None
+    """Of the stored maps: float16 is off by 2^-11 of a value at the most, uint8 by half a grey level and only for maps
+    in [0, 1]. Omitted: float32."""
     threshold: Number = THRESHOLD
     """Lowest score of a detector's boxes in a folder, from 0 to 1."""
     limit: int | None = None
@@ -116,7 +117,7 @@ class Run:
             method.check(size, size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
-            jobs, blocks, cluster = [], [], stack.enter_context(self.engine.cluster())
+            jobs, cluster = [], stack.enter_context(self.engine.cluster())
             device = cluster and _device(cluster, folders.values())
             for row in rows:
                 settings = self._settings(options[row.name])
@@ -136,15 +137,13 @@ class Run:
                     )
                 )
                 jobs.append(job)
-            start = time.monotonic()
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
                 if cluster:
                     load = functools.partial(_network, self.network.anywhere(), dataset.task)
                     blocks = _finish_on(cluster, jobs, load, bar.update)
                 else:
-                    finish(jobs, network, bar.update)
-            _say_times(jobs, time.monotonic() - start, cluster.most_at_once if cluster else 1)
-            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks or [{}] * len(jobs), strict=True)]
+                    blocks = finish(jobs, network, bar.update)
+            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks, strict=True)]
         return 2 if any(failed) or dataset.problems else 0
 
     def _processes(self) -> Processes:
@@ -210,17 +209,6 @@ class Run:
         )
 
 
-def _say_times(jobs: list[Job], seconds: float, workers: int) -> None:
-    """How fast it was, of what the time went for; kept beside the maps, a line a call."""
-    spent = Spent()
-    for job in jobs:
-        spent.add(job.store.spent.taken())
-    if spent.records:
-        if seconds > _WORTH_TELLING:
-            say(spent.words(seconds, workers))
-        jobs[0].store.note_times({"seconds": seconds, **spent.taken()})
-
-
 def _odd_maps(store: Store) -> str:
     """How many maps are blank or incomplete, and why."""
     status = store.column("status")
@@ -251,7 +239,7 @@ def _network(flags: NetworkFlags, task: Task) -> Any:
 
 
 def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
-    """Says how far the run is and what comes next; True if a record failed, or a block."""
+    """Says how far the run is, how fast it was and what comes next; True if a record failed, or a block."""
     state = store.column("state")
     done, failed, pending = ((state == value).sum() for value in (DONE, FAILED, PENDING))
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
@@ -263,6 +251,8 @@ def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
         line += f", {pending} left{'' if blocks else ' to other processes'}"
     here = f"{us.words}: " if us.words else ""
     say(f"{here}{line}. Next: fame score {store.folder}, fame report {store.folder}")
+    if any(times["seconds"] > _WORTH_TELLING for times in store.times):
+        say(f"{words(store.times)}; fame bench {store.folder} says more")
     if failed:
         index, reason = next((i, reason) for i, reason in store.failures().items() if state[i] == FAILED)
         say_error(f"{failed} records failed, the first is {store.records[index].name}: {reason}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from fame_jax.experiments.kept import LEVELS
 from fame_jax.remote import Remote
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -40,16 +41,20 @@ class BlockArray:
         except (ValueError, OSError) as error:
             raise ArrayError(f"{folder}: no array, or a damaged one ({_reason(error)})") from error
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The entries of some records, or of all.
+    def read(self, which: slice | np.ndarray) -> np.ndarray:
+        """The entries of some records: from the start of a slice to its stop, or of these numbers, in this order.
 
         Raises:
             ArrayError: naming the damaged file.
         """
-        for block in range(start // self._block, -(-(self._store.shape[0] if stop is None else stop) // self._block)):
-            _refuse_pipes(self._path(block))
+        size = self._block
+        of_slice = isinstance(which, slice)
+        for block in (
+            range(which.start // size, -(-which.stop // size)) if of_slice else np.unique(which // size).tolist()
+        ):
+            _refuse_pipes(self.file(block))
         try:
-            return np.asarray(self._store[start:stop].read().result())
+            return np.asarray(self._store[which].read().result())
         except (ValueError, OSError) as error:
             raise ArrayError(f"{_file(error) or self.folder}: damaged ({_reason(error)})") from error
 
@@ -69,13 +74,14 @@ class BlockArray:
 
     def has(self, block: int) -> bool:
         """Whether a block's file is there."""
-        return self._path(block).is_file()
+        return self.file(block).is_file()
 
     def remove(self, block: int) -> None:
         """Removes a block's file, if there is one."""
-        self._path(block).unlink(missing_ok=True)
+        self.file(block).unlink(missing_ok=True)
 
-    def _path(self, block: int) -> pathlib.Path:
+    def file(self, block: int) -> pathlib.Path:
+        """Where a block is, or will be."""
         return self.folder.joinpath("c", str(block), *["0"] * (self._store.rank - 1))
 
 
@@ -97,7 +103,10 @@ def _metadata(dtype: str, fill: float | int, shape: tuple[int, ...], block: int)
     raw: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
     checked = [*raw, {"name": "zstd", "configuration": {"level": 1}}, {"name": "crc32c"}]
     shards = {"chunk_shape": (1, *rest), "codecs": checked, "index_codecs": [*raw, {"name": "crc32c"}]}
+    # As climate data say it, so that xarray reads grey levels as maps, too.
+    about = {"attributes": {"scale_factor": 1 / LEVELS}} if dtype == "uint8" and len(rest) == 2 else {}
     return {
+        **about,
         "shape": shape,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (block, *rest)}},
         "data_type": dtype,

@@ -112,11 +112,7 @@ class _Hired:
 
 
 class Cluster:
-    """Workers on the devices of a cluster; see `cluster`.
-
-    Attributes:
-        most_at_once: how many workers there have been at one time.
-    """
+    """Workers on the devices of a cluster; see `cluster`."""
 
     def __init__(self, most: int | None, say: Callable[[str], object]):
         self._most, self._say = most, say
@@ -125,7 +121,6 @@ class Cluster:
         self._unfit: Counter[str] = Counter()
         self._looked = self._reminded = time.monotonic() - _LOOK
         self._unfit_reason, self._worked, self._rounds = "", False, 0
-        self.most_at_once = 1
 
     def compute(
         self,
@@ -226,7 +221,6 @@ class Cluster:
         where = NodeAffinitySchedulingStrategy(node, soft=False)
         actor = ray.remote(_Worker).options(scheduling_strategy=where, max_concurrency=_AT_ONCE, **needs).remote()
         self._workers.append(_Hired(node, actor))
-        self.most_at_once = max(self.most_at_once, len(self._workers))
         self._start(self._workers[-1], work)
 
     def _start(self, worker: _Hired, work: "_Round") -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from fame_jax.data.records import Task
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.files import read_json
 
 VERSION = 2
@@ -77,5 +78,5 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "records": _is_count,
     "block_size": _is_count,
     "size": _is_count,
-    "dtype": lambda value: value in ("float16", "float32", "float64"),
+    "dtype": lambda value: value in get_args(MapDtype),
 }

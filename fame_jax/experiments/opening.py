@@ -22,7 +22,7 @@ from fame_jax.remote import Remote
 
 Say = Callable[[str], object]
 
-_OURS = {"records.jsonl", "arrays", "failures", "detections.json"}
+_OURS = {"records.jsonl", "arrays", "failures", "detections.json", "times.jsonl"}
 
 _OTHERS = 20
 """Seconds that another process may take to lay out a run in object storage."""
@@ -165,8 +165,8 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     free = needed if isinstance(folder, Remote) else shutil.disk_usage(folder).free
     if needed > free:
         say(
-            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype float16 "
-            "halves what they need"
+            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype uint8 "
+            "needs a quarter of float32"
         )
     return create_run(folder, manifest, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
 

@@ -12,6 +12,7 @@ from fame_jax.batching.devices import usual_batch
 from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
 from fame_jax.experiments.identity import identity as identity_of
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
@@ -34,7 +35,7 @@ class Settings:
         eyes: where annotated eyes are moved to.
         batch_size: images or walks on the devices at once; None for 1 on a CPU and 64 on each accelerator.
         block_size: records computed, written and, after a crash, repeated together; None for a few batches.
-        dtype: of the stored maps; None for float32.
+        dtype: of the stored maps, see `fame_jax.experiments.kept`; None for float32.
         seed: of the methods that draw random numbers; every image has a key of its own.
     """
 
@@ -47,7 +48,7 @@ class Settings:
     eyes: Literal["template", "bob"] = "template"
     batch_size: int | None = None
     block_size: int | None = None
-    dtype: Literal["float16", "float32", "float64"] | None = None
+    dtype: MapDtype | None = None
     seed: int = 0
 
 

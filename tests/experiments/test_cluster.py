@@ -1,6 +1,5 @@
 """A Ray cluster of several nodes on this machine, whose nodes and workers are killed while they compute."""
 
-import json
 import os
 import pathlib
 import random
@@ -12,6 +11,7 @@ import time
 
 import pytest
 
+from fame_jax.experiments.spent import noted
 from fame_jax.experiments.store import Run, RunError
 from tests.experiments import tasks, tiny
 from tests.experiments.storage import bucket, server
@@ -151,8 +151,9 @@ def test_one_machine_alone_gives_the_same_maps_and_scores(place, whole, tmp_path
     assert code == 2, err
     assert "block" not in err
     assert tiny.contents(here) == whole
-    (times,) = (here / "times.jsonl").read_text().splitlines()
-    assert json.loads(times)["records"] == 2 * BLOCKS
+    times = noted(here)
+    assert len({one["process"] for one in times}) == len(times) == 2, "a line a worker"
+    assert sum(one["records"] for one in times) == 2 * BLOCKS
     shutil.copytree(here, tmp_path / "other")
     score = ("--metric", "deletion,pointing_game", "--no-progress")
     for out, how in ((here, engine), (tmp_path / "other", ())):
