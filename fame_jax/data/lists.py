@@ -50,10 +50,11 @@ def numbered_lines(
     """
     found = []
     for number, line in enumerate(_lines(path), 1):
-        if number < first or not line.strip():
+        if number < first:
             continue
         try:
-            found.append((number, parse(_text(line))))
+            if text := _text(line):
+                found.append((number, parse(text)))
         except LineError as error:
             problems.append(Problem(f"{path}, line {number}", str(error)))
     return found

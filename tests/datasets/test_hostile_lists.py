@@ -122,6 +122,7 @@ def test_any_bytes_as_lists_of_bob(tmp_path, content):
 @FUZZ
 @given(CONTENT)
 @example(b"\xfe\xff")
+@example(b"\x1c")
 def test_any_bytes_as_other_lists(tmp_path, content):
     path = tmp_path / "LOC_synset_mapping.txt"
     path.write_bytes(content)
