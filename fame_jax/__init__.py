@@ -28,6 +28,7 @@ from fame_jax.walk import Perturbation, Status, lots, perturb
 if TYPE_CHECKING:
     from fame_jax import batching, bridges, data, explainers, metrics, models, plots
     from fame_jax.engine import explain_many
+    from fame_jax.experiments.reading import read
     from fame_jax.explainers import EXPLAINERS, image_key
     from fame_jax.metrics.table import METRICS
 
@@ -67,6 +68,7 @@ __all__ = [
     "pair_evidence",
     "perturb",
     "plots",
+    "read",
     "similarity",
     "similarity_free_norm",
 ]
@@ -77,7 +79,13 @@ _ROOMS = {
 }
 
 # Names that live in a room, and which.
-_IN = {"EXPLAINERS": "explainers", "METRICS": "metrics.table", "explain_many": "engine", "image_key": "explainers"}
+_IN = {
+    "EXPLAINERS": "explainers",
+    "METRICS": "metrics.table",
+    "explain_many": "engine",
+    "image_key": "explainers",
+    "read": "experiments.reading",
+}
 
 
 def __getattr__(name: str) -> Any:

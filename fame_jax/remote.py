@@ -2,6 +2,7 @@
 
     s3://BUCKET/KEY, gs://BUCKET/KEY    an object in object storage
     FOLDER/SHARD.tar/NAME               a file inside a tar archive, read only
+    FOLDER/SHARD.array_record/NUMBER    a record of an ArrayRecord file, read only; see `fame_jax.array_records`
 
 TensorStore carries the bytes, as it does those of arrays: with its retries, and with the credentials that the clouds'
 own programs use. An object is whole or absent, and there are no folders: one is there as long as an object is below it.
@@ -17,6 +18,8 @@ import tarfile
 from collections.abc import Callable, Generator
 from typing import Any
 
+from fame_jax import array_records
+
 SCHEMES = ("s3:", "gs:")
 
 _RETRIES = {"max_retries": 32, "initial_delay": "100ms", "max_delay": "8s"}
@@ -28,7 +31,7 @@ def located(path: str | os.PathLike[str]) -> pathlib.Path:
     local = pathlib.Path(path)
     if local.parts[:1] and local.parts[0] in SCHEMES:
         return Remote(local)
-    inside = any(part.endswith(".tar") for part in local.parts[:-1]) and Member(local).archive.is_file()
+    inside = any(map(_is_archive, local.parts[:-1])) and Member(local).archive.is_file()
     return Member(local) if inside else local
 
 
@@ -145,15 +148,17 @@ class Remote(pathlib.PosixPath):
 
 
 class Member(pathlib.PosixPath):
-    """A file inside a tar archive."""
+    """A file inside a tar archive or an ArrayRecord file."""
 
     @property
     def archive(self) -> pathlib.Path:
         """The archive."""
-        return pathlib.Path(next(path for path in reversed(self.parents) if path.suffix == ".tar"))
+        return pathlib.Path(next(path for path in self.parents if _is_archive(path.name)))
 
     def is_file(self, **how: Any) -> bool:
         """Whether the archive has such a file."""
+        if self._is_record:
+            return array_records.has(self.archive, self._name)
         return self._name in members(self.archive)
 
     exists = is_file
@@ -172,6 +177,8 @@ class Member(pathlib.PosixPath):
         Raises:
             OSError: if the archive has none, or cannot be read.
         """
+        if self._is_record:
+            return array_records.contents(self.archive, self._name)
         if not self.is_file():
             raise FileNotFoundError(errno.ENOENT, "the archive has no such file", str(self))
         start, size = members(self.archive)[self._name]
@@ -190,6 +197,14 @@ class Member(pathlib.PosixPath):
     @property
     def _name(self) -> str:
         return pathlib.PurePath(self).relative_to(self.archive).as_posix()
+
+    @property
+    def _is_record(self) -> bool:
+        return array_records.is_array_record(self.archive.name)
+
+
+def _is_archive(name: str) -> bool:
+    return name.endswith(".tar") or array_records.is_array_record(name)
 
 
 def members(archive: pathlib.Path) -> dict[str, tuple[int, int]]:

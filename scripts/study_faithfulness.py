@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import region_swap
 import tyro
+from evidence_ablations import ABLATIONS
 from grid_pointing import composed, shares_of
 from study_tables import FLOORS, Figures, best, differences, means
 
@@ -29,7 +30,7 @@ from fame_jax.experiments.score import score
 from fame_jax.experiments.settings import Settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import by_record
-from fame_jax.explainers.explainer import Task
+from fame_jax.explainers.explainer import Explainer, Task
 from fame_jax.explainers.table import explainer
 from fame_jax.files import parse_json
 from fame_jax.metrics.table import METRICS, Metric
@@ -48,7 +49,7 @@ class Variant:
     """A method with options, and the name of its folder and row."""
 
     name: str
-    method: str
+    method: Explainer
     options: Mapping[str, Any]
 
 
@@ -74,7 +75,8 @@ def main(
         photographs: a folder whose file names begin with the class index; or a CSV list, of photographs (image, label)
             or of pairs of faces (G, P, T).
         model: a classifier or a face network; the bundled one of the task if omitted.
-        methods: explainers, each with options if need be: expected_gradients:signed=false,loss=evidence.
+        methods: explainers, each with options if need be: expected_gradients:signed=false,loss=evidence; or walks of
+            `evidence_ablations.py`.
         reference: the method that all others are compared with.
         gradients: cost of a map, for methods that walk or sample: so many steps or samples, of all starts together.
             Grad-CAM's gradient in a product, and the last evaluation of a walk, which takes no step, are not counted.
@@ -126,14 +128,15 @@ def variants_of(text: str, task: Task, gradients: Sequence[int], sigma: Sequence
     """A method at all costs and blurs that it has."""
     method, _, rest = text.partition(":")
     given = dict(_option(part) for part in rest.split(",") if part)
-    known = explainer(method, task).options(task)
+    row = ABLATIONS.get(method) or explainer(method, task)
+    known = row.options(task)
     blurs = sigma if "sigma" in known else ()
     for budget, blur in itertools.product(gradients if of_budget(known, 1) else (None,), blurs or (None,)):
         options = {**({} if budget is None else of_budget(known, budget)), **given}
         if blur is not None:
             options |= {"sigma": blur, "kernel_size": None}
         parts = (text, *(f"{n}{v:g}" for n, v in (("g", budget), ("s", blur)) if v is not None))
-        yield Variant("-".join(parts).replace(":", "-"), method, options)
+        yield Variant("-".join(parts).replace(":", "-"), row, options)
 
 
 def of_budget(known: Mapping[str, Any], gradients: int) -> dict[str, int]:
@@ -185,10 +188,9 @@ class Study:
     def explained(self, dataset: Dataset, variant: Variant, folder: pathlib.Path, **how: Any) -> Run:
         """The maps of a variant."""
         settings, begun = replace(self.settings, options=variant.options, **how), time.perf_counter()
-        row = explainer(variant.method, self.task)
-        passes = len(dataset.records) * passes_of(row, self.task, variant.options)
+        passes = len(dataset.records) * passes_of(variant.method, self.task, variant.options)
         with progress_bar(passes, f"pass ({variant.name})", hide=False) as bar:
-            found = run(self.network, dataset, row, folder / variant.name, settings, progress=bar.update)
+            found = run(self.network, dataset, variant.method, folder / variant.name, settings, progress=bar.update)
         _note(folder, f"{variant.name}, maps", begun, len(dataset.records))
         return found
 

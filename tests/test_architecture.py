@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What knows nothing of ours, and everybody may know.
-GROUND = ("_types", "files", "questions", "remote", "varying", "words")
+GROUND = ("_types", "array_records", "files", "questions", "remote", "varying", "words")
 
 # Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {
@@ -121,9 +121,11 @@ PLACES = {
     "huggingface_hub": ("fame_jax.models.hub",),
     "safetensors": ("fame_jax.models.checkpoint",),
     "tensorstore": ("fame_jax.experiments", "fame_jax.remote"),
+    "pyarrow": ("fame_jax.experiments.tables",),
     "ray": ("fame_jax.experiments.cluster",),
-    "tensorflow_datasets": ("fame_jax.datasets",),
-    "grain": ("fame_jax.datasets",),
+    "tensorflow_datasets": ("fame_jax.array_records", "fame_jax.datasets.tfds"),
+    "grain": ("fame_jax.array_records",),
+    "array_record": ("fame_jax.array_records",),
     "jinja2": ("fame_jax.report",),
     "tyro": ("fame_jax.cli",),
     "tqdm": ("fame_jax.cli",),

@@ -9,13 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fame_jax import class_logit, explain
+from fame_jax import class_logit, explain, models
 from fame_jax.cli.console import InputError
 from fame_jax.explainers.table import explainer
+from fame_jax.losses import class_evidence
+from fame_jax.network import Split
 from tests.datasets import synthetic
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
+import evidence_ablations
 import grid_pointing
 import region_swap
 import search_steps
@@ -73,6 +76,41 @@ def test_smaller_last_steps_go_as_far_as_equal_ones_where_the_gradient_does_not_
     walk = explain(class_logit, IMAGE, linear, 0, iterations=25, optimizer=smaller_last_steps)
     # 2, 1.92, ..., 0.08 grey levels, which sum up to 26.
     assert float(jnp.max(jnp.abs(walk.perturbed - IMAGE))) * 255 == pytest.approx(26, abs=1e-2)
+
+
+def pooled():
+    """A pooled linear head on a map of 4x4 places."""
+    inner, outer = jax.random.normal(jax.random.key(4), (8 * 8 * 3, 5)), jax.random.normal(jax.random.key(5), (5, 4))
+    places = lambda image: image.reshape(4, 8, 4, 8, 3).swapaxes(1, 2).reshape(4, 4, -1)  # noqa: E731
+    return Split(lambda image: jnp.tanh(places(image - 0.5) @ inner / 3), lambda x: jnp.mean(x, (0, 1)) @ outer + 1)
+
+
+def test_ablations_leave_out_what_they_say():
+    network, label = pooled(), 2
+    score, of_score = jax.value_and_grad(class_logit)(IMAGE, network, label)
+    whole, of_whole = jax.value_and_grad(evidence_ablations.unrectified)(IMAGE, network, label)
+    assert float(whole) == pytest.approx(float(score) - 1, abs=1e-5)
+    np.testing.assert_allclose(of_whole, of_score, atol=1e-7)
+    evidence = class_evidence(IMAGE, network, label)
+    assert float(evidence) > float(whole) + 0.01
+    gradient = jax.grad(lambda x: network.head(x)[label])(network.features(IMAGE))
+    assert float(evidence_ablations.with_gradient(IMAGE, network, gradient)) == pytest.approx(float(evidence), rel=1e-6)
+    assert float(evidence_ablations.of_others(IMAGE, network, label)) != pytest.approx(float(evidence), rel=1e-2)
+    rows = evidence_ablations.ABLATIONS
+    both = [explainer("fame_evidence"), rows["evidence_frozen"]]
+    same = [row.explain(network, IMAGE, label, iterations=1).attribution for row in both]
+    np.testing.assert_allclose(*same, atol=1e-6)
+    both = [explainer("fame"), rows["evidence_unrectified"]]
+    same = [row.explain(network, IMAGE, label, iterations=3).attribution for row in both]
+    np.testing.assert_allclose(*same, atol=1e-4)
+
+
+def test_the_earlier_map_is_another_cut_of_the_same_network():
+    network, image = models.build("mobilenet_v2"), jax.random.uniform(jax.random.key(6), (32, 32, 3))
+    parts = evidence_ablations.cut(network)
+    assert jax.eval_shape(parts.features, jax.ShapeDtypeStruct((224, 224, 3), jnp.float32)).shape == (14, 14, 96)
+    found, expected = jax.jit(lambda image: (parts(image), network(image)))(image)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_random_maps_point_at_a_quarter_of_a_grid(photographs, tmp_path, capsys):

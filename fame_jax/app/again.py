@@ -44,8 +44,14 @@ def _command(asked: Asked, desk: Desk, held: Sequence[Held], options: dict[str, 
     return shlex.join(words)
 
 
+def _path(name: str) -> str:
+    """In Python; packaged photographs are found by their own names."""
+    sample = next((sample for sample, file in SAMPLES.items() if file == name), None)
+    return repr(name) if sample is None else f"fame_jax.data.images.sample_path({sample!r})"
+
+
 def _python(asked: Asked, desk: Desk, held: Sequence[Held], options: dict[str, Any]) -> list[str]:
-    card, paths = desk.card, [repr(one.name) for one in held]
+    card, paths = desk.card, [_path(one.name) for one in held]
     precision = "" if desk.precision == "float32" else f", precision={desk.precision!r}"
     given = "".join(f", {name}={value!r}" for name, value in options.items())
     opened = [

@@ -57,6 +57,13 @@ class BoxesInMemory:
             raise AskedError("nothing was detected in this photograph.")
         return desk
 
+    def about(self) -> dict[str, str]:
+        """The detector's name, and what it finds as far as that is told in a few words."""
+        assert self._detector is not None
+        labels = self._detector.card.labels or ()
+        more = " …" if len(labels) > 5 else ""
+        return {"detector": self._detector.card.name, "finds": f"{', '.join(labels[:5])}{more}"}
+
     def _boxed(self, photograph: str) -> Boxed:
         if self._make is None:
             raise AskedError("this page has no detector.")

@@ -152,6 +152,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if self._gone():
                     return
                 self.wfile.write(json.dumps(message, default=_encoded, allow_nan=False).encode() + b"\n")
+            if not self.server.session.closed:
+                self.wfile.write(b'{"end": true}\n')
 
     def _gone(self) -> bool:
         """Whether the other side has closed the connection: nothing more is to be read, not even later."""

@@ -245,7 +245,13 @@ class Session:
             {"name": desk.name(number) if desk else "", "box": [round(float(x), 1) for x in one.box]}
             for number, one in enumerate(found)
         ]
-        yield {"name": held.name, "image": pictures.webp(image), "size": image.shape[:2], "detections": boxes}
+        yield {
+            "name": held.name,
+            "image": pictures.webp(image),
+            "size": image.shape[:2],
+            "detections": boxes,
+            **self.boxes.about(),
+        }
 
     def compare(self, sides: tuple[Side, Side]) -> Messages:
         """Two faces as the network sees them, how similar it finds them, and what that means."""

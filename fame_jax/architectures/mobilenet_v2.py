@@ -46,7 +46,7 @@ class InvertedResidual(nnx.Module):
         """The block's output; no activation after the projection."""
         y = x
         for layer in self.conv:
-            y = _apply(layer, y)
+            y = applied(layer, y)
         return x + y if self.residual else y
 
 
@@ -80,7 +80,7 @@ class MobileNetV2(nnx.Module):
         """`[H/32, W/32, 1280]` of a normalised image `[H, W, 3]`."""
         x = image
         for block in self.blocks:
-            x = _apply(block, x)
+            x = applied(block, x)
         return x
 
     def head(self, features: FeatureMap) -> Logits:
@@ -95,7 +95,7 @@ class MobileNetV2(nnx.Module):
 def _conv_bn(
     inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, dtype: Any, rngs: nnx.Rngs
 ) -> Any:
-    """An `nnx.List` of convolution and batch norm, which `_apply` follows by ReLU6."""
+    """An `nnx.List` of convolution and batch norm, which `applied` follows by ReLU6."""
     return nnx.List(
         [
             conv(inputs, outputs, size, stride=stride, padding=size // 2, groups=groups, dtype=dtype, rngs=rngs),
@@ -104,7 +104,8 @@ def _conv_bn(
     )
 
 
-def _apply(layer: Any, x: FeatureMap) -> FeatureMap:
+def applied(layer: Any, x: FeatureMap) -> FeatureMap:
+    """One of the network's `blocks`, with the ReLU6 that follows a plain convolution."""
     if isinstance(layer, nnx.List):
         convolution, norm = layer
         return _relu6(norm(convolution(x)))

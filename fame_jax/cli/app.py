@@ -56,13 +56,14 @@ class App:
 
 def desks(flags: NetworkFlags) -> dict[str, Callable[[], Desk]]:
     """How the networks are made, by subject; that of --model now, so that what is wrong with it is known at once."""
-    given = flags.load() if flags.model else None
+    given = flags.load(detectors=True) if flags.model else None
+    usual = NetworkFlags(precision=flags.precision)
 
     @functools.cache
     def found(task: Task) -> tuple[Loaded, str]:
         if given is not None and given.card.task == {"class": "class", "pair": "face"}[task]:
             return given, flags.source
-        return NetworkFlags(precision=flags.precision).load(task), USUAL[task]
+        return usual.load(task), USUAL[task]
 
     def desk(task: Task) -> Desk:
         (card, network), source = found("pair" if task == "pair" else "class")
@@ -75,8 +76,9 @@ def desks(flags: NetworkFlags) -> dict[str, Callable[[], Desk]]:
     def detection() -> Desk:
         from fame_jax.cli.detections import detector
 
-        card, network = detector(NetworkFlags(precision=flags.precision))
-        return Desk(card, network, "class", USUAL["detect"], flags.precision)
+        own = given is not None and given.card.task == "detect"
+        card, network = detector(flags if own else usual)
+        return Desk(card, network, "class", flags.source if own else USUAL["detect"], flags.precision)
 
     tasks: tuple[Task, ...] = ("class", "location", "pair")
     return {task: functools.partial(desk, task) for task in tasks} | {"detection": detection}

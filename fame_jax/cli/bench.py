@@ -1,4 +1,4 @@
-"""`fame bench`: how long steps, images and compilation take on this machine."""
+"""`fame bench`: how long steps, images and compilation take on this machine, and what a run has cost."""
 
 import pathlib
 from dataclasses import dataclass, field, replace
@@ -10,22 +10,28 @@ from matplotlib.figure import Figure
 
 from fame_jax import bench, files, models
 from fame_jax.cli import output
-from fame_jax.cli.console import at_least
+from fame_jax.cli.console import InputError, at_least
+from fame_jax.cli.costs import tell_costs
 from fame_jax.cli.flags import Flat, NetworkFlags
 from fame_jax.cli.progress import progress_bar
+from fame_jax.experiments.store import Run
+from fame_jax.remote import located
 from fame_jax.words import markdown
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Time the walk: compilation, a step and an image, by batch size.
+    """Time the walk: compilation, a step and an image, by batch size; or say what a run has cost.
 
     A published network has random weights here, so that nothing is downloaded, unless --weights are given. Prints a
-    table. Times say something beside others of the same machine and the same load.
+    table. Times say something beside others of the same machine and the same load. Of the folder of a run it prints
+    what each process did in which time, and what --records would cost in bytes, files and hours.
     """
 
-    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = None
-    """The same as --model."""
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK|RUN]")] = None
+    """The same as --model; or the folder of a run."""
+    records: int | None = None
+    """Of a run: for how many records to say the costs. Omitted: those it has."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     batch_sizes: tuple[int, ...] = (1, 4)
     """Images at once, one row each."""
@@ -47,10 +53,14 @@ class Bench:
         at_least(1, iterations=self.iterations, steps=self.steps, repeats=self.repeats)
         for size in self.batch_sizes:
             at_least(1, batch_sizes=size)
-        card, network = self._loaded()
         for path in (self.json, self.plot):
             if path is not None:
                 output.output_folder(path.parent)
+        if self.name is not None and (located(self.name) / "manifest.json").is_file():
+            return tell_costs(Run(located(self.name)), self.records, self.json)
+        if self.records is not None:
+            raise InputError(f"--records {self.records}: expected beside the folder of a run, as in fame bench maps.")
+        card, network = self._loaded()
         found = []
         with progress_bar(len(self.batch_sizes), "batch size", hide=not self.progress) as bar:
             for size in self.batch_sizes:

@@ -2,16 +2,17 @@
 
 import pathlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
 
 from fame_jax.cli.console import InputError, say, say_error
 from fame_jax.cli.progress import progress_bar
+from fame_jax.cli.records import RecordFlags
 from fame_jax.data.images import ImageError, read_image
 from fame_jax.data.records import ClassRecord, Dataset, Problem, Record, counts, pictures_of
-from fame_jax.datasets.catalogue import DATASETS, Counts, read, reader
+from fame_jax.datasets.catalogue import DATASETS, TFDS, Counts, reader
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,12 @@ class Check:
     """
 
     dataset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATASET]")] = None
-    """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder, list or coco."""
+    """Name of the data set: imagenet, cfp, arface, scface, bob, pairs, folder, list, coco, prepared or tfds:NAME."""
     root: Annotated[pathlib.Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[ROOT]")] = None
-    """Its folder; or the list, for pairs, list and coco."""
-    protocol: str | None = None
-    """One of its protocols, or the name of a list; by default the first one that is listed."""
+    """Its folder; or the list, for pairs, list and coco; or the data directory, for tfds:NAME."""
     quick: bool = False
     """Do not decode the photographs: lists and files only."""
-    partial: bool = False
-    """This is a part of the data set: do not compare with published counts."""
-    allow_outside: bool = False
-    """Accept files outside the folder that lists or links lead to."""
-    eyes: pathlib.Path | None = None
-    """Annotated eyes of faces: a CSV file with PATH, reye_x, reye_y, leye_x, leye_y, or a folder of .pos files."""
-    crops: pathlib.Path | None = None
-    """Folder of aligned faces in HDF5, for pairs."""
-    clients: pathlib.Path | None = None
-    """List of the clients to evaluate, for arface."""
+    records: tyro.conf.OmitArgPrefixes[RecordFlags] = field(default_factory=RecordFlags)
     progress: bool = True
     """Show a progress bar."""
 
@@ -51,22 +41,15 @@ class Check:
         row = reader(self.dataset)
         if self.root is None:
             raise InputError(f"fame check {self.dataset}: the folder is missing; give it after the name.")
-        dataset = read(self.dataset, self.root, self.protocol, expected={} if self.partial else None, **self._options())
+        dataset = self.records.read(self.dataset, self.root)
         problems = [*dataset.problems, *(() if self.quick else self._damaged(dataset))]
         for problem in problems:
             say_error(f"{problem.where}: {problem.reason}")
-        expected: Counts = {} if self.partial else row.expected(self.protocol)
+        expected: Counts = {} if self.records.partial else row.expected(self.records.protocol)
         say(f"{dataset.name}: {_listed_counts(dataset, expected)}")
         decoded = "not decoded" if self.quick else "decoded"
         say(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}; photographs were {decoded}")
         return 2 if problems else 0
-
-    def _options(self) -> dict[str, Any]:
-        """The options that were given; an unknown one is refused by `read`."""
-        given = {"eyes": self.eyes, "crops": self.crops, "clients": self.clients}
-        return {"allow_outside": self.allow_outside} | {
-            name: value for name, value in given.items() if value is not None
-        }
 
     def _damaged(self, dataset: Dataset) -> Iterator[Problem]:
         """Decodes every photograph once, in the order of the records."""
@@ -100,7 +83,7 @@ def _listed_counts(dataset: Dataset, expected: Counts) -> str:
 
 def _list() -> None:
     """All data sets, their protocols and sources."""
-    for name, row in DATASETS.items():
+    for name, row in [*DATASETS.items(), (f"{TFDS}NAME", reader(f"{TFDS}NAME"))]:
         say(f"{name:<9} {row.source}")
         if row.protocols:
             say(f"{'':<9} protocols: {', '.join(row.protocols)}")

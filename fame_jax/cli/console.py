@@ -28,6 +28,7 @@ COMMANDS = {
         "Check",
         "Read a data set and report what is missing or damaged.",
     ),
+    "prepare": ("fame_jax.cli.prepare", "Prepare", "Copy a data set into a few large files, for fame run prepared."),
     "run": ("fame_jax.cli.run", "Run", "Explain a whole data set into a resumable store of maps."),
     "score": ("fame_jax.cli.score", "Score", "Measure finished runs by metrics, with intervals."),
     "reproduce": ("fame_jax.cli.reproduce", "Reproduce", "Make a table or a figure of the paper from your data."),

@@ -13,6 +13,7 @@ from fame_jax.cli.console import InputError, at_least, say, say_error
 from fame_jax.cli.flags import USUAL, InputFlags, MethodFlags, NetworkFlags
 from fame_jax.cli.locations import Locations
 from fame_jax.cli.progress import progress_bar
+from fame_jax.cli.records import RecordFlags
 from fame_jax.cli.run import Run as RunCommand
 from fame_jax.data.records import Dataset
 from fame_jax.experiments.rows import Scores
@@ -228,7 +229,7 @@ class ScoredTable(_Item):
                     dataset,
                     pathlib.Path(root),
                     place if len(folders) > 1 else folders[0],
-                    protocol or None,
+                    RecordFlags(protocol or None),
                     network=NetworkFlags(network),
                     methods=MethodFlags(",".join(self.methods), iterations=self.iterations),
                     pixels=replace(_PIXELS, aligned=self.aligned),

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import pathlib
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -15,18 +14,20 @@ from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, s
 from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
+from fame_jax.cli.records import RecordFlags
 from fame_jax.data.records import Dataset, Problem, Task, pictures_of
 from fame_jax.datasets.catalogue import read
 from fame_jax.datasets.coco import as_coco
 from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.opening import wait_for
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes, this_process
-from fame_jax.experiments.run import Job, finish, prepared
+from fame_jax.experiments.run import finish, prepared
 from fame_jax.experiments.settings import Device, Settings, check_network, differences, in_classes_of
-from fame_jax.experiments.spent import Spent
+from fame_jax.experiments.spent import words
 from fame_jax.experiments.store import DONE, FAILED, PENDING
 from fame_jax.experiments.store import Run as Store
 from fame_jax.files import read_json, write_json
@@ -52,22 +53,11 @@ class Run:
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Data set; fame check lists them. "folder" is any folder of photographs."""
     root: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Its folder; or the list, for pairs, list and coco."""
+    """Its folder; or the list, for pairs, list and coco; or the data directory, for tfds:NAME."""
     out: pathlib.Path
     """Folder of the run, here or at s3:// or gs://: new, or that of the run to continue. With several methods, one
     folder a method inside it."""
-    protocol: str | None = None
-    """Part of the data set; fame check lists those."""
-    partial: bool = False
-    """This is a part of the data set: do not compare with published counts."""
-    allow_outside: bool = False
-    """Accept files outside the folder that lists or links lead to."""
-    eyes: pathlib.Path | None = None
-    """Annotated eyes of faces: a CSV file or a folder of .pos files, see fame check."""
-    crops: pathlib.Path | None = None
-    """Folder of aligned faces in HDF5, for pairs."""
-    clients: pathlib.Path | None = None
-    """List of the clients to evaluate, for arface."""
+    records: Flat[RecordFlags] = field(default_factory=RecordFlags)
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
     pixels: Flat[InputFlags] = field(default_factory=InputFlags)
@@ -75,8 +65,9 @@ class Run:
     """Where annotated eyes are moved to: this project's template, or that of bob.bio.face."""
     block_size: int | None = None
     """Records written, and after a crash repeated, together. Omitted: two batches."""
-    dtype: Literal["float16", "float32", "float64"] | None = None
-    """Of the stored maps. Omitted: float32."""
+    dtype: MapDtype | None = None
+    """Of the stored maps: float16 is off by 2^-11 of a value at the most, uint8 by half a grey level and only for maps
+    in [0, 1]. Omitted: float32."""
     threshold: Number = THRESHOLD
     """Lowest score of a detector's boxes in a folder, from 0 to 1."""
     limit: int | None = None
@@ -102,10 +93,12 @@ class Run:
         us = self._processes()
         if not 0 < self.threshold <= 1:
             raise InputError(f"--threshold {self.threshold:g}: expected a score above 0, at most 1.")
-        dataset = self._dataset()
+        dataset = self.records.read(self.dataset, self.root)
+        dataset = replace(dataset, records=dataset.records[: self.limit])
         loaded = self.network.load(dataset.task, detectors=True)
         if loaded.card.task == "detect":
             dataset = self._boxes(dataset, loaded, us)
+        dataset = in_classes_of(loaded.card, dataset)
         self._say_problems(dataset)
         rows = self.methods.rows(dataset.task)
         out = located(self.out)
@@ -124,7 +117,7 @@ class Run:
             method.check(size, size, 3)
         identity = loaded.card.sha256 or network_identity(loaded.network, loaded.card.name, self.network.precision)
         with contextlib.ExitStack() as stack:
-            jobs, blocks, cluster = [], [], stack.enter_context(self.engine.cluster())
+            jobs, cluster = [], stack.enter_context(self.engine.cluster())
             device = cluster and _device(cluster, folders.values())
             for row in rows:
                 settings = self._settings(options[row.name])
@@ -144,15 +137,13 @@ class Run:
                     )
                 )
                 jobs.append(job)
-            start = time.monotonic()
             with progress_bar(sum(job.passes for job in jobs), "pass", hide=not self.progress) as bar:
                 if cluster:
                     load = functools.partial(_network, self.network.anywhere(), dataset.task)
                     blocks = _finish_on(cluster, jobs, load, bar.update)
                 else:
-                    finish(jobs, network, bar.update)
-            _say_times(jobs, time.monotonic() - start, cluster.most_at_once if cluster else 1)
-            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks or [{}] * len(jobs), strict=True)]
+                    blocks = finish(jobs, network, bar.update)
+            failed = [_summary(job.store, us, of) for job, of in zip(jobs, blocks, strict=True)]
         return 2 if any(failed) or dataset.problems else 0
 
     def _processes(self) -> Processes:
@@ -162,18 +153,6 @@ class Run:
             raise InputError("--processes and --process-id share out blocks by hand, --engine ray does it by itself.")
         return ALONE
 
-    def _dataset(self) -> Dataset:
-        given = {name: getattr(self, name) for name in ("eyes", "crops", "clients")}
-        dataset = read(
-            self.dataset,
-            self.root,
-            self.protocol,
-            expected={} if self.partial else None,
-            allow_outside=self.allow_outside,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-        return replace(dataset, records=dataset.records[: self.limit])
-
     def _say_problems(self, dataset: Dataset) -> None:
         for problem in dataset.problems[:_SHOWN]:
             say_error(f"{problem.where}: {problem.reason}")
@@ -182,7 +161,7 @@ class Run:
 
     def _boxes(self, dataset: Dataset, loaded: Loaded, us: Processes) -> Dataset:
         """The boxes of a list, or those found in a folder, which are kept as such a list beside the maps."""
-        if dataset.task == "class" and self.dataset == "folder":
+        if dataset.task == "class" and self.dataset in ("folder", "prepared"):
             file = located(self.out) / "detections.json"
             about = {
                 "folder": str(self.root.absolute()),
@@ -201,7 +180,7 @@ class Run:
             kept = read("coco", self.root, str(file.absolute()), allow_outside=True)
             unread = (Problem(*one) for one in there["problems"])
             dataset = replace(kept, problems=(*unread, *kept.problems))
-        return in_classes_of(loaded.card, dataset)
+        return dataset
 
     def _find(self, photographs: Dataset, loaded: Loaded, file: pathlib.Path, about: dict[str, Any]) -> None:
         """Writes down the boxes that a detector finds."""
@@ -228,17 +207,6 @@ class Run:
             dtype=self.dtype,
             seed=self.methods.seed,
         )
-
-
-def _say_times(jobs: list[Job], seconds: float, workers: int) -> None:
-    """How fast it was, of what the time went for; kept beside the maps, a line a call."""
-    spent = Spent()
-    for job in jobs:
-        spent.add(job.store.spent.taken())
-    if spent.records:
-        if seconds > _WORTH_TELLING:
-            say(spent.words(seconds, workers))
-        jobs[0].store.note_times({"seconds": seconds, **spent.taken()})
 
 
 def _odd_maps(store: Store) -> str:
@@ -271,7 +239,7 @@ def _network(flags: NetworkFlags, task: Task) -> Any:
 
 
 def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
-    """Says how far the run is and what comes next; True if a record failed, or a block."""
+    """Says how far the run is, how fast it was and what comes next; True if a record failed, or a block."""
     state = store.column("state")
     done, failed, pending = ((state == value).sum() for value in (DONE, FAILED, PENDING))
     line = f"{store.folder}: {store.manifest['method']}, {done} of {len(state)} records explained"
@@ -283,6 +251,8 @@ def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
         line += f", {pending} left{'' if blocks else ' to other processes'}"
     here = f"{us.words}: " if us.words else ""
     say(f"{here}{line}. Next: fame score {store.folder}, fame report {store.folder}")
+    if any(times["seconds"] > _WORTH_TELLING for times in store.times):
+        say(f"{words(store.times)}; fame bench {store.folder} says more")
     if failed:
         index, reason = next((i, reason) for i, reason in store.failures().items() if state[i] == FAILED)
         say_error(f"{failed} records failed, the first is {store.records[index].name}: {reason}")

@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ import tyro
 
 from fame_jax.cli.console import InputError, at_least, say
 from fame_jax.cli.flags import EngineFlags, Flat
+from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
 from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.score import network_of, score, settings
@@ -20,6 +21,7 @@ from fame_jax.experiments.summary import comparison, remarks, summary, threshold
 from fame_jax.explainers.explainer import kind_of
 from fame_jax.files import number
 from fame_jax.metrics.table import METRICS, Metric, metric
+from fame_jax.remote import located
 
 _OF_BOXES = (("of a class", "of a box"), ("probability", "similarity"), ("logits", "similarity"))
 
@@ -52,6 +54,8 @@ class Score:
     """Of the intervals."""
     json: bool = False
     """Print the figures as JSON."""
+    parquet: pathlib.Path | None = None
+    """File for all rows as one table, a row a record and figure (.parquet); needs pyarrow."""
     engine: Flat[EngineFlags] = field(default_factory=EngineFlags)
     progress: bool = True
     """Show a progress bar."""
@@ -66,6 +70,7 @@ class Score:
         self.engine.check()
         if not 0 < self.level < 1:
             raise InputError(f"--level {self.level}: expected a number between 0 and 1.")
+        table = self._table()
         runs = [Run(folder) for folder in self.runs]
         rows = self._metrics(runs)
         for run, row in itertools.product(runs, rows):
@@ -81,7 +86,19 @@ class Score:
         if self.json:
             content = {name: [_as_json(s, scores[0], self.level) for s in scores] for name, scores in found.items()}
             say(json.dumps(content, indent=2, allow_nan=False))
+        if table is not None:
+            table([one for scores in found.values() for one in zip(runs, scores, strict=True)])
         return 0
+
+    def _table(self) -> Callable[[list[tuple[Run, Scores]]], None] | None:
+        """What writes the table; a package or folder that is missing is named before anything is measured."""
+        if self.parquet is None:
+            return None
+        from fame_jax.experiments.tables import write_scores
+
+        file = located(self.parquet)
+        output_folder(file.parent)
+        return functools.partial(write_scores, file)
 
     def _metrics(self, runs: list[Run]) -> list[Metric]:
         if self.metric != "default":

@@ -60,12 +60,38 @@ def read_image(path: Path) -> Pixels:
         ImageError: if the file is missing, empty, damaged, cut short, of another format or above `MAX_PIXELS`, or has
             pixels that are negative, not finite, or floating-point and above 1.
     """
-    return _unit(decode(_contents(path), str(path)))
+    return _unit(decode(contents(path), str(path)))
 
 
 def decode_image(data: bytes, name: str = "image") -> Pixels:
     """`read_image` for the bytes of a file; `name` stands for it in errors."""
     return _unit(decode(data, name))
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a picture's file, whatever they are.
+
+    Raises:
+        ImageError: if it is missing, no regular file, or above `MAX_BYTES`.
+    """
+    if isinstance(path, Held):
+        return path.data
+    path = located(path)
+    try:
+        # A device or a pipe would be read without end.
+        if path.is_file():
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) <= MAX_BYTES:
+                return data
+            reason = f"it is above the limit of {MAX_BYTES >> 30} GiB for a picture"
+        elif not path.exists():
+            reason = "it is a link to nothing" if path.is_symlink() else "there is no such file"
+        else:
+            reason = "it is a folder, not a picture" if path.is_dir() else "it is no regular file"
+    except (OSError, ValueError) as error:
+        reason = f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
+    raise ImageError(f"{path}: {reason}")
 
 
 def resize_and_crop(image: Pixels, resize: int, crop: int) -> Crop:
@@ -93,7 +119,7 @@ def resize_and_crop(image: Pixels, resize: int, crop: int) -> Crop:
 
 def load(path: Path, resize: int, crop: int) -> Crop:
     """`resize_and_crop(read_image(path), resize, crop)`."""
-    pixels = decode(_contents(path), str(path))
+    pixels = decode(contents(path), str(path))
     try:
         return _unit(_resize_and_crop(pixels, resize, crop))
     except ImageError as error:
@@ -116,7 +142,7 @@ def shrunk(image: Pixels, longest: int) -> Float32[np.ndarray, "rows columns 3"]
 
 def dimensions(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height of a picture as `read_image` returns it."""
-    height, width, _ = decode(_contents(path), str(path)).shape
+    height, width, _ = decode(contents(path), str(path)).shape
     return width, height
 
 
@@ -146,27 +172,6 @@ def sample(name: str) -> Pixels:
 
 def _unit(pixels: Num[np.ndarray, "height width 3"]) -> Pixels:
     return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
-
-
-def _contents(path: Path) -> bytes:
-    if isinstance(path, Held):
-        return path.data
-    path = located(path)
-    try:
-        # A device or a pipe would be read without end.
-        if path.is_file():
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return data
-            reason = f"it is above the limit of {MAX_BYTES >> 30} GiB for a picture"
-        elif not path.exists():
-            reason = "it is a link to nothing" if path.is_symlink() else "there is no such file"
-        else:
-            reason = "it is a folder, not a picture" if path.is_dir() else "it is no regular file"
-    except (OSError, ValueError) as error:
-        reason = f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
-    raise ImageError(f"{path}: {reason}")
 
 
 def _resize_and_crop(

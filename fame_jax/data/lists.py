@@ -110,6 +110,17 @@ def existing_folder(path: pathlib.Path) -> pathlib.Path:
     raise DatasetError(f"{path}: {reason}; give the folder that holds the data set.")
 
 
+def folder_on_disk(path: pathlib.Path) -> pathlib.Path:
+    """The folder itself, for files that cannot be read in object storage.
+
+    Raises:
+        DatasetError: if it is none, or is there.
+    """
+    if isinstance(path, Remote):
+        raise DatasetError(f"{path}: ArrayRecord files are read from a disk; copy the folder to one.")
+    return existing_folder(path)
+
+
 def list_and_folder(root: pathlib.Path, protocol: str | None) -> tuple[pathlib.Path, pathlib.Path]:
     """A list and the folder that its paths are relative to.
 

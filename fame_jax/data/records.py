@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from fame_jax.remote import Member, Remote, located
+from fame_jax.remote import Member, Remote, absolute, located
 
 Point = tuple[float, float]
 """(x, y) in pixels of the picture."""
@@ -152,6 +152,17 @@ def dataset_of(
 def pictures_of(record: Record) -> tuple[Picture, ...]:
     """The pictures of a record: one, or probe and gallery."""
     return (record.picture,) if isinstance(record, ClassRecord) else (record.probe, record.gallery)
+
+
+def absolute_paths(record: Record) -> Record:
+    """The record with paths that mean the same wherever it is read again."""
+
+    def whole(picture: Picture) -> Picture:
+        return replace(picture, path=absolute(picture.path))
+
+    if isinstance(record, PairRecord):
+        return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))
+    return replace(record, picture=whole(record.picture))
 
 
 def counts(dataset: Dataset) -> dict[str, int]:

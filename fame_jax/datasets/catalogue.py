@@ -1,5 +1,6 @@
 """All data sets that are read: what they need, their protocols, and the counts that were published."""
 
+import functools
 import inspect
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,9 @@ from fame_jax.datasets.imagenet import read_imagenet
 from fame_jax.datasets.pairs import read_pairs
 from fame_jax.datasets.photographs import PROTOCOLS as FOLDER_PROTOCOLS
 from fame_jax.datasets.photographs import read_folder, read_list
+from fame_jax.datasets.prepared import read_prepared
 from fame_jax.datasets.scface import read_scface
+from fame_jax.datasets.tfds import read_tfds
 from fame_jax.remote import located
 from fame_jax.words import did_you_mean
 
@@ -30,13 +33,13 @@ class Reader:
 
     Attributes:
         read: `(root, protocol, **options) -> Dataset`; its docstring says how the files have to lie.
-        task: of its records.
+        task: of its records; None for any.
         protocols: by name, with the published counts; the first is the default. Names of lists are not among them.
         source: where the data set and its counts come from.
     """
 
     read: Callable[..., Dataset]
-    task: Task
+    task: Task | None
     protocols: Mapping[str, Counts]
     source: str
 
@@ -94,8 +97,11 @@ DATASETS: Mapping[str, Reader] = {
     "folder": Reader(read_folder, "class", {name: {} for name in FOLDER_PROTOCOLS}, "any photographs"),
     "list": Reader(read_list, "class", {}, "a CSV file with the columns image and maybe label and boxes"),
     "coco": Reader(read_coco, "detect", {}, "boxes for a detector in COCO's JSON: images, annotations, categories"),
+    "prepared": Reader(read_prepared, None, {}, "what fame prepare has made of any of these"),
 }
-"""Reader by name of the data set."""
+"""Reader by name of the data set; beside them, `tfds:NAME` stands for what TensorFlow Datasets has prepared."""
+
+TFDS = "tfds:"
 
 
 def reader(name: str) -> Reader:
@@ -106,7 +112,10 @@ def reader(name: str) -> Reader:
     """
     if name in DATASETS:
         return DATASETS[name]
-    raise DatasetError(f"no data set is called {name[:40]!r}; {did_you_mean(name, DATASETS)}")
+    if name.startswith(TFDS) and (of_tfds := name.removeprefix(TFDS)):
+        read = functools.partial(read_tfds, of_tfds)
+        return Reader(read, "class", {}, "TensorFlow Datasets, where it was prepared as ArrayRecord files")
+    raise DatasetError(f"no data set is called {name[:40]!r}; {did_you_mean(name, [*DATASETS, f'{TFDS}NAME'])}")
 
 
 def read(
@@ -120,7 +129,7 @@ def read(
     """Reads the lists of a data set; the photographs have to be there, and are not opened.
 
     Args:
-        name: of the data set, one of `DATASETS`.
+        name: of the data set, one of `DATASETS`, or `tfds:NAME`.
         root: its folder, or its list; see the reader's docstring.
         protocol: one of its protocols, or the name of a list; None for the default.
         expected: counts to compare with; None for the published ones, `{}` for none, as with a part of a data set.

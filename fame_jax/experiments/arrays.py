@@ -1,5 +1,6 @@
 """Zarr arrays on disk, written a block of records at a time; a file a block, a checksum a chunk."""
 
+import errno
 import pathlib
 import re
 from typing import Any
@@ -7,11 +8,18 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from fame_jax.experiments.kept import LEVELS
 from fame_jax.remote import Remote
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ArrayError(ValueError):
     """An array that cannot be read or written; the message names the file and the reason."""
+
+
+class DiskFullError(ArrayError):
+    """There is no space left where an array lies, or none that this user may take."""
 
 
 class BlockArray:
@@ -33,16 +41,20 @@ class BlockArray:
         except (ValueError, OSError) as error:
             raise ArrayError(f"{folder}: no array, or a damaged one ({_reason(error)})") from error
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The entries of some records, or of all.
+    def read(self, which: slice | np.ndarray) -> np.ndarray:
+        """The entries of some records: from the start of a slice to its stop, or of these numbers, in this order.
 
         Raises:
             ArrayError: naming the damaged file.
         """
-        for block in range(start // self._block, -(-(self._store.shape[0] if stop is None else stop) // self._block)):
-            _refuse_pipes(self._path(block))
+        size = self._block
+        of_slice = isinstance(which, slice)
+        for block in (
+            range(which.start // size, -(-which.stop // size)) if of_slice else np.unique(which // size).tolist()
+        ):
+            _refuse_pipes(self.file(block))
         try:
-            return np.asarray(self._store[start:stop].read().result())
+            return np.asarray(self._store[which].read().result())
         except (ValueError, OSError) as error:
             raise ArrayError(f"{_file(error) or self.folder}: damaged ({_reason(error)})") from error
 
@@ -50,23 +62,26 @@ class BlockArray:
         """Writes a block as a whole and waits until it is on disk; what was there is not read, it may be damaged.
 
         Raises:
-            ArrayError: if the disk is full, for one.
+            DiskFullError: if there is no space left.
+            ArrayError: if it cannot be written for another reason.
         """
         try:
             self.remove(block)
             self._store[start : start + len(values)].write(values).result()
         except (ValueError, OSError) as error:
-            raise ArrayError(f"{self.folder}: cannot be written ({_reason(error)})") from error
+            kind = DiskFullError if _is_full(error) else ArrayError
+            raise kind(f"{self.folder}: cannot be written ({_reason(error)})") from error
 
     def has(self, block: int) -> bool:
         """Whether a block's file is there."""
-        return self._path(block).is_file()
+        return self.file(block).is_file()
 
     def remove(self, block: int) -> None:
         """Removes a block's file, if there is one."""
-        self._path(block).unlink(missing_ok=True)
+        self.file(block).unlink(missing_ok=True)
 
-    def _path(self, block: int) -> pathlib.Path:
+    def file(self, block: int) -> pathlib.Path:
+        """Where a block is, or will be."""
         return self.folder.joinpath("c", str(block), *["0"] * (self._store.rank - 1))
 
 
@@ -88,7 +103,10 @@ def _metadata(dtype: str, fill: float | int, shape: tuple[int, ...], block: int)
     raw: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
     checked = [*raw, {"name": "zstd", "configuration": {"level": 1}}, {"name": "crc32c"}]
     shards = {"chunk_shape": (1, *rest), "codecs": checked, "index_codecs": [*raw, {"name": "crc32c"}]}
+    # As climate data say it, so that xarray reads grey levels as maps, too.
+    about = {"attributes": {"scale_factor": 1 / LEVELS}} if dtype == "uint8" and len(rest) == 2 else {}
     return {
+        **about,
         "shape": shape,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (block, *rest)}},
         "data_type": dtype,
@@ -111,6 +129,12 @@ def _refuse_pipes(file: pathlib.Path) -> None:
     """TensorStore would wait for somebody to write into one."""
     if not isinstance(file, Remote) and file.exists() and not file.is_file():
         raise ArrayError(f"{file}: no regular file")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"os_error_code='{number}'" in str(error) for number in _FULL)
 
 
 def _file(error: Exception) -> str | None:

@@ -47,6 +47,10 @@ _REMIND = 60.0
 """Seconds after which it is said that there is no worker."""
 
 
+class MachineError(RuntimeError):
+    """What work raises where its machine is at fault: the task goes to another one, and this one gets no more."""
+
+
 @contextmanager
 def cluster(address: str | None, most: int | None, say: Callable[[str], object]) -> Iterator["Cluster"]:
     """A Ray cluster that is there, or one of this machine alone for as long as it is needed.
@@ -76,23 +80,25 @@ def cluster(address: str | None, most: int | None, say: Callable[[str], object])
 
 
 class _Worker:
-    """The actor. What its work raises it returns in words: whatever else a call raises is its machine's doing."""
+    """The actor. What its work raises it returns in words, and whether another machine may do better: whatever else a
+    call raises is its machine's doing.
+    """
 
     def __init__(self) -> None:
         self._work: dict[int, Callable[[Any], Any]] = {}
 
-    def begin(self, number: int, begin: Begin) -> tuple[None, str]:
+    def begin(self, number: int, begin: Begin) -> tuple[None, str, bool]:
         try:
             self._work[number] = begin()
         except Exception as error:
-            return None, _words(error)
-        return None, ""
+            return None, _words(error), True
+        return None, "", False
 
-    def work(self, number: int, task: Any) -> tuple[Any, str]:
+    def work(self, number: int, task: Any) -> tuple[Any, str, bool]:
         try:
-            return self._work[number](task), ""
+            return self._work[number](task), "", False
         except Exception as error:
-            return None, _words(error)
+            return None, _words(error), isinstance(error, MachineError)
 
 
 @dataclass(eq=False)
@@ -106,11 +112,7 @@ class _Hired:
 
 
 class Cluster:
-    """Workers on the devices of a cluster; see `cluster`.
-
-    Attributes:
-        most_at_once: how many workers there have been at one time.
-    """
+    """Workers on the devices of a cluster; see `cluster`."""
 
     def __init__(self, most: int | None, say: Callable[[str], object]):
         self._most, self._say = most, say
@@ -119,7 +121,6 @@ class Cluster:
         self._unfit: Counter[str] = Counter()
         self._looked = self._reminded = time.monotonic() - _LOOK
         self._unfit_reason, self._worked, self._rounds = "", False, 0
-        self.most_at_once = 1
 
     def compute(
         self,
@@ -157,17 +158,17 @@ class Cluster:
                 if worker not in self._workers:
                     continue
                 try:
-                    result, reason = ray.get(call)
+                    result, reason, unfit = ray.get(call)
                 except RayTaskError as error:
-                    result, reason = None, _words(error.cause)
+                    result, reason, unfit = None, _words(error.cause), not worker.ready
                 except RayError as error:
                     self._lose(worker, work, error)
                     continue
-                if worker.ready:
+                if unfit:
+                    self._refuse(worker, work, reason)
+                elif worker.ready:
                     worker.tasks.remove(task)
                     self._take(work, task, result, reason, arrived)
-                elif reason:
-                    self._refuse(worker, reason)
                 else:
                     worker.ready = self._worked = True
             for worker in self._workers:
@@ -194,8 +195,11 @@ class Cluster:
         for _, node in sorted(free)[: None if self._most is None else max(0, self._most - len(self._workers))]:
             if self._unfit[node] < _WORKERS:
                 self._hire(node, nodes[node], work)
-        if not (self._workers or self._worked) and self._unfit.keys() & nodes.keys():
-            raise RunError(f"no worker can begin, the last one for this reason: {self._unfit_reason}")
+        refused = [node for node in nodes if self._unfit[node] >= _WORKERS]
+        left = any(self._devices(of) for node, of in nodes.items() if node not in refused)
+        if refused and not self._workers and not (left and self._worked):
+            can = "go on" if self._worked else "begin"
+            raise RunError(f"no worker can {can}, the last one for this reason: {self._unfit_reason}")
         if any(worker.ready for worker in self._workers):
             self._reminded = time.monotonic()
         elif time.monotonic() - self._reminded > _REMIND:
@@ -217,7 +221,6 @@ class Cluster:
         where = NodeAffinitySchedulingStrategy(node, soft=False)
         actor = ray.remote(_Worker).options(scheduling_strategy=where, max_concurrency=_AT_ONCE, **needs).remote()
         self._workers.append(_Hired(node, actor))
-        self.most_at_once = max(self.most_at_once, len(self._workers))
         self._start(self._workers[-1], work)
 
     def _start(self, worker: _Hired, work: "_Round") -> None:
@@ -238,11 +241,13 @@ class Cluster:
         if work.in_a_row >= max(_IN_A_ROW, 4 * len(self._workers)) and work.waiting:
             raise RunError(f"{work.in_a_row} blocks in a row failed, the last one for this reason: {reason}")
 
-    def _refuse(self, worker: _Hired, reason: str) -> None:
-        """Nothing is tried again on a machine where a worker could not begin."""
-        self._say(f"a worker on machine {worker.node[:8]} cannot begin and is left out: {reason}")
+    def _refuse(self, worker: _Hired, work: "_Round", reason: str) -> None:
+        """Nothing is tried again on a machine where a worker could not begin or go on; what it had goes to others."""
+        can = "go on" if worker.ready else "begin"
+        self._say(f"a worker on machine {worker.node[:8]} cannot {can} and is left out: {reason}")
         self._unfit[worker.node], self._unfit_reason = _WORKERS, reason
         self._workers.remove(worker)
+        work.waiting.extendleft(worker.tasks)
         _end(worker)
 
     def _lose(self, worker: _Hired, work: "_Round", error: Exception) -> None:

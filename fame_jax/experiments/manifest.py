@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from fame_jax.data.records import Task
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.files import read_json
 
 VERSION = 2
@@ -16,6 +17,10 @@ _READ = (1, 2)
 
 class RunError(ValueError):
     """A folder that holds no run, another run, or a damaged one; the message says what to do."""
+
+
+class NoSpaceError(RunError):
+    """A block cannot be written by this machine, since its disk is full; on another one there may be space."""
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -73,5 +78,5 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "records": _is_count,
     "block_size": _is_count,
     "size": _is_count,
-    "dtype": lambda value: value in ("float16", "float32", "float64"),
+    "dtype": lambda value: value in get_args(MapDtype),
 }

@@ -2,16 +2,20 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fame_jax.experiments.cluster import Cluster
+from fame_jax.experiments.block import Progress, explain_block
+from fame_jax.experiments.cluster import Cluster, MachineError
+from fame_jax.experiments.manifest import NoSpaceError
 from fame_jax.experiments.rows import Row, Rows, Scores
-from fame_jax.experiments.run import Job, Progress, ahead, explain_block, reader
+from fame_jax.experiments.run import Job, ahead, note_times, reader
 from fame_jax.experiments.score import Measuring, begun, same_network, scores_of
 from fame_jax.experiments.settings import Device, this_device
+from fame_jax.experiments.spent import Spent, Times, this_worker
 from fame_jax.experiments.store import Run, RunError
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.metrics.table import Metric
@@ -57,12 +61,33 @@ def finish(
     passes = [job.passes // max(1, job.records) for job in jobs]
     failed: list[dict[int, str]] = [{} for _ in jobs]
 
-    def arrived(task: Task, spent: list[dict[str, float | int]]) -> None:
-        block, numbers = task
-        for number, seconds in zip(numbers, spent, strict=True):
-            jobs[number].store.spent.add(seconds)
+    spent: dict[tuple[Any, ...], list[Spent]] = {}
+
+    def arrived(task: Task, found: tuple[Times, list[Times]]) -> None:
+        (block, numbers), (who, parts) = task, found
+        of_worker = spent.setdefault(tuple(who.items()), [Spent() for _ in jobs])
+        for number, part in zip(numbers, parts, strict=True):
+            of_worker[number].add(part)
             progress(passes[number] * len(jobs[number].store.indices(block)))
 
+    try:
+        _finish(cluster, jobs, begin, arrived, progress, failed)
+    finally:
+        note_times(jobs, [(dict(who), [one.taken() for one in parts]) for who, parts in spent.items()])
+    for job, reasons in zip(jobs, failed, strict=True):
+        for block, reason in reasons.items():
+            job.store.note_failure(block, reason)
+    return failed
+
+
+def _finish(
+    cluster: Cluster,
+    jobs: Sequence[Job],
+    begin: "_Begin",
+    arrived: Callable[[Task, Any], object],
+    progress: Progress,
+    failed: list[dict[int, str]],
+) -> None:
     tasks = _tasks(jobs)
     while tasks:
         for (block, numbers), reason in cluster.compute(begin, tasks, arrived, lambda: progress(0)).items():
@@ -72,10 +97,6 @@ def finish(
                     failed[number][block] = reason
         # Workers of a driver that was killed may have been at the same blocks.
         tasks = [task for task in tasks if not _is_done(jobs, task, failed)]
-    for job, reasons in zip(jobs, failed, strict=True):
-        for block, reason in reasons.items():
-            job.store.note_failure(block, reason)
-    return failed
 
 
 def _tasks(jobs: Sequence[Job]) -> list[Task]:
@@ -169,7 +190,7 @@ class _Begin:
     load: Callable[[], Any]
     runs: tuple[tuple[Path, Explainer, dict[str, Any]], ...]
 
-    def __call__(self) -> Callable[[Task], list[dict[str, float | int]]]:
+    def __call__(self) -> "_Blocks":
         network = self.load()
         return _Blocks([Job(Run(folder), row, options, []) for folder, row, options in self.runs], network)
 
@@ -180,9 +201,10 @@ class _Blocks:
     def __init__(self, jobs: Sequence[Job], network: Any):
         self._jobs = [(job, job.method(network)) for job in jobs]
         self._read = reader(jobs[0].store)
-        self._device = threading.Lock()
+        self._device, self._clock = threading.Lock(), threading.Lock()
+        self._counted = time.perf_counter()
 
-    def __call__(self, task: Task) -> list[dict[str, float | int]]:
+    def __call__(self, task: Task) -> tuple[Times, list[Times]]:
         block, numbers = task
         reasons = []
         with contextlib.closing(ahead(self._jobs[numbers[0]][0].store, [block], self._read)) as pictures:
@@ -191,9 +213,14 @@ class _Blocks:
             job, method = self._jobs[number]
             try:
                 with self._device:
-                    explain_block(job, method, block, found, lambda count: None)
+                    explain_block(job.store, method, block, found, lambda count: None)
+            except NoSpaceError as error:
+                raise MachineError(str(error)) from error
             except Exception as error:  # The other methods' maps of this block are computed all the same.
                 reasons.append(f"{job.row.name}: {type(error).__name__}: {error}")
         if reasons:
             raise RunError("; ".join(reasons))
-        return [self._jobs[number][0].store.spent.taken() for number in numbers]
+        with self._clock:
+            before, self._counted = self._counted, time.perf_counter()
+        self._jobs[numbers[0]][0].store.spent.add({"seconds": self._counted - before})
+        return this_worker(), [self._jobs[number][0].store.spent.taken() for number in numbers]

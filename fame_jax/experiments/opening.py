@@ -22,7 +22,10 @@ from fame_jax.remote import Remote
 
 Say = Callable[[str], object]
 
-_OURS = {"records.jsonl", "arrays", "failures", "detections.json"}
+_OURS = {"records.jsonl", "arrays", "failures", "detections.json", "times.jsonl"}
+
+_OTHERS = 20
+"""Seconds that another process may take to lay out a run in object storage."""
 
 _ASKED_AT_ONCE = 16
 """Blocks that are looked at together."""
@@ -55,7 +58,11 @@ def opened(
         if processes.index:
             wait_for(folder / "manifest.json", patience)
         else:
-            return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
+            try:
+                return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
+            except RunError:
+                if not (isinstance(folder, Remote) and _comes(folder / "manifest.json", _OTHERS)):
+                    raise  # Else another process was laying out the same run, since nothing is locked there.
     store = Run(folder)
     if store.manifest["version"] != VERSION:
         raise RunError(
@@ -158,8 +165,8 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     free = needed if isinstance(folder, Remote) else shutil.disk_usage(folder).free
     if needed > free:
         say(
-            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype float16 "
-            "halves what they need"
+            f"{folder}: the maps may need {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} are free; --dtype uint8 "
+            "needs a quarter of float32"
         )
     return create_run(folder, manifest, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
 
@@ -170,14 +177,21 @@ def wait_for(file: pathlib.Path, patience: int) -> None:
     Raises:
         RunError: if it does not come within so many seconds.
     """
+    if not _comes(file, patience):
+        raise RunError(
+            f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it see "
+            "the same folder?"
+        )
+
+
+def _comes(file: pathlib.Path, patience: int) -> bool:
+    """Whether a file is there within so many seconds."""
     deadline = time.monotonic() + patience
     while not file.exists():
         if time.monotonic() > deadline:
-            raise RunError(
-                f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it "
-                "see the same folder?"
-            )
+            return False
         time.sleep(0.1)
+    return True
 
 
 def _words(then: dict[str, Any], now: dict[str, Any]) -> str:

@@ -11,19 +11,20 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections import deque
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 
 from fame_jax.architectures import image_dtype
-from fame_jax.data.records import Dataset, PairRecord, Picture, Record, pictures_of
+from fame_jax.batching.ahead import Ahead
+from fame_jax.data.records import Dataset, Record, absolute_paths, pictures_of
 from fame_jax.engine import Engine, Method, passes_of
 from fame_jax.experiments import settings as of_run
+from fame_jax.experiments.block import BlockError, Found, Progress, explain_block
 from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
@@ -31,13 +32,14 @@ from fame_jax.experiments.manifest import read_manifest
 from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Device, Settings
-from fame_jax.experiments.store import DONE, FAILED, Run, RunError, block_arrays
-from fame_jax.explainers.explainer import MAPS, Explainer
+from fame_jax.experiments.spent import Times, note, side_by_side, this_worker
+from fame_jax.experiments.store import Run, RunError
+from fame_jax.explainers.explainer import Explainer
 from fame_jax.explainers.table import explainer
 from fame_jax.inputs import PictureError, geometry_of, question, read
 from fame_jax.models import Card, Loaded
-from fame_jax.questions import Question, Seen
-from fame_jax.remote import absolute, located
+from fame_jax.questions import Question
+from fame_jax.remote import located
 
 _READERS = os.cpu_count() or 1
 """Threads that read the pictures of the next block while this one is computed."""
@@ -45,7 +47,8 @@ _READERS = os.cpu_count() or 1
 _KEPT = {"pair": 512, "detect": 8}
 """A face occurs in many pairs, a photograph has many boxes: so many are kept rather than read again."""
 
-Progress = Callable[[int], object]
+IN_A_ROW = 8
+"""Blocks that may fail one after another before the rest is not tried."""
 
 
 def run(
@@ -73,7 +76,7 @@ def run(
         **how: `identity`, `source`, `processes`, `repair`, `patience` and `say` of `prepared`.
 
     Returns:
-        The run; `failures()` has a reason for every record that could not be explained.
+        The run; `failures()` has a reason for every record that could not be explained, alone or with its block.
 
     Raises:
         RunError: for a folder that holds something else, a method or network that does not fit, or a disk that is full.
@@ -137,7 +140,7 @@ def prepared(
         reason = f": {dataset.problems[0].where}: {dataset.problems[0].reason}" if dataset.problems else ""
         raise RunError(f"{dataset.name}: nothing to explain{reason}")
     image_dtype(settings.precision)
-    dataset = replace(dataset, records=tuple(_absolute(record) for record in dataset.records))
+    dataset = replace(dataset, records=tuple(map(absolute_paths, dataset.records)))
     folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
@@ -202,7 +205,7 @@ class Job:
         return method
 
 
-def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count: None) -> None:
+def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count: None) -> list[dict[int, str]]:
     """Computes the pending blocks of runs over the same records; each picture is read once for all of them.
 
     Whatever happens, finished blocks are on disk.
@@ -212,81 +215,51 @@ def finish(jobs: Sequence[Job], network: Any, progress: Progress = lambda count:
         network: see `run`.
         progress: called with the number of passes since the last call.
 
-    Raises:
-        RunError: if a block cannot be written, or does not fit into the device's memory.
-    """
-    waiting = [(job, job.method(network)) for job in jobs if job.pending]
-    for size in sorted({job.store.block_size for job, _ in waiting}):
-        together = [(job, method) for job, method in waiting if job.store.block_size == size]
-        blocks = sorted({block for job, _ in together for block in job.pending})
-        with contextlib.closing(ahead(together[0][0].store, blocks)) as pictures:
-            for block, found in pictures:
-                for job, method in together:
-                    if block in job.pending:
-                        explain_block(job, method, block, found, progress)
-
-
-def explain_block(job: Job, method: Method, block: int, found: list["Found"], progress: Progress) -> None:
-    """All that a block takes once its pictures are there, whoever computes it: it is explained and written.
+    Returns:
+        The reason by number of every block that could not be computed, for each job: it does not fit into the device's
+        memory, or none of its maps is what the run can keep. The failures of its run have it, too, until a later call
+        computes it.
 
     Raises:
-        RunError: see `finish`.
+        RunError: if a block cannot be written, or block after block fails.
     """
-    start = job.store.indices(block).start
-    arrays = block_arrays(job.store, block)
-    arrays["sha256"][:] = [one.sha256 for one in found]
-    reasons = {row: one.reason for row, one in enumerate(found) if one.question is None}
-    asked = [(row, one.question) for row, one in enumerate(found) if one.question is not None]
-    for row, one in asked:
-        if reason := method.engine.refusal(one):
-            reasons[row] = reason
-    kept = [(row, one) for row, one in asked if row not in reasons]
-    progress(method.passes * len(reasons))
-    spent = job.store.spent
-    with spent.on("computing"), _enough_memory(job.store.manifest["batch_size"]):
-        seen = method.engine.look([question for _, question in kept])
-        for (row, _), one, results in zip(kept, seen, method.results(seen, progress), strict=True):
-            _fill(arrays, row, job.store.task, one, results)
-    arrays["state"][:] = [FAILED if row in reasons else DONE for row in range(len(found))]
-    with spent.on("writing"):
-        job.store.write_block(block, arrays, {start + row: reason for row, reason in sorted(reasons.items())})
-    spent.add({"records": len(found)})
-
-
-def _fill(arrays: dict[str, np.ndarray], row: int, task: str, seen: Seen, results: tuple[Any, ...]) -> None:
-    """What is known of one record, into the arrays of its block."""
-    if task == "class":
-        arrays["label"][row], arrays["predicted"][row] = seen.target, seen.predicted
-    elif task == "detect":
-        arrays["label"][row], arrays["shape"][row] = seen.target.label, seen.target.shape
-    else:
-        arrays["similarity"][row] = seen.similarity
-    for place, (name, result) in enumerate(zip(MAPS[task], results, strict=True)):
-        if result is not None:
-            arrays[name][row] = result.attribution
-            for field in ("steps", "first_loss", "last_loss", "status"):
-                arrays[field][row, place] = getattr(result, field)
-
-
-@contextlib.contextmanager
-def _enough_memory(batch_size: int) -> Iterator[None]:
+    start = time.perf_counter()
+    failed: list[dict[int, str]] = [{} for _ in jobs]
     try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise RunError(
-            f"the device has too little memory for a batch of {batch_size}; run with a smaller --batch-size into a new "
-            "folder."
-        ) from error
+        waiting = [(job, job.method(network), of) for job, of in zip(jobs, failed, strict=True) if job.pending]
+        for size in sorted({job.store.block_size for job, _, _ in waiting}):
+            _finish_together([one for one in waiting if one[0].store.block_size == size], progress)
+    finally:
+        jobs[0].store.spent.add({"seconds": time.perf_counter() - start})
+        note_times(jobs, [(this_worker(), [job.store.spent.taken() for job in jobs])])
+    return failed
 
 
-class Found(NamedTuple):
-    """What became of a record: a question, or the reason why there is none."""
+def _finish_together(waiting: Sequence[tuple[Job, Method, dict[int, str]]], progress: Progress) -> None:
+    in_a_row = 0
+    blocks = sorted({block for job, _, _ in waiting for block in job.pending})
+    with contextlib.closing(ahead(waiting[0][0].store, blocks)) as pictures:
+        for block, found in pictures:
+            for job, method, failures in waiting:
+                if block not in job.pending:
+                    continue
+                try:
+                    explain_block(job.store, method, block, found, progress)
+                    in_a_row = 0
+                except BlockError as error:
+                    failures[block] = str(error)
+                    job.store.note_failure(block, str(error))
+                    if (in_a_row := in_a_row + 1) == IN_A_ROW:
+                        raise RunError(f"{in_a_row} blocks in a row failed, the last one: {error}") from error
 
-    question: Question | None
-    sha256: np.ndarray
-    reason: str = ""
+
+def note_times(jobs: Sequence[Job], spent: Sequence[tuple[Times, Sequence[Times]]]) -> None:
+    """Writes down beside the maps what each process has spent on each job."""
+    lines = [(who, side_by_side(parts)) for who, parts in spent]
+    for number, job in enumerate(jobs):
+        if own := [{**who, **parts[number]} for who, parts in lines if parts[number]["records"]]:
+            note(job.store.folder, own)
+            job.store.times += own
 
 
 def reader(store: Run) -> Callable[[Record], Question]:
@@ -303,23 +276,20 @@ def ahead(
 ) -> Generator[tuple[int, list[Found]]]:
     """The pictures of block after block, those of the next being read meanwhile; `one` is of `reader`, to be kept."""
     one, found = one or reader(store), store.spent.timed("reading", _found)
-    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool:
-        under_way: deque[tuple[int, list[Future[Found]]]] = deque()
+
+    def begun() -> Iterator[tuple[int, list[Future[Found]]]]:
+        for block in blocks:
+            records = (store.records[index] for index in store.indices(block))
+            yield block, [pool.submit(found, record, one) for record in records]
+
+    with ThreadPoolExecutor(_READERS, "fame-pictures") as pool, Ahead(begun(), depth=1) as under_way:
         try:
-            for block in blocks:
-                records = [store.records[index] for index in store.indices(block)]
-                under_way.append((block, [pool.submit(found, record, one) for record in records]))
-                if len(under_way) == 2:
-                    yield _arrived(store, *under_way.popleft())
-            while under_way:
-                yield _arrived(store, *under_way.popleft())
+            for block, pictures in under_way:
+                with store.spent.on("waiting"):
+                    arrived = [picture.result() for picture in pictures]
+                yield block, arrived
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _arrived(store: Run, block: int, found: list[Future[Found]]) -> tuple[int, list[Found]]:
-    with store.spent.on("waiting"):
-        return block, [future.result() for future in found]
 
 
 def _found(record: Record, one: Callable[[Record], Question]) -> Found:
@@ -336,14 +306,3 @@ def _found(record: Record, one: Callable[[Record], Question]) -> Found:
         where = ", ".join(str(picture.path) for picture in given)
         return Found(None, hashes, " ".join(f"{where}: {type(error).__name__}: {error}".split()))
     return Found(asked, hashes)
-
-
-def _absolute(record: Record) -> Record:
-    """Paths that mean the same wherever scores and reports are made."""
-
-    def whole(picture: Picture) -> Picture:
-        return replace(picture, path=absolute(picture.path))
-
-    if isinstance(record, PairRecord):
-        return replace(record, probe=whole(record.probe), gallery=whole(record.gallery))
-    return replace(record, picture=whole(record.picture))

@@ -12,6 +12,7 @@ from fame_jax.batching.devices import usual_batch
 from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
 from fame_jax.experiments.identity import identity as identity_of
+from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
@@ -34,7 +35,7 @@ class Settings:
         eyes: where annotated eyes are moved to.
         batch_size: images or walks on the devices at once; None for 1 on a CPU and 64 on each accelerator.
         block_size: records computed, written and, after a crash, repeated together; None for a few batches.
-        dtype: of the stored maps; None for float32.
+        dtype: of the stored maps, see `fame_jax.experiments.kept`; None for float32.
         seed: of the methods that draw random numbers; every image has a key of its own.
     """
 
@@ -47,7 +48,7 @@ class Settings:
     eyes: Literal["template", "bob"] = "template"
     batch_size: int | None = None
     block_size: int | None = None
-    dtype: Literal["float16", "float32", "float64"] | None = None
+    dtype: MapDtype | None = None
     seed: int = 0
 
 
@@ -88,19 +89,24 @@ def check_network(card: Card, dataset: Dataset) -> None:
 
 
 def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
-    """The data set with its classes counted as a network's card does, by name; boxes of others become problems."""
+    """The data set with its classes counted as a network's card does, by name; records of others become problems."""
     if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
         return dataset
     places = {name.casefold(): place for place, name in enumerate(card.labels)}
     records, others = [], Counter()
     for record in dataset.records:
-        name = dataset.labels[record.label]  # type: ignore[union-attr, index]
+        label = record.label  # type: ignore[union-attr]
+        if label is None:
+            records.append(record)
+            continue
+        name = dataset.labels[label]
         if name.casefold() in places:
             records.append(replace(record, label=places[name.casefold()]))
         else:
             others[name] += 1
     known = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
-    problems = [Problem(f"class {name}", f"{n} boxes: {card.name} knows {known}") for name, n in others.items()]
+    what = "boxes" if dataset.task == "detect" else "records"
+    problems = [Problem(f"class {name}", f"{n} {what}: {card.name} knows {known}") for name, n in others.items()]
     return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
 
 

@@ -4,7 +4,7 @@
     RUN/records.jsonl     one line a record, in order; its line number is its index everywhere else
     RUN/arrays/NAME       Zarr arrays (version 3), one entry a record, a file a block of records
     RUN/failures/B.json   index and reason of every record of block B that could not be explained
-    RUN/times.jsonl       where the time of each call went, in seconds
+    RUN/times.jsonl       where the time went, in seconds: a line a process and call, see `spent`
     RUN/rewrites/B.json   when block B was repaired after the maps had been scored, if it was
 
 A block is the unit of work: it is computed as a whole, by one process, always from its first record on, so that it
@@ -16,7 +16,6 @@ checksum, so a damaged one is never taken for a map.
 import contextlib
 import json
 import pathlib
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
@@ -24,9 +23,10 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from fame_jax.data.records import ClassRecord, PairRecord, Record, as_json, from_json
-from fame_jax.experiments.arrays import ArrayError, BlockArray, create_array
-from fame_jax.experiments.manifest import VERSION, RunError, read_manifest
-from fame_jax.experiments.spent import Spent
+from fame_jax.experiments.arrays import ArrayError, BlockArray, DiskFullError, create_array
+from fame_jax.experiments.kept import decoded
+from fame_jax.experiments.manifest import VERSION, NoSpaceError, RunError, read_manifest
+from fame_jax.experiments.spent import Spent, Times
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import parse_json, read_json, read_text, readable, write, write_json
 from fame_jax.remote import Remote, located
@@ -57,7 +57,8 @@ class Run:
         manifest: the content of `manifest.json`.
         records: all records, in order.
         task: `class`, `pair` or `detect`.
-        spent: where the time of this process went.
+        spent: where the time of this process goes.
+        times: where it went, as it was added to `times.jsonl`.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -77,16 +78,17 @@ class Run:
                 f"{self.task}; the file is damaged. Run again into a new folder."
             )
         self.spent = Spent()
+        self.times: list[Times] = []
         self._arrays: dict[str, BlockArray] = {}
 
     @property
-    def maps(self) -> tuple[str, ...]:
-        """Names of the map arrays of this run's task."""
+    def roles(self) -> tuple[str, ...]:
+        """What the maps of a record are called: `attribution`, or four names of a pair."""
         return MAPS[self.task]
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self.maps, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES, *([_SHAPE] if self.task == "detect" else []))
+        return (*self.roles, *_OF_RECORD, *_OF_MAP, *_OF_PICTURES, *([_SHAPE] if self.task == "detect" else []))
 
     @property
     def block_size(self) -> int:
@@ -102,19 +104,21 @@ class Run:
         """Indices of the records of a block."""
         return range(block * self.block_size, min((block + 1) * self.block_size, len(self.records)))
 
-    def column(self, name: str, indices: range | None = None) -> np.ndarray:
+    def column(self, name: str, indices: range | np.ndarray | None = None) -> np.ndarray:
         """What is known of all records, or of some.
 
         Args:
             name: `state`, `label` (the class explained), `predicted` or `similarity`, `[N]`; `steps`, `first_loss`,
                 `last_loss` or `status`, `[N, maps]`; `sha256` of the pictures, 32 bytes each, `[N, 32 * pictures]`; of
-                detections `shape`, rows and columns of the map, `[N, 2]`.
-            indices: of successive records; None for all.
+                detections `shape`, rows and columns of the map, `[N, 2]`; maps, see `roles`, `float32 [N, H, W]`.
+            indices: a range of successive records, or any in an array; None for all.
 
         Raises:
             RunError: naming the damaged file.
         """
-        return self._read(name) if indices is None else self._read(name, indices.start, indices.stop)
+        if isinstance(indices, range):
+            return self._read(name, slice(indices.start, indices.stop))
+        return self._read(name, slice(0, len(self.records)) if indices is None else indices)
 
     def map(self, index: SupportsIndex, name: str | None = None) -> np.ndarray:
         """One map, `float32 [H, W]`; by default the first of the record: `attribution`, or `probe_similar` (e+).
@@ -126,9 +130,10 @@ class Run:
             RunError: naming the damaged file.
         """
         number = range(len(self.records))[index]
-        found = self._read(self.maps[0] if name is None else name, number, number + 1)[0].astype(np.float32)
+        which = slice(number, number + 1)
+        found = self._read(self.roles[0] if name is None else name, which)[0]
         if self.task == "detect":
-            rows, columns = self._read(_SHAPE, number, number + 1)[0]
+            rows, columns = self._read(_SHAPE, which)[0]
             return found[:rows, :columns]
         return found
 
@@ -197,7 +202,8 @@ class Run:
                 write_json(file, {str(index): reason for index, reason in failures.items()})
             self._array("state").write(block, start, arrays["state"])
         except (ArrayError, OSError) as error:
-            raise RunError(
+            kind = NoSpaceError if isinstance(error, DiskFullError) else RunError
+            raise kind(
                 f"{error}. Earlier blocks are whole: mend that, then give the same command again, and it continues."
             ) from error
 
@@ -207,16 +213,16 @@ class Run:
             (self.folder / "failures").mkdir(exist_ok=True)
             write_json(self.folder / "failures" / f"{block:06}.json", {str(i): reason for i in self.indices(block)})
 
-    def note_times(self, times: Mapping[str, float | int]) -> None:
-        """Adds a line to what earlier calls took."""
-        with contextlib.suppress(OSError), (self.folder / "times.jsonl").open("a") as file:
-            file.write(json.dumps({"host": platform.node(), **times}) + "\n")
+    def files(self, block: int) -> list[pathlib.Path]:
+        """What a block is kept in."""
+        return [self._array(name).file(block) for name in self._names]
 
-    def _read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def _read(self, name: str, which: slice | np.ndarray) -> np.ndarray:
         try:
-            return self._array(name).read(start, stop)
+            found = self._array(name).read(which)
         except ArrayError as error:
             raise RunError(f"{error}. {_REPAIR}") from error
+        return decoded(found) if name in self.roles else found
 
     def _array(self, name: str) -> BlockArray:
         if name not in self._arrays:
@@ -247,7 +253,7 @@ def create_run(
         manifest: needs `task` and `block_size`; `version`, `records`, `size` and `dtype` are added.
         records: what is to be explained.
         size: height and width of the maps.
-        dtype: of the maps, `float16`, `float32` or `float64`.
+        dtype: of the maps, see `kept`.
 
     Raises:
         RunError: if it cannot be written.
@@ -292,7 +298,7 @@ def _layout(task: str, count: int, size: int, dtype: str) -> dict[str, tuple[str
     maps = MAPS[task]
     pictures = 2 if task == "pair" else 1
     return {
-        **{name: (dtype, 0.0, (count, size, size)) for name in maps},
+        **{name: (dtype, 0, (count, size, size)) for name in maps},
         **{name: (*kind, (count,)) for name, kind in _OF_RECORD.items()},
         **{name: (*kind, (count, len(maps))) for name, kind in _OF_MAP.items()},
         **{name: (*kind, (count, 32 * pictures)) for name, kind in _OF_PICTURES.items()},

@@ -1,7 +1,7 @@
 """From rows to figures with intervals, and two runs compared on the records they share."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,18 +86,24 @@ def comparison(scores: Scores, other: Scores, **options: Any) -> list[Compared]:
 
 def by_record(scores: Scores) -> dict[tuple[Figure, float | None], dict[str, float]]:
     """The figures of a summary by record: figure and share or threshold to values by name of the record."""
+    columns: dict[tuple[Figure, float | None], dict[str, float]] = {}
+    for row, figure, at, value in figures(scores):
+        columns.setdefault((figure, at), {})[row.name] = value
+    return columns
+
+
+def figures(scores: Scores) -> Iterator[tuple[Row, Figure, float | None, float]]:
+    """Every figure of every record that was measured: its row, which figure, the share or threshold, the value."""
     rows = [row for row in scores.rows if row.reason is None]
     if not rows:
-        return {}
+        return
     values = _verification(rows, scores) if "genuine" in scores.metric.needs else [row.values for row in rows]
     along = scores.options.get(scores.metric.along or "", ())
-    columns: dict[tuple[Figure, float | None], dict[str, float]] = {}
     for figure in scores.metric.figures:
         for row, found in zip(rows, values, strict=True):
             numbers = np.asarray(found[figure.name])
             for at, value in zip(along if numbers.ndim else (None,), np.atleast_1d(numbers), strict=True):
-                columns.setdefault((figure, at), {})[row.name] = float(value)
-    return columns
+                yield row, figure, at, float(value)
 
 
 def threshold(scores: Scores) -> OperatingPoint:

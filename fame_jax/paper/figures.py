@@ -127,7 +127,7 @@ def _portraits(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 def _maps(run: Run, index: int) -> Arrays:
     """The maps of a record that the method has."""
     there = run.column("status")[index] != Status.NO_MAP
-    return {name: run.map(index, name) for name, known in zip(run.maps, there, strict=True) if known}
+    return {name: run.map(index, name) for name, known in zip(run.roles, there, strict=True) if known}
 
 
 def _titled(by_name: Mapping[str, Any]) -> dict[str, Any]:

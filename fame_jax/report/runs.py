@@ -66,7 +66,7 @@ def source(folder: pathlib.Path, *, limit: int) -> Source:
 def _item(opened: _Opened, index: int) -> Item:
     record, method = opened.run.records[index], _method(opened.run)
     target = "" if opened.run.task == "pair" else _class_name(opened.run, int(opened.columns["label"][index]))
-    layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.maps)}
+    layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.roles)}
     column = Column(method, method_title(method), target, layers, opened.figures.get(index, {}))
     pictures, problem = _pictures(opened, index)
     facts = [problem] if problem else []
@@ -90,7 +90,7 @@ def _item(opened: _Opened, index: int) -> Item:
 
 
 def _layer(opened: _Opened, index: int, position: int) -> Layer:
-    role = opened.run.maps[position]
+    role = opened.run.roles[position]
     status = int(opened.columns["status"][index, position])
     if status == Status.NO_MAP:
         return layer(role, None, None, Status.NO_MAP.message)

@@ -219,6 +219,36 @@ def test_a_location_by_click_and_keys(tab, session, image, folder):
         np.testing.assert_array_equal(arrays["attribution"].ravel(), expected(4, 4))
 
 
+def test_a_location_under_a_resting_pointer_and_none_while_something_else_is_done(tab, session, image):
+    from selenium.webdriver import ActionChains
+
+    tab.click("#cat")
+    tab.done()
+    tab.click("#tab-locations")
+    engine = Engine(session.desk("class").network, "location")
+    method = engine.method("fame", {"iterations": STEPS})
+
+    def rest(row, column):
+        cell = tab.find(f"#location-view button[aria-label='row {row}, column {column}']")
+        tab.run("arguments[0].scrollIntoView({ block: 'center' })", cell)
+        ActionChains(tab.chromium).move_to_element(cell).perform()
+
+    for place in ((3, 2), (5, 1)):
+        rest(*place)
+        tab.wait("location-words", f"Row {place[0]}, column {place[1]}")
+        ((found,),) = method.results(engine.look([Question((image,), place)]))
+        np.testing.assert_array_equal(tab.maps("#location-view")[0][1], found.attribution.ravel())
+    rest(3, 2)
+    tab.wait("location-words", "Row 3, column 2")
+    tab.click("#play")
+    rest(6, 6)
+    time.sleep(0.5)  # Longer than a pointer has to rest.
+    assert tab.find("#cancel").is_displayed()
+    last = tab.find("#location-view button[aria-label='row 6, column 6']")
+    assert last.get_attribute("aria-pressed") == "false"
+    tab.click("#cancel")
+
+
 @pytest.mark.slow
 def test_all_locations_are_played(tab):
     tab.click("#cat")

@@ -33,7 +33,11 @@ class Client:
     def post(self, name, content, **how):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         status, data, _ = self.request("POST", f"/api/{name}", body, **how)
-        return [json.loads(line) for line in data.splitlines()] if status == 200 else (status, data.decode())
+        if status != 200:
+            return status, data.decode()
+        *messages, end = [json.loads(line) for line in data.splitlines()]
+        assert end == {"end": True}
+        return messages
 
 
 @pytest.fixture

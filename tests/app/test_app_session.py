@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 import fame_jax
+from fame_jax.app import Session
 from fame_jax.app.asked import Asked, AskedError, Side
+from fame_jax.cli.app import desks
 from fame_jax.cli.console import run
+from fame_jax.cli.flags import NetworkFlags
+from fame_jax.cli.graphs import GraphFlags
 from fame_jax.data.faces import SUNGLASSES, load_face, sunglasses
 from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine
@@ -125,6 +129,23 @@ def test_a_detection_is_that_of_the_detector(session):
         fame_jax.explain_many(fame_jax.detection.detected(sized, faces), [image], "fame", [0], iterations=STEPS)
     )
     np.testing.assert_array_equal(frame["values"], np.asarray(expected.attribution))
+
+
+def test_a_detector_of_ones_own_takes_the_place_of_the_bundled_one(tmp_path):
+    pytest.importorskip("onnx")
+    from tests.detection import graphs
+
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:16, 16:32, 0] = 230
+    Image.fromarray(pixels).save(tmp_path / "red.png")
+    graph = GraphFlags(preset_input="unit", decoding="yolo")
+    own = Session(desks(NetworkFlags(model=str(graphs.yolo(tmp_path / "own.onnx")), graph=graph)))
+    photograph = own.photographs.add((tmp_path / "red.png").read_bytes(), "red.png")
+    (told,) = messages(own.find_detections(photograph))
+    assert [(one["name"], one["box"]) for one in told["detections"]] == [("class 0 1 (0.90)", [16, 0, 32, 16])]
+    *_, frame = frames(own.explain(Asked("detection", (Side(photograph),), 0, "fame", STEPS, sigma=0.5)))
+    assert frame["values"][:16, 16:32].sum() > 0.97 * frame["values"].sum() > 0
+    assert own.desk("class").card.name == "mobilenet_v2"
 
 
 def test_command_and_python_make_the_same_map(session, cat, image, tmp_path, monkeypatch):

@@ -1,13 +1,16 @@
 """What `pip install fame-jax` alone gives: every command is there, and says which extra it needs once it needs one."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from fame_jax.data.images import sample_path
+
 WITHOUT = """
 import sys
-for name in ("cv2", "onnx", "h5py", "safetensors", "huggingface_hub", "grain", "tensorflow_datasets", "ray"):
+for name in "cv2 onnx h5py safetensors huggingface_hub grain array_record tensorflow_datasets ray".split():
     sys.modules[name] = None
 """
 
@@ -33,4 +36,13 @@ def test_what_needs_onnx_says_so_in_one_line(words, tmp_path):
     found = ended(f"import os; os.chdir({str(tmp_path)!r})\nfrom fame_jax.cli import main\nmain([{words}])")
     assert found.returncode == 2
     assert "pip install 'fame-jax[onnx]'" in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1, found.stderr
+
+
+@pytest.mark.parametrize("words", ["'prepare', 'folder', '.', '--out', 'set'", "'check', 'tfds:cats', '.'"])
+def test_what_needs_grain_says_so_in_one_line(words, tmp_path):
+    shutil.copy(sample_path("cat"), tmp_path)
+    found = ended(f"import os; os.chdir({str(tmp_path)!r})\nfrom fame_jax.cli import main\nmain([{words}])")
+    assert found.returncode == 2
+    assert "pip install 'fame-jax[data]'" in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1, found.stderr

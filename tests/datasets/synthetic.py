@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from fame_jax.datasets.imagenet import wordnet_ids
+from fame_jax.datasets.photographs import read_folder
+from fame_jax.datasets.prepared import prepare
 
 SIDE = 112
 
@@ -205,6 +207,13 @@ def coco(root: pathlib.Path, photographs: int = 2) -> Copy:
     return Copy(root, {"boxes.json": {"records": 2 * photographs, "pictures": photographs, "classes": 2, "boxed": 4}})
 
 
+def prepared(root: pathlib.Path) -> Copy:
+    """The folder of photographs, prepared."""
+    copy = folder(root / "photographs")
+    prepare(read_folder(copy.root), root / "set")
+    return Copy(root / "set", {"": copy.expected["auto"]})
+
+
 COPIES = {
     "imagenet": imagenet,
     "cfp": cfp,
@@ -215,5 +224,6 @@ COPIES = {
     "folder": folder,
     "list": own_list,
     "coco": coco,
+    "prepared": prepared,
 }
 """A small copy by name of the data set."""

@@ -64,7 +64,7 @@ def write_block(run, block, maps, failures):
     missing = {i: reason for i, reason in failures.items() if i in indices}
     labels = [getattr(run.records[i], "label", None) for i in indices]
     arrays = block_arrays(run, block) | {
-        run.maps[0]: np.asarray(maps[indices.start : indices.stop], np.float32),
+        run.roles[0]: np.asarray(maps[indices.start : indices.stop], np.float32),
         "label": np.asarray([-1 if label is None else label for label in labels], np.int32),
         "state": np.asarray([FAILED if i in missing else DONE for i in indices], np.uint8),
     }

@@ -16,3 +16,14 @@ def square(task: int) -> int:
 
 def cannot():
     raise ValueError("no weights")
+
+
+def fills_up():
+    from fame_jax.experiments.cluster import MachineError
+
+    def work(task: int) -> int:
+        if task == 2:
+            raise MachineError("the disk is full")
+        return task
+
+    return work

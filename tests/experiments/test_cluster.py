@@ -1,6 +1,5 @@
 """A Ray cluster of several nodes on this machine, whose nodes and workers are killed while they compute."""
 
-import json
 import os
 import pathlib
 import random
@@ -12,6 +11,7 @@ import time
 
 import pytest
 
+from fame_jax.experiments.spent import noted
 from fame_jax.experiments.store import Run, RunError
 from tests.experiments import tasks, tiny
 from tests.experiments.storage import bucket, server
@@ -151,8 +151,9 @@ def test_one_machine_alone_gives_the_same_maps_and_scores(place, whole, tmp_path
     assert code == 2, err
     assert "block" not in err
     assert tiny.contents(here) == whole
-    (times,) = (here / "times.jsonl").read_text().splitlines()
-    assert json.loads(times)["records"] == 2 * BLOCKS
+    times = noted(here)
+    assert len({one["process"] for one in times}) == len(times) == 2, "a line a worker"
+    assert sum(one["records"] for one in times) == 2 * BLOCKS
     shutil.copytree(here, tmp_path / "other")
     score = ("--metric", "deletion,pointing_game", "--no-progress")
     for out, how in ((here, engine), (tmp_path / "other", ())):
@@ -174,6 +175,38 @@ def test_a_node_killed_ten_times_at_random_moments(place, long, cluster, tmp_pat
     assert code == 2, err
     assert not any(f"block {number} failed" in err for number in range(BLOCKS))
     assert tiny.contents(out) == long
+
+
+def unshared(command: str) -> list[str]:
+    """A command with mounts of its own."""
+    return ["unshare", "--mount", "sh", "-c", command]
+
+
+@pytest.mark.slow
+def test_a_node_whose_disk_is_full_is_left_out_and_the_others_do_its_share(place, whole, cluster, tmp_path):
+    if shutil.which("unshare") is None or subprocess.run(unshared("mount -t tmpfs none /mnt")).returncode:
+        pytest.skip("needs mounts of its own")
+    out, maps = tmp_path / "out", tmp_path / "out" / "arrays" / "attribution" / "c"
+    shutil.copytree(place / "whole", out)
+    for file in out.glob("arrays/*/c/*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    for node in list(cluster.worker_nodes):
+        cluster.remove_node(node)
+    ray = f"{sys.executable} -m ray.scripts.scripts start --address {cluster.address} --num-cpus 1 --block"
+    full = f"mount -t tmpfs -o size=4k none {maps} && head -c 4096 /dev/zero > {maps}/fill && {ray}"
+    node = subprocess.Popen(unshared(full), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process = started(place, out, "--engine", "ray", "--address", cluster.address)
+        code, _, err = ended(process)
+    finally:
+        for child in psutil.Process(node.pid).children(recursive=True):
+            child.terminate()
+        node.wait(60)
+    assert code == 2, err
+    assert "cannot go on and is left out" in err
+    assert "No space left on device" in err
+    assert "block" not in err.replace("Earlier blocks", "")
+    assert tiny.contents(out) == whole
 
 
 @pytest.mark.slow
@@ -234,6 +267,13 @@ def test_what_ends_processes_or_lets_none_begin_is_given_up_with_the_reason(monk
             pytest.raises(RunError, match=r"no worker can begin.*no weights"),
         ):
             other.compute(tasks.cannot, [0], lambda task, result: None, within(120))
+        done = []
+        with (
+            cluster(None, 1, lambda line: None) as other,
+            pytest.raises(RunError, match=r"no worker can go on.*the disk is full"),
+        ):
+            other.compute(tasks.fills_up, range(3), lambda task, result: done.append(task), within(120))
+        assert done == [0, 1]
 
 
 def test_options_of_ray_need_ray(fame, tmp_path):

@@ -13,7 +13,9 @@ import time
 import numpy as np
 import pytest
 
+import fame_jax
 from fame_jax.datasets.catalogue import read
+from fame_jax.experiments.costs import costs
 from fame_jax.experiments.run import run
 from fame_jax.experiments.score import score
 from fame_jax.experiments.store import Run
@@ -35,7 +37,7 @@ def explained(dataset, out, **settings):
 
 
 def contents(out: Remote) -> dict[str, bytes]:
-    return {key: (out / key).read_bytes() for key in out.below()}
+    return {key: (out / key).read_bytes() for key in out.below() if key != "times.jsonl"}
 
 
 def test_a_path_is_an_address_and_behaves_like_one_of_this_machine(bucket):
@@ -85,6 +87,12 @@ def test_a_run_into_a_bucket_holds_the_bytes_of_one_on_disk(folder, bucket, serv
     before = server.requests
     explained(data, bucket / "out")
     assert server.requests - before < 40, "what is finished is not computed again"
+    maps, before = fame_jax.read(f"{bucket}/out"), server.requests
+    np.testing.assert_array_equal(maps.maps[4], found.map(4))
+    assert server.requests - before < 8, "one map is read without the others"
+    there, here = ({cost.what: cost.each for cost in costs(Run(out))} for out in (bucket / "out", tmp_path / "out"))
+    for what in ("bytes in the store", "files"):
+        assert there[what] == here[what] > 0
 
 
 def test_pictures_from_a_bucket_give_the_maps_of_those_on_disk(folder, bucket, tmp_path):
@@ -170,4 +178,24 @@ def test_processes_that_are_killed_leave_no_half_block_in_a_bucket(bucket, serve
         process.wait()
         process.stdout.close()
     subprocess.run([*command, json.dumps({"iterations": 200})], env=environment, check=True, capture_output=True)
+    assert contents(bucket / "out") == tiny.contents(tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [0.0, 1.0, 3.0])
+def test_two_processes_at_one_run_in_a_bucket_leave_the_bytes_of_one(bucket, server, tmp_path, apart):
+    """Nothing is locked there: both compute, and a block is the same whoever wrote it."""
+    pictures = tmp_path / "pictures"
+    tiny.pictures(pictures, 40)
+    explained(tiny.dataset(pictures), tmp_path / "out", iterations=200)
+    server.latency = 0.01
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.experiments.tiny", str(pictures), str(bucket / "out"), "class"]
+    both = []
+    for _ in range(2):
+        both.append(
+            subprocess.Popen([*command, json.dumps({"iterations": 200})], env=environment, stdout=subprocess.DEVNULL)
+        )
+        time.sleep(apart)
+    assert [process.wait(200) for process in both] == [0, 0]
     assert contents(bucket / "out") == tiny.contents(tmp_path / "out")

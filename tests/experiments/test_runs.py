@@ -50,7 +50,7 @@ def test_the_four_maps_of_a_pair_are_those_of_the_pair_alone(folder, tmp_path, p
     assert found.manifest["options"]["free_norm"] == (preset == "official")
     alone = pair_maps(net, *seen(found, 1), iterations=3, **PRESETS[preset]["faces"])
     np.testing.assert_allclose(found.column("similarity")[1], alone.similarity, atol=1e-6)
-    for i, name in enumerate(found.maps):
+    for i, name in enumerate(found.roles):
         np.testing.assert_allclose(found.map(1, name), getattr(alone, name).attribution, atol=1e-5)
         np.testing.assert_allclose(found.column("last_loss")[1, i], getattr(alone, name).last_loss, atol=1e-5)
 

@@ -125,7 +125,7 @@ def pair_run(tmp_path, picture):
     run = create_run(folder, head, pairs, size=SIDE)
     status = np.zeros((2, 4), np.int8)
     status[1, [1, 3]] = -1
-    arrays = {name: np.stack([peak(3, 3), peak(12, 12)]) for name in run.maps}
+    arrays = {name: np.stack([peak(3, 3), peak(12, 12)]) for name in run.roles}
     arrays |= {"state": np.full(2, DONE, np.uint8), "similarity": np.array([0.8125, 0.25]), "status": status}
     run.write_block(0, arrays, {})
     return folder

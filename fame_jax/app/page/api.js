@@ -1,4 +1,5 @@
 // Questions to the session, and its answers as they come.
+const ENDED = "fame app has ended in the middle of this. Start it again, and open the address that it prints.";
 const token = new URLSearchParams(location.search).get("token");
 
 /** A question; each message goes to `tell`. Returns the last message; throws what is wrong with it. */
@@ -19,19 +20,22 @@ export async function ask(name, content, { tell = () => {}, signal } = {}) {
   if (!response.ok) throw new Error((await response.text()).replace(/^fame app: /, "").trim());
   let last = null;
   for await (const line of lines(response.body)) {
-    last = JSON.parse(line);
+    const message = JSON.parse(line);
+    if (message.end) return last;
+    last = message;
     if (last.error) throw Object.assign(new Error(last.error), { forgotten: last.forgotten });
     tell(last);
   }
-  if (last === null) throw new Error("fame app has ended.");
-  return last;
+  throw new Error(ENDED);
 }
 
 async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let parts = [];
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new Error(ENDED);
+    });
     if (done) return;
     const pieces = value.split("\n");
     for (const piece of pieces.slice(0, -1)) {

@@ -1,7 +1,7 @@
 // Classes: a photograph, what the network sees in it, and the maps of a class while they walk.
 import { picture, save } from "./api.js";
 import { element, shown, View } from "./view.js";
-import { byId, inLine, iterations, send, sigma, state, work } from "./page.js";
+import { afterwards, byId, inLine, iterations, send, sigma, state, steps, work } from "./page.js";
 
 let looked = null;
 let target = null;
@@ -16,7 +16,7 @@ export function wire() {
   });
   byId("cat").addEventListener("click", () => arrived("cat"));
   byId("any").addEventListener("change", typed);
-  byId("methods").addEventListener("change", () => target !== null && explain(target));
+  byId("methods").addEventListener("change", () => target !== null && afterwards("", (how) => explained(target, how, true)));
   byId("step").addEventListener("input", stepped);
   byId("report").addEventListener("click", () => work("Writing the report …", async (how) => {
     const { done } = await inLine("report", {}, how);
@@ -53,7 +53,7 @@ function choice({ index, name, score }) {
   const share = element("i");
   share.style.width = `${100 * Math.min(1, Math.max(0, score))}%`;
   const words = score > 0.0005 ? `${(100 * score).toFixed(1)}%` : "< 0.1%";
-  return element("li", {}, element("button", { type: "button", "data-index": index, "aria-pressed": "false", onclick: () => explain(index) },
+  return element("li", {}, element("button", { type: "button", "data-index": index, "aria-pressed": "false", onclick: () => { note(""); byId("any").value = ""; explain(index); } },
     element("span", {}, name), element("span", {}, words), element("span", { class: "bar", "aria-hidden": "true" }, share)));
 }
 
@@ -63,15 +63,21 @@ function typed() {
   if (!text || !looked) return;
   const names = state.offers.names.map((name) => name.toLowerCase());
   const number = /^(?:.*\((\d+)\)|(\d+))$/.exec(text);
-  let index = number ? Number(number[1] ?? number[2]) : names.indexOf(text);
-  if (index < 0) index = names.findIndex((name) => ` ${name} `.includes(` ${text} `));
-  if (index < 0) index = names.findIndex((name) => name.includes(text));
-  if (index < 0 || index >= names.length) {
+  const fits = [(name) => name === text, (name) => name.endsWith(` ${text}`), (name) => ` ${name} `.includes(` ${text} `), (name) => name.includes(text)];
+  const hits = number ? [Number(number[1] ?? number[2])] : [...new Set(fits.flatMap((fit) => names.flatMap((name, at) => (fit(name) ? [at] : []))))];
+  const known = hits.length > 0 && hits[0] < names.length;
+  byId("any").setAttribute("aria-invalid", !known);
+  note(hits.length > 1 ? `Also: ${hits.slice(1, 6).map((at) => state.offers.names[at]).join(", ")}${hits.length > 6 ? " …" : ""}` : "");
+  if (!known) {
     work("", async () => { throw new Error(`No class is called “${byId("any").value}”.`); });
     return;
   }
-  byId("any").value = `${state.offers.names[index]} (${index})`;
-  explain(index);
+  byId("any").value = `${state.offers.names[hits[0]]} (${hits[0]})`;
+  explain(hits[0]);
+}
+
+function note(words) {
+  byId("any-note").textContent = words;
 }
 
 export function changed() {
@@ -83,25 +89,29 @@ const explain = (index) => work(`Explaining ${state.offers.names[index]} …`, (
 const chosen = () => [...byId("methods").querySelectorAll("input:checked")].map((input) => input.value);
 const about = (name) => state.offers.methods.find((method) => method.name === name);
 
-async function explained(index, how) {
+/** The maps of a class; `kept` are those that are there already, where only the methods have changed. */
+async function explained(index, how, kept = false) {
   target = index;
   const names = chosen();
+  if (!names.length) return "Tick a method.";
+  const before = kept ? views : new Map();
   for (const button of byId("top").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", Number(button.dataset.index) === index);
   }
   byId("class-title").textContent = `${state.offers.names[index]} (${index})`;
-  for (const view of views.values()) view.forget();
-  views = new Map(names.map((name) => [name, new View(about(name).title, looked.size)]));
-  answered = new Map();
+  const still = (name) => before.has(name) && answered.has(name);
+  for (const [name, view] of views) if (!names.includes(name) || !still(name)) view.forget();
+  views = new Map(names.map((name) => [name, still(name) ? before.get(name) : new View(about(name).title, looked.size)]));
+  answered = new Map([...answered].filter(([name]) => names.includes(name) && still(name)));
   byId("class-views").replaceChildren(...[...views.values()].map((view) => view.figure));
   byId("class-views").classList.toggle("one", names.length < 2);
   byId("walk").hidden = !names.some((name) => about(name).walks);
   for (const view of views.values()) view.under(looked.bitmap);
   byId("step").max = iterations();
-  byId("step").value = byId("step").max;
+  if (!kept) byId("step").value = byId("step").max;
   stepped();
   if (matchMedia("(max-width: 48rem)").matches) byId("class-title").scrollIntoView({ block: "start" });
-  for (const name of names) await one(name, how);
+  for (const name of names) if (!answered.has(name)) await one(name, how);
 }
 
 async function one(name, how) {
@@ -109,41 +119,48 @@ async function one(name, how) {
   const asked = { about: "class", sides: [{ photograph: state.photograph.photograph }], target, method: name, iterations: iterations(), sigma: about(name).blurs ? sigma() : null };
   const words = `${view.title} of ${state.offers.names[target]}`;
   how.tell(words);
-  const { done } = await inLine("explain", asked, {
-    ...how,
-    each: ({ frame }) => {
-      if (!frame) return;
-      view.add(frame);
-      drawCurve();
-      how.tell(words, about(name).walks ? frame.steps / asked.iterations : undefined);
-    },
-  });
+  const each = ({ frame }) => {
+    if (!frame) return;
+    view.add(frame);
+    drawCurve();
+    how.tell(words, about(name).walks ? frame.steps / asked.iterations : undefined);
+  };
+  let done;
+  try {
+    ({ done } = await inLine("explain", asked, { ...how, each }));
+  } catch (error) {
+    view.words.textContent = `Cancelled after ${steps(view.frames.at(-1)?.steps ?? 0)}; choose the class again for the whole map.`;
+    throw error;
+  }
   answered.set(name, { asked, done });
   drawCurve();
   tellDone(view, asked, done);
 }
 
 function tellDone(view, asked, done) {
-  const { words, remark, steps, first_loss: first, last_loss: last } = done.maps.attribution;
+  const { words, steps: walked, first_loss: first, last_loss: last } = done.maps.attribution;
   const number = (value) => (value === null ? "?" : value.toFixed(2));
-  view.words.textContent = `logit ${number(first)}${steps ? ` → ${number(last)} in ${steps} steps` : ""}, ${done.seconds} s, `;
-  view.words.append(element("span", { class: remark || words !== "ok" ? "remark" : "" }, words));
-  view.more.replaceChildren(deeds(view, asked, done), again(done.again));
+  view.words.textContent = `logit ${number(first)}${walked ? ` → ${number(last)} in ${steps(walked)}` : ""}, ${done.seconds} s${words === "ok" ? "" : ", "}`;
+  if (words !== "ok") view.words.append(element("span", { class: "remark" }, words));
+  view.below(deeds(view, asked, done), again(done.again));
 }
 
 /** The buttons below a map. */
 export function deeds(view, asked, done, { road = true } = {}) {
-  const out = (kind, type) => () => work(`Writing the ${kind} …`, async (how) => {
-    const found = await inLine("out", { asked, kind, colours: shown.colours, opacity: shown.opacity }, how);
-    save(found.done, `${asked.about}.${asked.method ?? "fame"}.${kind}`, type);
-    return "It is among your downloads.";
+  const out = (kind, type) => () => afterwards(`Writing the ${kind} …`, async (how) => {
+    const walked = view?.now?.steps || asked.iterations; // A walk of so many steps is the one that is shown.
+    const part = walked < asked.iterations && view.frames.at(-1).steps !== walked;
+    const what = part ? { ...asked, iterations: walked } : asked;
+    const found = await inLine("out", { asked: what, kind, colours: shown.colours, opacity: shown.opacity }, how);
+    save(found.done, `${asked.about}.${asked.method ?? "fame"}${part ? `.${walked}-steps` : ""}.${kind}`, type);
+    return part ? `After ${steps(walked)}, as shown: it is among your downloads.` : "It is among your downloads.";
   });
   const verdict = element("span", { class: "line road", role: "status" });
-  const compare = () => work("Removing pixels by ROAD, of this map and of a blob …", async (how) => {
+  const compare = () => afterwards("Removing pixels by ROAD, of this map and of a blob …", async (how) => {
     const found = (await inLine("road", asked, how)).done;
     const better = found.map > found.blob;
-    verdict.textContent = `${better ? "Yes" : "No"}: without its strongest 10, 30 and 50 % of pixels the logit falls by ` +
-      `${found.map.toFixed(2)}, without those of a centred blob by ${found.blob.toFixed(2)}.`;
+    verdict.textContent = `${better ? "Yes" : "No"}: without its strongest pixels the logit falls by ${found.map.toFixed(2)}, without those of a centred blob ` +
+      `by ${found.blob.toFixed(2)} (mean of 10, 30 and 50 % of the pixels).`;
   });
   const buttons = element("div", { class: "deeds" },
     element("button", { type: "button", onclick: out("png", "image/png") }, "Picture"),
@@ -162,6 +179,7 @@ export function again({ command, python }) {
 function stepped() {
   const step = byId("step").valueAsNumber;
   byId("step-value").textContent = `${step} of ${byId("step").max}`;
+  byId("step").setAttribute("aria-valuetext", byId("step-value").textContent);
   for (const view of views.values()) {
     view.step = step;
     view.soon();
@@ -187,7 +205,7 @@ function drawCurve() {
   const step = byId("step").valueAsNumber;
   for (const end of ["x1", "x2"]) svg.querySelector(".now").setAttribute(end, across(step));
   const here = known.reduce((best, point) => (!best || Math.abs(point[0] - step) <= Math.abs(best[0] - step) ? point : best), null);
-  const words = here ? `${view.title}: logit ${here[1].toFixed(2)} after ${here[0]} steps, from ${losses[0].toFixed(2)}` : "";
+  const words = here ? `${view.title}: logit ${here[1].toFixed(2)} after ${steps(here[0])}, from ${losses[0].toFixed(2)}` : "";
   byId("curve-words").textContent = words;
   svg.setAttribute("aria-label", `Loss curve. ${words}`);
 }

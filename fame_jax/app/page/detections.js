@@ -28,7 +28,10 @@ export function opened() {
     byId("detection-stage").hidden = false;
     byId("detection-view").replaceChildren();
     draw();
-    return found.detections.length ? `${found.detections.length} found; choose one.` : "Nothing was found.";
+    byId("detection-ask").hidden = !found.detections.length;
+    return found.detections.length
+      ? `${found.detections.length} found; choose one.`
+      : `${found.detector} finds nothing here${found.finds ? `; it looks for: ${found.finds}` : ""}. Take another photograph under Classes.`;
   });
 }
 
@@ -60,7 +63,7 @@ function choose(index) {
       how.tell(`Explaining ${found.detections[index].name}`, frame.steps / asked.iterations);
     } });
     const { first_loss: first, last_loss: last, words } = done.maps.attribution;
-    view.words.textContent = `similarity ${first?.toFixed(2)} → ${last?.toFixed(2)}, ${words}`;
-    view.more.replaceChildren(deeds(view, asked, done, { road: false }), again(done.again));
+    view.words.textContent = `likeness of what is found to this box ${first?.toFixed(2)} → ${last?.toFixed(2)}${words === "ok" ? "" : `, ${words}`}`;
+    view.below(deeds(view, asked, done, { road: false }), again(done.again));
   });
 }

@@ -2,7 +2,7 @@
 import { picture } from "./api.js";
 import { element, View } from "./view.js";
 import { again, deeds } from "./classes.js";
-import { byId, inLine, iterations, send, sigma, work } from "./page.js";
+import { byId, inLine, iterations, send, sigma, steps, work } from "./page.js";
 
 const NAMES = { probe: "Probe", gallery: "Gallery" };
 const SUNGLASSES = [22, 42, 90, 62];
@@ -61,7 +61,7 @@ function draw(name) {
 /** The photograph with its faces as buttons. */
 function whole(name, slot) {
   const [height, width] = slot.size;
-  const canvas = element("canvas", { width: slot.bitmap.width, height: slot.bitmap.height, role: "img", "aria-label": `${slot.name} with ${slot.faces.length} faces` });
+  const canvas = element("canvas", { width: slot.bitmap.width, height: slot.bitmap.height, role: "img", "aria-label": `${slot.name} with ${slot.faces.length} ${slot.faces.length === 1 ? "face" : "faces"}` });
   canvas.getContext("2d").drawImage(slot.bitmap, 0, 0);
   return element("div", { class: "picture whole" }, canvas, boxes(slot.faces.map(({ box, score }, index) => ({
     box, words: slot.faces.length > 1 ? `${index + 1}` : "", label: `face ${index + 1}, score ${score}`, pressed: (slot.face ?? 1) === index + 1,
@@ -160,8 +160,9 @@ async function explained(how) {
   } });
   for (const [map, said] of Object.entries(done.maps)) {
     const [name, kind] = map.split("_");
-    const losses = said.steps ? `loss ${said.first_loss?.toFixed(3)} → ${said.last_loss?.toFixed(3)} in ${said.steps} steps, ` : "";
-    views[name][kind].words.textContent = losses + said.words;
+    const similarity = (loss) => (kind === "similar" ? loss : 1 - loss)?.toFixed(3);
+    const walked = said.steps ? `similarity ${similarity(said.first_loss)} → ${similarity(said.last_loss)} in ${steps(said.steps)}` : "";
+    views[name][kind].words.textContent = [walked, said.words === "ok" ? "" : said.words].filter(Boolean).join(", ");
   }
   byId("pair-out").replaceChildren(deeds(null, asked, done, { road: false }), again(done.again));
 }

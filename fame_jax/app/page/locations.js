@@ -1,13 +1,16 @@
 // Locations: the feature map's places over the photograph; click one and see what it looks at.
 import { element, View } from "./view.js";
 import { again, deeds } from "./classes.js";
-import { byId, inLine, iterations, sigma, state, work } from "./page.js";
+import { busy, byId, inLine, iterations, sigma, state, work } from "./page.js";
 
+const REST = 150; // Milliseconds that the pointer stays on a cell before it is walked for.
 let view = null;
 let photograph = null;
 let cells = [];
 let known = new Map(); // By cell: frames, what was asked and what was said.
 let at = null;
+let resting = null; // The timer of a pointer that just came to a cell.
+let hovered = null; // The walk that a resting pointer began, which the next one may end.
 
 export function wire() {
   byId("play").addEventListener("click", play);
@@ -31,17 +34,18 @@ export async function opened() {
   const [rows, columns] = current.grid;
   cells = [];
   const grid = element("div", { class: "over", role: "group", "aria-label": "Locations of the feature map" });
-  grid.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
+  grid.style.gridTemplate = `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`;
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       const cell = element("button", { type: "button", "aria-label": `row ${row}, column ${column}`, "aria-pressed": "false", tabindex: cells.length ? -1 : 0 });
       cell.addEventListener("click", () => choose(row, column));
-      cell.addEventListener("pointerenter", () => known.has(key(row, column)) && reveal(row, column));
+      cell.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && hover(row, column));
       cell.addEventListener("pointermove", (event) => view.point(event));
       cells.push(cell);
       grid.append(cell);
     }
   }
+  grid.addEventListener("pointerleave", () => clearTimeout(resting));
   grid.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
     const next = cells[cells.indexOf(document.activeElement) + by];
@@ -61,7 +65,7 @@ export async function opened() {
 const key = (row, column) => `${row},${column}`;
 
 function count() {
-  byId("location-count").textContent = `${known.size} of ${cells.length} known${known.size ? "; known ones show themselves under the pointer" : ""}.`;
+  byId("location-count").textContent = `${known.size} of ${cells.length} known. Rest the pointer on a cell, or choose one by the arrow keys and Enter.`;
 }
 
 export function changed() {
@@ -74,6 +78,18 @@ export function changed() {
 const choose = (row, column) => (known.has(key(row, column))
   ? reveal(row, column)
   : work(`Walking for row ${row}, column ${column} …`, (how) => one(row, column, how)));
+
+/** Shows what is known of a cell, else walks for it once the pointer rests there; nothing else is ended for that. */
+function hover(row, column) {
+  clearTimeout(resting);
+  if (known.has(key(row, column))) reveal(row, column);
+  else resting = setTimeout(async () => {
+    if (busy() && !hovered) return;
+    const mine = (hovered = choose(row, column));
+    await mine;
+    if (hovered === mine) hovered = null;
+  }, REST);
+}
 
 async function one(row, column, how) {
   point(row, column);
@@ -104,8 +120,8 @@ function reveal(row, column) {
   const { outside, shift } = done.locality;
   byId("location-words").textContent = outside === null
     ? `Row ${row}, column ${column}: ${done.maps.attribution.words}.`
-    : `Row ${row}, column ${column}: ${Math.round(100 * outside)} % of the map lies outside the cell; its centre is ${shift.toFixed(0)} pixels from the cell's. ${done.maps.attribution.words}.`;
-  view.more.replaceChildren(deeds(view, asked, done, { road: false }), again(done.again));
+    : `Row ${row}, column ${column}: ${Math.round(100 * outside)} % of the map lies outside the cell, which is ${Math.round(100 / cells.length)} % of the picture; the map's centre is ${shift.toFixed(0)} pixels from the cell's. ${done.maps.attribution.words}.`;
+  view.below(deeds(view, asked, done, { road: false }), again(done.again));
 }
 
 /** All cells, those first that are not known yet; then a round over all of them. */

@@ -11,9 +11,22 @@ export const state = { photograph: null, offers: null };
 const TABS = { classes, locations, faces, detections };
 const files = new Map(); // The files themselves, to send one again that the session has forgotten.
 let running = null;
+let under = Promise.resolve(); // What is being done.
+
+export const busy = () => running !== null;
 
 /** Asks, with what is done shown and to be cancelled; what was asked before in the page is cancelled first. */
-export async function work(words, job) {
+export function work(words, job) {
+  return (under = done(words, job));
+}
+
+/** The same once what is being done now has ended. */
+export async function afterwards(words, job) {
+  while (busy()) await under;
+  return work(words, job);
+}
+
+async function done(words, job) {
   running?.abort();
   const mine = (running = new AbortController());
   const tell = (text, share) => {
@@ -27,8 +40,8 @@ export async function work(words, job) {
   tell(words);
   const began = performance.now();
   try {
-    const done = await job({ signal: mine.signal, tell });
-    tell(done ?? `Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
+    const said = await job({ signal: mine.signal, tell });
+    tell(said ?? `Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
   } catch (error) {
     if (error.name === "AbortError") tell("Cancelled.");
     else {
@@ -70,7 +83,15 @@ export async function send(file, signal) {
   return photograph;
 }
 
-export const iterations = () => Math.min(2000, Math.max(1, Math.round(byId("iterations").valueAsNumber) || 25));
+/** The steps of a walk; what cannot be walked is put right in its field. */
+export function iterations() {
+  const asked = byId("iterations").valueAsNumber;
+  const found = Number.isNaN(asked) ? 25 : Math.min(2000, Math.max(1, Math.round(asked)));
+  if (found !== asked) byId("iterations").value = found;
+  return found;
+}
+
+export const steps = (number) => `${number} step${number === 1 ? "" : "s"}`;
 export const sigma = () => byId("sigma").valueAsNumber || null;
 
 function openTab(name) {
@@ -80,6 +101,7 @@ function openTab(name) {
     byId(tab).hidden = tab !== name;
   }
   state.tab = name;
+  if (!busy()) byId("status").textContent = "";
   TABS[name].opened();
 }
 
@@ -87,6 +109,21 @@ async function arrived(file) {
   if (!file) return;
   if (!["classes", "faces"].includes(state.tab)) openTab("classes");
   await TABS[state.tab].arrived(file);
+}
+
+/** The colours of a map from 0 to 1. */
+function legend() {
+  const context = byId("legend").getContext("2d");
+  const made = context.createImageData(256, 1);
+  shown.tables[shown.colours].forEach((value, at) => { made.data[4 * Math.floor(at / 3) + (at % 3)] = 255 * value; });
+  for (let level = 0; level < 256; level += 1) made.data[4 * level + 3] = 255;
+  context.putImageData(made, 0, 0);
+}
+
+/** What a slider means, for all who read it. */
+function told(id, words) {
+  document.querySelector(`output[for=${id}]`).textContent = words;
+  byId(id).setAttribute("aria-valuetext", words);
 }
 
 function wire() {
@@ -101,20 +138,24 @@ function wire() {
   });
   byId("opacity").addEventListener("input", () => {
     show({ opacity: byId("opacity").value / 100 });
-    document.querySelector("output[for=opacity]").textContent = `${byId("opacity").value}%`;
+    told("opacity", `${byId("opacity").value}%`);
   });
-  byId("colours").addEventListener("input", () => show({ colours: byId("colours").value }));
+  byId("colours").addEventListener("change", () => {
+    show({ colours: byId("colours").value });
+    legend();
+  });
   byId("sigma").addEventListener("input", () => {
-    document.querySelector("output[for=sigma]").textContent = sigma() ? `${sigma()} pixels` : "the method's own";
+    told("sigma", sigma() ? `${sigma()} pixels` : "the method's own");
   });
   for (const id of ["sigma", "iterations"]) byId(id).addEventListener("change", () => TABS[state.tab].changed());
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("controls").addEventListener("reset", () => setTimeout(() => {
-    for (const id of ["opacity", "colours", "sigma"]) byId(id).dispatchEvent(new Event("input"));
+    for (const id of ["opacity", "sigma"]) byId(id).dispatchEvent(new Event("input"));
+    byId("colours").dispatchEvent(new Event("change"));
     TABS[state.tab].changed();
   }));
   byId("cancel").addEventListener("click", () => running?.abort());
-  byId("theme").addEventListener("input", () => {
+  byId("theme").addEventListener("change", () => {
     if (byId("theme").value) document.documentElement.dataset.theme = byId("theme").value;
     else delete document.documentElement.dataset.theme;
   });
@@ -144,6 +185,7 @@ async function begin() {
     show({ tables: Object.fromEntries(Object.entries(offers.colours).map(([name, table]) => [name, numbers(table)])) });
     byId("colours").replaceChildren(...Object.keys(offers.colours).map((name) => element("option", {}, name)));
     shown.colours = byId("colours").value;
+    legend();
     for (const tab of Object.values(TABS)) tab.ready(offers);
     return "Ready: choose a photograph.";
   });

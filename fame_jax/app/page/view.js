@@ -66,11 +66,17 @@ export class View {
     this.soon();
   }
 
+  /** Without a map; what stood below keeps its room, so that nothing moves under the pointer. */
   clear() {
     this.frames = [];
-    this.words.textContent = "";
-    this.more.replaceChildren();
+    this.more.style.visibility = "hidden";
     this.soon();
+  }
+
+  /** What stands below the map. */
+  below(...parts) {
+    this.more.style.visibility = "";
+    this.more.replaceChildren(...parts);
   }
 
   /** The map at the chosen step: of a method without steps its only one. */
