@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fame_jax._types import Embedding, FeatureMap, Image, Location, Output, Scalar
-from fame_jax.network import Network, feature_map, vector
+from fame_jax.network import Network, feature_map, head_of, vector
 from fame_jax.scores import output_of
 
 
@@ -113,7 +113,8 @@ def class_evidence(image: Image, network: Network, label: ArrayLike) -> Scalar:
     Raises:
         NetworkError: for features that are no map of the image, or outputs that are no vector.
     """
-    return _evidence(image, network, lambda features: output_of(network.head(features), label))
+    head = head_of(network, jax.lax.stop_gradient(image))
+    return _evidence(image, network, lambda features: output_of(head(features), label))
 
 
 def pair_evidence(image: Image, network: Network, reference: Embedding, sign: ArrayLike = 1) -> Scalar:
@@ -128,9 +129,10 @@ def pair_evidence(image: Image, network: Network, reference: Embedding, sign: Ar
     Raises:
         NetworkError: see `class_evidence`.
     """
+    head = head_of(network, jax.lax.stop_gradient(image))
 
     def score(features: FeatureMap) -> Scalar:
-        embedding = vector(network.head(features))
+        embedding = vector(head(features))
         return _signed_cosine(embedding, jax.lax.stop_gradient(_norm(embedding)), reference, 1)
 
     return _evidence(image, network, score, sign)

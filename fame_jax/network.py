@@ -205,6 +205,12 @@ def feature_map(network: Any, image: Image) -> FeatureMap:
     return features
 
 
+def head_of(network: Any, image: Image) -> Callable[[FeatureMap], Any]:
+    """A network's `head` for one image: where something passes the feature map by, it stays as it is for the image."""
+    of_image = getattr(network, "head_of", None)
+    return network.head if of_image is None else of_image(image)
+
+
 def extent(network: Any, image: Image) -> tuple[int, int]:
     """Rows and columns of pixels that a feature map is of: the image's, or those a network fills it up to below."""
     height, width, _ = image.shape

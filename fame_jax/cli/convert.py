@@ -12,6 +12,8 @@ from fame_jax.cli.console import InputError
 from fame_jax.cli.flags import Flat
 from fame_jax.cli.graphs import GraphFlags
 
+_OF_GRAPHS = ("--task", "--features", "--grid", "--output", "--decoding", "--anchors")
+
 
 @dataclass(frozen=True)
 class Convert:
@@ -77,7 +79,7 @@ class Convert:
     def _card(self) -> models.Card | None:
         """The card of a network of one's own; None for the published one."""
         architectures.architecture(self.model)
-        if of_graphs := sorted({"--task", "--features", "--output"}.intersection(self.graph.given())):
+        if of_graphs := sorted({*_OF_GRAPHS}.intersection(self.graph.given())):
             raise InputError(f"{of_graphs[0]}: is for ONNX graphs, as in fame convert onnx FILE.")
         changes = {
             "name": self.name,

@@ -1,11 +1,14 @@
 """The flags that say of an ONNX file what the file does not."""
 
 import pathlib
+import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from fame_jax import files
 from fame_jax.cli.console import InputError, say_error
 from fame_jax.data.classes import class_names
+from fame_jax.models.anchors import Anchors
 from fame_jax.models.card import Card, Decoding
 from fame_jax.models.labels import read_labels
 from fame_jax.models.load import card_of_file
@@ -35,17 +38,23 @@ class GraphFlags:
     """What the network does. Omitted: what the command explains, or the preset is for."""
     features: str | None = None
     """Tensor that is the feature map; fame inspect lists candidates. Omitted: the last map on the way."""
+    grid: str | None = None
+    """Rows and columns of the tokens of --features, where it is no map: 14x14, or 1+14x14 behind a class token; fame
+    inspect proposes it."""
     output: str | None = None
-    """Tensor with the logits or the embedding. Omitted: the only output."""
+    """Tensor with the logits or the embedding; of a detector several, with commas between. Omitted: the file's."""
     labels: str | None = None
     """Names of the outputs, or of a detector's classes: a file with one a line, a JSON list or map, or a config.json;
     or imagenet. Omitted: numbers."""
     score: Literal["softmax", "sigmoid", "logit"] | None = None
     """What an output means: one of classes that exclude each other, yes or no by itself, or no probability."""
-
     decoding: Decoding | None = None
     """What the outputs of a detector mean: yolo from v8 on (boxes and class scores), yolo_objectness up to v7, detr
-    (logits, and boxes as shares of the image), yunet."""
+    (logits, and boxes as shares of the image), ssd, retinanet and fcos (logits, and boxes relative to --anchors),
+    yunet."""
+    anchors: str | None = None
+    """What boxes are relative to: a .json file with a list of boxes or the rule that makes them, or the tensor of the
+    graph that holds them. Omitted: those of torchvision's network of that name."""
 
     def given(self) -> list[str]:
         """The flags that were given."""
@@ -71,6 +80,27 @@ class GraphFlags:
         if self.labels is None:
             return None
         return class_names() if self.labels == "imagenet" else read_labels(self.labels)
+
+    def tokens(self) -> tuple[tuple[int, int] | None, int]:
+        """The grid of the feature map's tokens, and how many stand in front of it."""
+        if self.grid is None:
+            return None, 0
+        found = re.fullmatch(r"(?:(\d{1,4})\+)?(\d{1,4})x(\d{1,4})", self.grid)
+        if found is None or self.features is None:
+            raise InputError(f"--grid {self.grid}: expected 14x14 or 1+14x14, and --features with the tensor it is of.")
+        before, rows, columns = (int(number or 0) for number in found.groups())
+        return (rows, columns), before
+
+    def boxes(self) -> Anchors | None:
+        """What the boxes of a detector are relative to, where it is told."""
+        if self.anchors is None:
+            return None
+        if not self.anchors.endswith(".json"):
+            return Anchors(tensor=self.anchors)
+        try:
+            return Anchors.from_json(files.read_json(pathlib.Path(self.anchors)))
+        except (OSError, ValueError) as error:
+            raise InputError(f"--anchors {self.anchors}: {error}") from error
 
     def card_for(self, name: str, task: str | None) -> Card | None:
         """The card of an ONNX file; None for any other network, which has one.
@@ -123,6 +153,7 @@ class GraphFlags:
             raise InputError(
                 f"{path}: --decoding tells what a detector's outputs are: {', '.join(get_args(Decoding))}."
             )
+        rows_columns, class_tokens = self.tokens()
         return Card(
             name=name or path.stem,
             task=task,  # type: ignore[arg-type]
@@ -132,8 +163,11 @@ class GraphFlags:
             labels=self.names(),
             architecture="onnx",
             layer=self.features or "",
+            grid=rows_columns,
+            class_tokens=class_tokens,
             output=self.output or "",
             decoding=self.decoding,
+            anchors=self.boxes(),
             source="own",
             **pixels,
         )

@@ -1,5 +1,6 @@
 """`fame inspect`: what an ONNX file holds, and what has to be told of it."""
 
+import math
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ import tyro
 
 from fame_jax.cli.console import at_least
 from fame_jax.words import columns
+
+_BEFORE = (0, 1, 2, 5)
+"""Tokens in front of a grid's: none, a class token, another for distillation, four registers."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,13 @@ class Inspect:
         found = inspect(self.file, size=None if self.size is None else (self.size, self.size))
         print(columns([*self._rows(found)]))
         maps = [one.name for one in found.candidates if one.channels and max(one.shape[2:]) > 1]
-        shown = [(c.name, _shape(c.shape), "map" * (c.name in maps)) for c in found.candidates[-self.candidates :]]
+        sides = found.size or (1, 1)
+        shown = [
+            (c.name, _shape(c.shape), "map" if c.name in maps else _grid(c, sides))
+            for c in found.candidates[-self.candidates :]
+        ]
         if shown:
-            rows, sides = len(found.candidates), found.size or ()
+            rows = len(found.candidates)
             print(f"\nfor --features, {len(shown)} of {rows} tensors (images of {'x'.join(map(str, sides))} pixels):")
             print(columns(shown))
         print("\n" + "\n".join(_told(self.file, found, maps[-1] if maps else None)))
@@ -68,7 +76,19 @@ def _told(file: pathlib.Path, found: Any, last_map: str | None) -> Iterator[str]
     if not all(isinstance(n, int) and n > 0 for n in shape[1:]):
         yield "  --size, the side of the image, which the file leaves open"
     yield f"  --features, unless the last map is meant: {last_map or 'none is known, so class activation maps need it'}"
-    yield "  --labels, names of the outputs; --task face for a face network"
+    yield "  --grid, where those are tokens, to put them on a map: what is listed beside them"
+    yield "  --labels, names of the outputs; --task face for a face network, --decoding for a detector"
+
+
+def _grid(candidate: Any, size: tuple[int, int]) -> str:
+    """The flag that puts a tensor's tokens on a map of the image's proportions, if they can be; else nothing."""
+    tokens = candidate.shape[1] if len(candidate.shape) == 3 and candidate.shape[0] == 1 else 0
+    for before in _BEFORE:
+        rows = math.isqrt(max(tokens - before, 0) * size[0] // size[1])
+        columns = rows * size[1] // size[0]
+        if rows > 1 and rows * columns == tokens - before:
+            return f"tokens, --grid {before}+{rows}x{columns}" if before else f"tokens, --grid {rows}x{columns}"
+    return ""
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

@@ -71,11 +71,14 @@ def chosen(
     scores = scores * objectness[:, None]
     scores = np.sqrt(scores) if root else scores
     found: list[Detection] = []
+    better: dict[int, list[int]] = {}
     rows, labels = np.nonzero(scores >= threshold)
-    for row, label in sorted(zip(rows, labels, strict=True), key=lambda place: -scores[place]):
-        same = [other.box for other in found if other.label == label]
-        if not same or np.max(overlap(np.stack(same), boxes[row])) <= overlapping:
-            found.append(Detection(boxes[row], int(label), float(scores[row, label]), landmarks[row]))
+    for row, label in sorted(zip(rows.tolist(), labels.tolist(), strict=True), key=lambda place: -scores[place]):
+        same = better.setdefault(label, [])
+        # Of all boxes at once, so that however many are found JAX compiles nothing anew.
+        if not same or np.max(np.asarray(overlap(boxes, boxes[row]))[same]) <= overlapping:
+            same.append(row)
+            found.append(Detection(boxes[row], label, float(scores[row, label]), landmarks[row]))
     return found
 
 

@@ -1,5 +1,6 @@
 """From the outputs of a detector's graph to `Candidates`, by family."""
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -10,6 +11,9 @@ from fame_jax.detection.candidates import Candidates
 
 STRIDES = (8, 16, 32)
 """Pixels between two places that YuNet looks from."""
+
+MOST_GROWTH = 1000 / 16
+"""Of a side over its anchor's: torchvision's and Detectron's limit."""
 
 Outputs = Mapping[str, Float[Array, "..."]]
 
@@ -66,12 +70,13 @@ def anchored(
     deltas: Float[Array, "n 4"],
     scores: Float[Array, "n classes"],
     anchors: Float[Array, "n 4"],
-    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
 ) -> Candidates:
     """Boxes relative to anchors, as SSD (weights 10, 10, 5, 5) and RetinaNet (1, 1, 1, 1) have them in torchvision.
 
     Args:
-        deltas: shift of the centre in sides of the anchor and logarithm of the growth, times `weights`, `[n, 4]`.
+        deltas: shift of the centre in sides of the anchor and logarithm of the growth, times `weights`, `[n, 4]`; the
+            growth is at most `MOST_GROWTH`.
         scores: of every class, without a background, `[n, classes]` in [0, 1].
         anchors: `left, top, right, bottom` in pixels, `[n, 4]`.
         weights: of the four deltas.
@@ -79,7 +84,8 @@ def anchored(
     deltas = deltas / jnp.asarray([weights], deltas.dtype)
     sides = anchors[:, 2:] - anchors[:, :2]
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2 + deltas[:, :2] * sides
-    boxes = _from_centres(jnp.concatenate([centre, jnp.exp(deltas[:, 2:]) * sides], axis=1))
+    growth = jnp.exp(jnp.minimum(deltas[:, 2:], math.log(MOST_GROWTH)))
+    boxes = _from_centres(jnp.concatenate([centre, growth * sides], axis=1))
     return Candidates(boxes, scores, jnp.ones(len(boxes), boxes.dtype), _no_landmarks(boxes))
 
 

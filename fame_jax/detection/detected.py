@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from fame_jax._types import Image, Scalar
 from fame_jax.detection.candidates import Box, Candidates, Detection, chosen, overlap
-from fame_jax.network import traceable
+from fame_jax.network import head_of, traceable
 from fame_jax.questions import Boxed
 
 Detector = Callable[[Image], Candidates]
@@ -63,6 +63,11 @@ class Detected:
     def head(self, features: Float[Array, "..."]) -> Float[Array, " k"]:
         """Similarities from the feature map."""
         return self._similarities(self.detector.head(features))
+
+    def head_of(self, image: Image) -> Callable[[Float[Array, "..."]], Float[Array, " k"]]:
+        """The same for one image, see `fame_jax.network.head_of`."""
+        head = head_of(self.detector, self._photograph(image))
+        return lambda features: self._similarities(head(features))
 
     def _photograph(self, image: Image) -> Image:
         if self.shape is None:

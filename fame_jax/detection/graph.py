@@ -1,8 +1,8 @@
 """ONNX graphs as detectors: the family's decoding behind, images filled up in front."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
 from fame_jax._types import Image
-from fame_jax.detection import decoding
 from fame_jax.detection.candidates import Candidates
+from fame_jax.detection.families import FAMILIES, Setting
 from fame_jax.models.card import Card, Decoding
+from fame_jax.network import head_of
 from fame_jax.onnx import GraphError, OnnxNetwork
 
 _MULTIPLE = 32
@@ -30,11 +31,15 @@ class GraphDetector:
         network: the graph.
         size: rows and columns that the image is filled up to.
         decoding: the family that the outputs are of.
+        anchors: see `families.Setting`.
+        weights: likewise.
     """
 
     network: Any
     size: tuple[int, int] = dataclasses.field(metadata={"static": True})
     decoding: Decoding = dataclasses.field(metadata={"static": True})
+    anchors: Any = None
+    weights: tuple[float, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     def of_size(self, height: int, width: int) -> "GraphDetector":
         """The detector for images of one size, where its family takes any; as it is elsewhere.
@@ -57,7 +62,7 @@ class GraphDetector:
     @property
     def root(self) -> bool:
         """Whether scores are square roots, see `chosen`."""
-        return self.decoding == "yunet"
+        return self.decoding in ("yunet", "fcos")
 
     def __call__(self, image: Image) -> Candidates:
         """All candidates.
@@ -75,6 +80,11 @@ class GraphDetector:
         """Candidates from that map."""
         return self._decoded(self.network.head(features))
 
+    def head_of(self, image: Image) -> Callable[[Float[Array, "..."]], Candidates]:
+        """The same for one image, see `fame_jax.network.head_of`."""
+        head = head_of(self.network, self._filled(image))
+        return lambda features: self._decoded(head(features))
+
     def _filled(self, image: Image) -> Float[Array, "rows columns channels"]:
         down, right = (whole - side for whole, side in zip(self.size, image.shape, strict=False))
         if down < 0 or right < 0:
@@ -84,7 +94,7 @@ class GraphDetector:
     def _decoded(self, outputs: Any) -> Candidates:
         if not isinstance(outputs, dict):
             outputs = {self.network.plan.outputs[0].name: outputs}
-        return _DECODINGS[self.decoding](outputs, *self.size)
+        return FAMILIES[self.decoding](outputs, Setting(*self.size, self.anchors, self.weights))
 
 
 def of_graph(network: OnnxNetwork, card: Card) -> GraphDetector:
@@ -94,8 +104,11 @@ def of_graph(network: OnnxNetwork, card: Card) -> GraphDetector:
         GraphError: for outputs that are not the decoding's, or not as many classes as the card has labels.
     """
     if not card.decoding:
-        raise GraphError(f"{card.name}: the card of a detector's graph needs a decoding, {', '.join(_DECODINGS)}.")
-    found = GraphDetector(network, (card.size, card.size), card.decoding)
+        words = ", ".join(get_args(Decoding))
+        raise GraphError(f"{card.name}: the card of a detector's graph needs a decoding, {words}.")
+    network, anchors = _with_anchors(network, card)
+    weights = card.anchors.weights if card.anchors else ()
+    found = GraphDetector(network, (card.size, card.size), card.decoding, anchors, weights)
     image = jax.ShapeDtypeStruct((card.size, card.size, 3), jnp.float32)
     try:
         classes = jax.eval_shape(found, image).scores.shape[1]
@@ -104,6 +117,21 @@ def of_graph(network: OnnxNetwork, card: Card) -> GraphDetector:
     if card.labels is not None and len(card.labels) != classes:
         raise GraphError(f"{card.name} has {classes} classes by {card.decoding}, its card {len(card.labels)} labels.")
     return found
+
+
+def _with_anchors(network: OnnxNetwork, card: Card) -> tuple[OnnxNetwork, Float[Array, "n 4"] | None]:
+    """The graph and the card's anchors; where the graph returns them, they are taken once, and no more of it."""
+    if card.anchors is None or not card.anchors.tensor:
+        return network, card.anchors and jnp.asarray(card.anchors.on(card.size))
+    tensor, plan = card.anchors.tensor, network.plan
+    others = tuple(form for form in plan.outputs if form.name != tensor)
+    if len(others) in (0, len(plan.outputs)):
+        raise GraphError(f"{card.name}: the graph was not read up to its anchors: output=[..., {tensor!r}].")
+    image = jnp.zeros((card.size, card.size, 3))
+    found = jax.jit(lambda network, image: network(image)[tensor])(network, image)
+    if found.shape[1:] != (4,):
+        raise GraphError(f"{card.name}: the anchors {tensor!r} are {list(found.shape)}; expected [n, 4].")
+    return dataclasses.replace(network, plan=dataclasses.replace(plan, outputs=others)), found
 
 
 def of_network(network: Any, card: Card | None, height: int, width: int) -> Any:
@@ -121,52 +149,3 @@ def of_network(network: Any, card: Card | None, height: int, width: int) -> Any:
     if isinstance(network, OnnxNetwork):
         network = of_graph(network, card)  # type: ignore[arg-type]
     return network.of_size(height, width) if isinstance(network, GraphDetector) else network
-
-
-def _yolo(outputs: decoding.Outputs, *, objectness: bool) -> Candidates:
-    first = 5 if objectness else 4
-    expected = f"one output [n, {first} + classes] or [{first} + classes, n], the longer axis n; name it by --output"
-    if len(outputs) != 1:
-        raise GraphError(f"the outputs are {_shown(outputs)}; YOLO's decoding expects {expected}.")
-    (rows,) = outputs.values()
-    if rows.ndim == 2 and rows.shape[0] < rows.shape[1]:
-        rows = rows.T
-    if rows.ndim != 2 or rows.shape[1] <= first:
-        raise GraphError(f"the output is {_shown(outputs)}; YOLO's decoding expects {expected}.")
-    return decoding.yolo(rows, objectness=objectness)
-
-
-def _detr(outputs: decoding.Outputs, height: int, width: int) -> Candidates:
-    logits, boxes = ([x for name, x in outputs.items() if word in name.lower()] for word in ("logit", "box"))
-    fit = len(logits) == len(boxes) == 1 and logits[0].ndim == boxes[0].ndim == 2 and logits[0].shape[1] > 1
-    if not fit or boxes[0].shape != (len(logits[0]), 4):
-        raise GraphError(
-            f"the outputs are {_shown(outputs)}; DETR's decoding expects one with 'logit' in its name "
-            "[queries, classes + 1] and one with 'box' [queries, 4]."
-        )
-    return decoding.detr(logits[0], boxes[0], height, width)
-
-
-def _yunet(outputs: decoding.Outputs, height: int, width: int) -> Candidates:
-    ends = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-    expected = {
-        f"{name}_{stride}": (height // stride * (width // stride), values)
-        for stride in decoding.STRIDES
-        for name, values in ends.items()
-    }
-    for name, shape in expected.items():
-        if name not in outputs or outputs[name].shape != shape:
-            raise GraphError(f"the outputs are {_shown(outputs)}; YuNet's decoding expects {name} {list(shape)}.")
-    return decoding.yunet(outputs, height, width)
-
-
-_DECODINGS: Mapping[Decoding, Callable[[decoding.Outputs, int, int], Candidates]] = {
-    "yolo": lambda outputs, height, width: _yolo(outputs, objectness=False),
-    "yolo_objectness": lambda outputs, height, width: _yolo(outputs, objectness=True),
-    "detr": _detr,
-    "yunet": _yunet,
-}
-
-
-def _shown(outputs: decoding.Outputs) -> str:
-    return ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())[:300]

@@ -27,7 +27,7 @@ from fame_jax._types import Attribution, Embedding, FeatureMap, Image, Output, S
 from fame_jax.explainers.compiled import compiled, known
 from fame_jax.explainers.pairs import PairMaps
 from fame_jax.image import max_normalise, minmax_normalise, resize
-from fame_jax.network import Network, extent, feature_map, vector
+from fame_jax.network import Network, extent, feature_map, head_of, vector
 from fame_jax.options import OptionError
 from fame_jax.scores import output_of
 
@@ -91,8 +91,8 @@ def class_cam(
     Raises:
         NetworkError: for features that are no map of the image, or outputs that are no vector.
     """
-    features = feature_map(network, image)
-    logit, gradient = jax.value_and_grad(lambda features: output_of(network.head(features), label))(features)
+    features, head = feature_map(network, image), head_of(network, image)
+    logit, gradient = jax.value_and_grad(lambda features: output_of(head(features), label))(features)
     return known(_enlarged(weighting(features, gradient), image, normalise, extent(network, image)), logit)
 
 
@@ -165,8 +165,8 @@ def pair_cam(
 
 def _split(network: Network, image: Image) -> tuple[FeatureMap, Callable[[Output], tuple[FeatureMap]], Output]:
     """The feature map, the gradient at it for any direction of the output, and the output."""
-    features = feature_map(network, image)
-    output, pull = jax.vjp(lambda features: vector(network.head(features)), features)
+    features, head = feature_map(network, image), head_of(network, image)
+    output, pull = jax.vjp(lambda features: vector(head(features)), features)
     return features, pull, output
 
 

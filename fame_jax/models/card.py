@@ -1,22 +1,20 @@
 """The card of a network: all that a command needs to know of it, apart from its architecture and its weights."""
 
-import math
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
+from fame_jax.models.anchors import MOST, USUAL, Anchors
+from fame_jax.models.fields import CardError, Kind, check, choice, every, frozen, is_number, is_text, optional
 
 Task = Literal["class", "face", "detect"]
 Score = Literal["softmax", "sigmoid", "logit"]
-Decoding = Literal["yolo", "yolo_objectness", "detr", "yunet"]
+Decoding = Literal["yolo", "yolo_objectness", "detr", "yunet", "ssd", "retinanet", "fcos"]
 
 LARGEST = 2**15
 """Pixels: no side of an input is longer."""
-
-
-class CardError(ValueError):
-    """A card with a field that is missing, unknown or out of its range; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,12 @@ class Card:
         labels: names of the outputs in their order; None if they are not known.
         architecture: in `fame_jax.architectures`, or `onnx`.
         layer: what `features` returns, in the publisher's words; the tensor of an ONNX graph.
-        output: the tensor that an ONNX graph returns; empty for the only one that its file declares.
+        grid: rows and columns of the tokens of that tensor, where it is no map; the last of them, row by row.
+        class_tokens: number of its tokens in front of those: a class token, registers.
+        output: the tensor that an ONNX graph returns, of a detector several with commas between them; empty for those
+            that its file declares.
         decoding: the family of a detector's ONNX graph, which says what its outputs mean; see `fame_jax.detection`.
+        anchors: what the boxes of SSD, RetinaNet and FCOS are relative to; None becomes those of torchvision's own.
         source: who publishes the weights, in words.
         licence: of the weights.
         sha256: of the publisher's file, in hexadecimal digits.
@@ -56,8 +58,11 @@ class Card:
     labels: tuple[str, ...] | None = field(default=None, repr=False)
     architecture: str = ""
     layer: str = ""
+    grid: tuple[int, ...] | None = None
+    class_tokens: int = 0
     output: str = ""
     decoding: Decoding | None = None
+    anchors: Anchors | None = None
     source: str = ""
     licence: str = ""
     sha256: str = ""
@@ -69,18 +74,19 @@ class Card:
         Raises:
             CardError: naming the field.
         """
-        for name in _KINDS:
-            value = getattr(self, name)
-            _check_kind(name, value)
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
+        check(_KINDS, vars(self))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, frozen(value))
+        object.__setattr__(self, "anchors", self.anchors or USUAL.get(self.decoding or ""))
         for name, (fits, expected) in _RANGES.items():
             if not fits(self):
-                raise CardError(f"card of {self.name!r}: {name} is {getattr(self, name)!r}; expected {expected}.")
+                raise CardError(f"card of {self.name!r}: {name} is {getattr(self, name)!r:.300}; expected {expected}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as JSON has it; `from_json` reads it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Every field as JSON has it, of anchors those that are told; `from_json` reads it."""
+        content = json.loads(json.dumps(asdict(self)))
+        told = self.anchors and {name: value for name, value in content["anchors"].items() if value}
+        return content | {"anchors": told}
 
     @classmethod
     def from_json(cls, content: Any) -> "Card":
@@ -91,64 +97,37 @@ class Card:
         """
         if not isinstance(content, dict):
             raise CardError(f"a card is a JSON object, found {type(content).__name__}.")
-        if unknown := sorted(content.keys() - _KINDS.keys()):
-            raise CardError(f"a card has no field {unknown[0]!r}; its fields are {', '.join(_KINDS)}.")
         if missing := [name for name in ("name", "task", "size", "resize") if name not in content]:
             raise CardError(f"the card has no {missing[0]!r}.")
-        for name, value in content.items():
-            _check_kind(name, value)
-        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
-        return cls(**values)
+        anchors = content.get("anchors")
+        values = content if anchors is None else content | {"anchors": Anchors.from_json(anchors)}
+        check(_KINDS, values)
+        return cls(**{name: frozen(value) for name, value in values.items()})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+_COUNT: Kind = (lambda value: type(value) is int, "a whole number")
+_NUMBERS: Kind = (every(is_number), "a list of finite numbers, one for each channel")
+_SIDES = every(lambda value: type(value) is int and value > 0)
 
-
-def _all(is_kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda values: isinstance(values, list | tuple) and bool(values) and all(map(is_kind, values))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_TEXT = (_is_text, "text")
-
-
-def _choice(kind: Any) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in get_args(kind), f"one of {', '.join(get_args(kind))}"
-
-
-_COUNT = (lambda value: type(value) is int, "a whole number")
-_NUMBERS = (_all(_is_number), "a list of finite numbers, one for each channel")
-
-# By field: whether a value is of its type, and what is expected.
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{each.name: _TEXT for each in fields(Card)},
-    "task": _choice(Task),
-    "score": _choice(Score),
-    "decoding": (lambda value: value in (None, *get_args(Decoding)), f"null or {_choice(Decoding)[1]}"),
+_KINDS: dict[str, Kind] = {
+    **{each.name: (is_text, "text") for each in fields(Card)},
+    "task": choice(Task),
+    "score": choice(Score),
+    "decoding": optional(choice(Decoding)),
+    "anchors": (lambda value: value is None or isinstance(value, Anchors), "null or an object"),
+    "grid": optional((lambda value: _SIDES(value) and len(value) == 2, "two whole numbers above 0, rows and columns")),
+    "class_tokens": _COUNT,
     "size": _COUNT,
     "resize": _COUNT,
     "parameters": _COUNT,
     "mean": _NUMBERS,
     "std": _NUMBERS,
     "reverse_channels": (lambda value: isinstance(value, bool), "true or false"),
-    "labels": (lambda value: value is None or _all(_is_text)(value), "a list of names, one for each output, or null"),
+    "labels": (lambda value: value is None or every(is_text)(value), "a list of names, one for each output, or null"),
 }
-
-
-def _check_kind(name: str, value: Any) -> None:
-    is_kind, expected = _KINDS[name]
-    if not is_kind(value):
-        raise CardError(f"the card's {name} is {value!r}; expected {expected}."[:500])
-
 
 # By field: whether a card's value is in its range, and what is expected.
 _RANGES: dict[str, tuple[Callable[[Card], bool], str]] = {
-    "task": (lambda card: _choice(Task)[0](card.task), _choice(Task)[1]),
-    "score": (lambda card: _choice(Score)[0](card.score), _choice(Score)[1]),
     "size": (lambda card: 0 < card.size <= LARGEST, f"1 to {LARGEST} pixels"),
     "resize": (
         lambda card: card.size <= card.resize <= LARGEST and (card.task != "face" or card.resize == card.size),
@@ -157,5 +136,14 @@ _RANGES: dict[str, tuple[Callable[[Card], bool], str]] = {
     "mean": (lambda card: len(card.mean) == len(card.std), "as many numbers as std has"),
     "std": (lambda card: all(value > 0 for value in card.std), "numbers above 0"),
     "decoding": (lambda card: card.decoding is None or card.task == "detect", "null where the task is not detect"),
+    "anchors": (
+        lambda card: card.anchors is None or (card.decoding in USUAL and card.anchors.count(card.size) <= MOST),
+        f"null where the decoding is none of {', '.join(USUAL)}, and at most {MOST} boxes",
+    ),
+    "grid": (lambda card: card.grid is None or bool(card.layer), "null without a layer, whose tokens it is of"),
+    "class_tokens": (
+        lambda card: card.class_tokens == 0 or (card.class_tokens > 0 and card.grid is not None),
+        "0, or more with a grid",
+    ),
     "parameters": (lambda card: card.parameters >= 0, "0 or more"),
 }

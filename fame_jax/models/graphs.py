@@ -25,13 +25,28 @@ def network(path: Path, card: Card, precision: Precision = "float32") -> reader.
         GraphError: see `fame_jax.onnx.read`; also for several outputs of which the card names none (a detector may).
     """
     pixels = reader.Photometry(card.mean, card.std, reverse_channels=card.reverse_channels)
-    size, features, output = (card.size, card.size), card.layer or None, card.output or None
-    found = reader.read(path, photometry=pixels, features=features, output=output, size=size)
+    size: tuple[int, int] = (card.size, card.size)
+    tokens: dict[str, Any] = {"grid": card.grid, "class_tokens": card.class_tokens}
+    found = reader.read(
+        path, photometry=pixels, features=card.layer or None, output=_outputs(path, card), size=size, **tokens
+    )
     if len(found.plan.outputs) > 1 and card.task != "detect":
         names = ", ".join(form.name for form in found.plan.outputs)
         raise reader.GraphError(f"{path}: the outputs are {names}; name one: --output, or output= of the card.")
     _, dtype, products = precision_of(precision)
     return found.in_precision(dtype, products.name.lower())
+
+
+def _outputs(path: Path, card: Card) -> list[str] | None:
+    """The tensors that are returned, a detector's anchors among them; None for those that the file declares."""
+    from fame_jax.onnx.graph import parse  # Not above: it imports onnx.
+
+    names = card.output.split(",") if card.task == "detect" else [card.output]
+    names = [name.strip() for name in names if name.strip()]
+    if card.anchors is None or not card.anchors.tensor:
+        return names or None
+    declared = [tensor.name for tensor in parse(path)[0].outputs]
+    return list(dict.fromkeys([*(names or declared), card.anchors.tensor]))
 
 
 def loaded(path: Path, card: Card | None, precision: Precision = "float32") -> Loaded:

@@ -1,7 +1,7 @@
 """An ONNX graph as a network: one image in, its parameters a pytree that is passed and never baked in."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -35,12 +35,14 @@ class Form:
         channels: where a map `[1, ., ., .]` has its channels; None for everything else.
         shape: in the graph, for the image that it was traced with.
         grid: rows and columns that tokens `[1, n, c]` are put on.
+        class_tokens: those in front of the grid's.
     """
 
     name: str
     channels: Literal["first", "last"] | None
     shape: tuple[int, ...]
     grid: tuple[int, int] | None = None
+    class_tokens: int = 0
 
     def out(self, value: Value) -> Values:
         """`[h, w, c]` of a map, `[n, c]` of tokens: without the batch axis."""
@@ -49,12 +51,14 @@ class Form:
         value = jnp.asarray(as_written(value))
         if value.ndim > 1 and value.shape[0] == 1:
             value = value[0]
-        return value if self.grid is None else value.reshape(*self.grid, -1)
+        return value if self.grid is None else value[self.class_tokens :].reshape(*self.grid, -1)
 
-    def back(self, values: Values) -> Value:
-        """The tensor of the graph again."""
+    def back(self, values: Values, whole: Value = None) -> Value:
+        """The tensor of the graph again; its class tokens are those of the whole tensor."""
         if self.grid is not None:
             values = values.reshape(-1, values.shape[-1])
+        if self.class_tokens:
+            values = jnp.concatenate([as_written(whole)[0, : self.class_tokens].astype(values.dtype), values])
         return ChannelsLast(values[None]) if self.channels == "first" else values[None]
 
 
@@ -99,17 +103,26 @@ class OnnxNetwork:
         """The outputs from that tensor.
 
         Raises:
-            GraphError: if something of the image reaches the outputs by another way; see `split_at`.
+            GraphError: if something of the image reaches the outputs by another way; see `head_of` and `split_at`.
         """
-        form, graph = self._form(), self.plan.graph
-        _, beside = needed(graph, [output.name for output in self.plan.outputs], [form.name])
-        if beside:
+        form = self._form()
+        if self._is_passed():
             raise GraphError(
-                f"{graph.source}: the outputs depend on the image by other ways than {form.name!r}; "
+                f"{self.plan.graph.source}: the outputs depend on the image by other ways than {form.name!r}; "
                 "split the network for one image: network.split_at(tensor, image)."
             )
         given = {form.name: form.back(features.astype(self._dtype(features)))}
         return self._outputs(self._run(given, self.plan.outputs), features.dtype)
+
+    def head_of(self, image: Image) -> Callable[[Values], Outputs]:
+        """`head` for one image: what passes the features by, class tokens included, stays as it is for the image."""
+        return _Rest(self, image) if self._is_passed() else self.head
+
+    def _is_passed(self) -> bool:
+        """Whether something of the image reaches the outputs by another way than the features."""
+        form = self._form()
+        _, beside = needed(self.plan.graph, [output.name for output in self.plan.outputs], [form.name])
+        return bool(beside or form.class_tokens)
 
     def __call__(self, image: Image) -> Outputs:
         """The outputs: logits or an embedding `[o]`, a map `[h, w, c]`, or several by name."""
@@ -229,23 +242,26 @@ class _Rest:
 
     def __call__(self, features: Values) -> Any:
         network = self.network
-        form = network._form()
-        given = {**network._given(self.image), form.name: form.back(features.astype(network._dtype(features)))}
+        form, given = network._form(), network._given(self.image)
+        whole = network._run(given, [form])[0] if form.class_tokens else None
+        given |= {form.name: form.back(features.astype(network._dtype(features)), whole)}
         return network._outputs(network._run(given, network.plan.outputs), features.dtype)
 
 
 def forms(
     graph: Graph, parameters: Mapping[str, Any], image: ImageInput, size: tuple[int, int], names: Sequence[str]
 ) -> list[Form]:
-    """How tensors are handed out, by tracing the graph up to them.
+    """How tensors are handed out, by tracing the graph up to them; constants as they are.
 
     Raises:
         GraphError: for a name that no tensor has, with the nearest.
     """
-    known = [name for node in graph.nodes for name in node.outputs if name]
+    constants = {**graph.constants, **parameters}
+    known = [*constants, *(name for node in graph.nodes for name in node.outputs if name)]
     for name in names:
         if name not in known:
             near = did_you_mean(name, nearest(name, known) or known[-3:])
             raise GraphError(f"{graph.source}: no node makes a tensor {name!r}; {near}")
-    seen = shapes(graph, parameters, image, size, names)
+    seen = {name: (value.shape, False) for name, value in constants.items()}
+    seen |= shapes(graph, parameters, image, size, names)
     return [Form(name, map_channels(seen[name]), seen[name][0]) for name in names]

@@ -25,6 +25,7 @@ def read(
     size: tuple[int, int] | None = None,
     channels: Literal["first", "last"] | None = None,
     grid: tuple[int, int] | None = None,
+    class_tokens: int = 0,
 ) -> OnnxNetwork:
     """An ONNX file as a differentiable network of one image.
 
@@ -37,7 +38,8 @@ def read(
         size: rows and columns of the image; None for the file's, or any if it leaves them open. A graph of another size
             than its own works where its shapes are computed.
         channels: where the tensor `features` has its channels, if it is a map and the graph does not tell.
-        grid: rows and columns, to put tokens `[n, c]` on a map `[rows, columns, c]`.
+        grid: rows and columns, to put the tokens `[n, c]` of the tensor `features` on a map `[rows, columns, c]`.
+        class_tokens: how many tokens stand in front of those (a class token, registers), which are no part of the map.
 
     Returns:
         The network; feature maps and outputs that are maps have channels last.
@@ -63,22 +65,25 @@ def read(
         chosen = next((form for form in reversed(rest) if form.channels and max(form.shape[2:]) > 1), None)
         names = [*wanted, *([] if chosen is None else [chosen.name])]
     else:
-        chosen = _told(rest[0], channels, grid)
+        chosen = _told(rest[0], channels, grid, class_tokens)
     nodes, _ = needed(graph, names)
-    used = {name for node in nodes for name in node.inputs}
+    used = {name for node in nodes for name in node.inputs}.union(names)
     parameters = {name: jnp.asarray(value) for name, value in constants.items() if name in used}
     return OnnxNetwork(parameters, Plan(graph, image, size or image.size, pixels, chosen, tuple(outputs)))
 
 
-def _told(form: Form, channels: Literal["first", "last"] | None, grid: tuple[int, int] | None) -> Form:
+def _told(
+    form: Form, channels: Literal["first", "last"] | None, grid: tuple[int, int] | None, class_tokens: int
+) -> Form:
     """The form of the features, with what only the caller knows."""
     shape = list(form.shape)
-    if grid is not None and (len(shape) != 3 or shape[1] != grid[0] * grid[1]):
-        raise GraphError(f"grid={grid}: {form.name!r} is {shape}; expected [1, {grid[0] * grid[1]}, c], a token each.")
+    if grid is not None and (len(shape) != 3 or shape[1] != class_tokens + grid[0] * grid[1]):
+        tokens = f"{class_tokens} + " * bool(class_tokens) + f"{grid[0]} x {grid[1]}"
+        raise GraphError(f"grid={grid}: {form.name!r} is {shape}; expected [1, {tokens}, c], a token each.")
     if channels is not None and len(shape) != 4:
         raise GraphError(f"channels={channels!r}: {form.name!r} is {shape}; expected a map of four axes.")
     if len(shape) == 4 and not (channels or form.channels):
         raise GraphError(
             f"{form.name!r} is {shape} and the graph does not tell its channels: channels='first' or 'last'."
         )
-    return dataclasses.replace(form, channels=channels or form.channels, grid=grid)
+    return dataclasses.replace(form, channels=channels or form.channels, grid=grid, class_tokens=class_tokens)

@@ -1,6 +1,7 @@
 """ONNX files as detectors in `fame detect` and `fame explain --detection`: known answers, and what is refused."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -26,15 +27,30 @@ def files(tmp_path_factory):
     graphs.yolo(folder / "flat.onnx", form="flat")
     graphs.detr(folder / "detr.onnx")
     graphs.detr(folder / "odd.onnx", boxes="places")
+    for family in ANCHORS:
+        graphs.anchored(folder / f"{family}.onnx", family)
+    (folder / "rule.json").write_text('{"strides": [16], "sizes": [[16]], "ratios": [[1]]}')
+    boxes = [[column, row, column + 16, row + 16] for row in range(0, 64, 16) for column in range(0, 64, 16)]
+    (folder / "list.json").write_text(json.dumps(boxes))
+    (folder / "many.json").write_text(json.dumps([*boxes, boxes[0]]))
+    (folder / "bad.json").write_text('{"strides": [16], "sizes": [[16], [32]], "ratios": [[1]]}')
+    (folder / "worse.json").write_text('{"strides": [16]')
     return folder
 
 
-def options(files, model, decoding, names="names.txt"):
+ANCHORS = {"retinanet": "rule.json", "fcos": "corners", "ssd": "list.json"}
+"""A rule, a constant of the graph, a list."""
+
+
+def options(files, model, decoding, names="names.txt", anchors=None):
     told = ("--decoding", decoding, "--preset-input", "unit", "--labels", files / names)
+    if anchors := anchors or ANCHORS.get(decoding):
+        told += ("--anchors", files / anchors if anchors.endswith(".json") else anchors)
     return ("--model", files / model, *told, "--no-progress")
 
 
 CASES = [("v5.onnx", "yolo_objectness", 0.9, 0.8), ("v8.onnx", "yolo", 0.9, 0.8), ("detr.onnx", "detr", 1.0, 1.0)]
+CASES += [(f"{family}.onnx", family, 1.0, 1.0) for family in ANCHORS]
 
 
 @pytest.mark.parametrize(("model", "decoding", "red", "green"), CASES)
@@ -93,6 +109,9 @@ def test_an_installed_detector_keeps_its_decoding(files, fame, tmp_path, monkeyp
         ("v8.onnx", "detr", "names.txt", (), "the outputs are columns [7, 16]; DETR's decoding expects"),
         ("v8.onnx", "yunet", "names.txt", (), "YuNet's decoding expects cls_8 [64, 1]"),
         ("v8.onnx", "yolo", "two.txt", (), "v8 has 3 classes by yolo, its card 2 labels"),
+        ("retinanet.onnx", "ssd", "names.txt", (), "retinanet has 2 classes by ssd, its card 3 labels"),
+        ("v8.onnx", "ssd", "names.txt", (), "SSD's decoding expects one with 'logit' in its name [16, classes], one"),
+        ("retinanet.onnx", "fcos", "names.txt", (), "FCOS's decoding expects"),
         ("v8.onnx", "yolo", "names.txt", ("--resize", 128), "the image is [96, 128], the detector takes [64, 64]"),
     ],
 )
@@ -101,6 +120,32 @@ def test_outputs_of_another_family_are_told_in_one_line(model, decoding, names, 
     assert ended.code == 2
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("decoding", "anchors", "words"),
+    [
+        ("ssd", "many.json", r"bbox_regression \[16, 4\]; SSD's decoding expects .* a row for each of 17 anchors"),
+        ("ssd", "bad.json", "bad.json: the card's anchors.sizes has 2 entries; 1 strides expect 1"),
+        ("ssd", "worse.json", "worse.json: "),
+        ("ssd", "none.json", "none.json"),
+        ("ssd", "cornrs", "no node makes a tensor 'cornrs'; did you mean corners"),
+        ("ssd", "colours", r"the anchors 'colours' are \[16, 3\]; expected \[n, 4\]"),
+        ("yolo", "rule.json", "expected null where the decoding is none of retinanet, fcos, ssd"),
+    ],
+)
+def test_anchors_that_are_none_are_told_in_one_line(decoding, anchors, words, files, fame, tmp_path):
+    told = options(files, "ssd.onnx", decoding, anchors=anchors)
+    ended = fame("detect", files / "photo.png", *told, "--out", tmp_path)
+    assert ended.code == 2
+    assert re.search(words, ended.err)
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_outputs_are_named_with_commas_between_and_told_by_their_shapes(files, fame, tmp_path):
+    other = ("--output", "cls_logits_of_ssd, bbox_regression")
+    ended = fame("detect", files / "photo.png", *options(files, "fcos.onnx", "ssd"), *other, "--out", tmp_path)
+    assert ended.code == 0, ended.err
 
 
 @pytest.mark.parametrize(

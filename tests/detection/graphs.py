@@ -1,4 +1,4 @@
-"""Detectors as ONNX files, made by hand: one that looks at bright places of a grid, in YOLO's and in DETR's words."""
+"""Detectors as ONNX files, made by hand: one that looks at bright places of a grid, in the words of each family."""
 
 import numpy as np
 from onnx import save
@@ -47,4 +47,34 @@ def detr(path, *, boxes="pred_boxes"):
     constants = {"three": np.array([1, 3, 16]), "steep": np.float32(20), "nothing": np.full((1, 16, 1), 10, np.float32)}
     constants |= {"zero": np.float32(0), "last": np.array([2]), "shares": shares}
     save(model(nodes, inputs={"x": (1, 3, SIZE, SIZE)}, outputs=("pred_logits", boxes), constants=constants), path)
+    return path
+
+
+def anchored(path, family):
+    """The same relative to anchors: around the corners of places for RetinaNet and FCOS, the places for SSD.
+
+    FCOS's are a constant of the graph, `corners`.
+    """
+    deltas = {"retinanet": (0.5, 0.5, 0, 0), "fcos": (0, 0, 1, 1), "ssd": (0, 0, 0, 0)}[family]
+    middle = grid()[:, :2] - CELL / 2
+    nodes = [
+        node("AveragePool", "x", "means", kernel_shape=[CELL, CELL], strides=[CELL, CELL]),
+        node("Reshape", "means three", "columns"),
+        node("Transpose", "columns", "colours", perm=[0, 2, 1]),
+        node("Mul", "colours steep", "classes"),
+        node("Sub", "classes ten", "logits"),
+        node("Concat", "nothing logits", "cls_logits_of_ssd", axis=2),
+        node("Identity", "logits", "cls_logits"),
+        node("Mul", "colours zero", "zeros"),
+        node("ReduceSum", "zeros last", "none", keepdims=1),
+        node("Add", "none deltas", "bbox_regression"),
+        node("Add", "none ten", "bbox_ctrness"),
+    ]
+    constants = {"three": np.array([1, 3, 16]), "steep": np.float32(20), "ten": np.float32(10), "zero": np.float32(0)}
+    constants |= {"nothing": np.zeros((1, 16, 1), np.float32), "last": np.array([2])}
+    constants |= {"deltas": np.tile(np.float32(deltas), (1, 16, 1))}
+    constants |= {"corners": np.concatenate([middle - CELL / 2, middle + CELL / 2], 1)}
+    scores = "cls_logits_of_ssd" if family == "ssd" else "cls_logits"
+    outputs = (scores, "bbox_regression", *(("bbox_ctrness",) if family == "fcos" else ()))
+    save(model(nodes, inputs={"x": (1, 3, SIZE, SIZE)}, outputs=outputs, constants=constants), path)
     return path

@@ -44,6 +44,7 @@ def test_boxes_relative_to_anchors_are_torchvisions(weights, torchvision):
     anchors = NUMBERS.random((6, 4)) * 50
     anchors[:, 2:] += anchors[:, :2] + 5
     deltas, scores = NUMBERS.normal(size=(6, 4)), NUMBERS.random((6, 3)).astype(np.float32)
+    deltas[0, 2:] = 60, 4  # A growth that is cut.
     expected = BoxCoder(weights).decode_single(torch.tensor(deltas), torch.tensor(anchors)).numpy()
     found = decoding.anchored(jnp.asarray(deltas), jnp.asarray(scores), jnp.asarray(anchors), weights)
     same(found, expected, scores, np.ones(6))

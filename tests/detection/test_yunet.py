@@ -32,16 +32,17 @@ def found(image, threshold=0.6):
 
 
 def compare(image, ours=None):
-    """Every face of the one is a face of the other, and there are no others."""
+    """Every face of the one is a face of the other, and there are no others; the largest differences, `[faces, 3]`."""
     expected = sorted(of_opencv(image), key=lambda row: -row[14])
     ours = found(image) if ours is None else ours
     assert len(ours) == len(expected)
+    apart = []
     for face, row in zip(ours, expected, strict=True):
         box = np.array([*row[:2], *(row[:2] + row[2:4])])
-        np.testing.assert_allclose(face.box, box, atol=0.01)
-        np.testing.assert_allclose(face.landmarks, row[4:14].reshape(5, 2), atol=0.01)
-        np.testing.assert_allclose(face.score, row[14], atol=1e-5)
-    return len(ours)
+        points = row[4:14].reshape(5, 2)
+        apart.append([np.abs(face.box - box).max(), np.abs(face.landmarks - points).max(), abs(face.score - row[14])])
+    assert (np.array(apart).reshape(-1, 3) <= [0.01, 0.01, 1e-5]).all(), apart
+    return np.array(apart).reshape(-1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -51,32 +52,31 @@ def portrait():
 
 @pytest.mark.parametrize("height", [200, 231])
 def test_the_packaged_portrait_at_sizes_that_are_no_multiple_of_32(height, portrait):
-    assert compare(portrait[:height, 100:340]) == 1
+    assert len(compare(portrait[:height, 100:340])) == 1
 
 
 def test_two_faces_and_none(portrait):
     face = portrait[:192, 128:320]
-    assert compare(np.concatenate([face, face[:, ::-1]], axis=1)) == 2
-    assert compare(np.full((96, 96, 3), 0.5, np.float32)) == 0
+    assert len(compare(np.concatenate([face, face[:, ::-1]], axis=1))) == 2
+    assert len(compare(np.full((96, 96, 3), 0.5, np.float32))) == 0
 
 
 @pytest.mark.slow
-def test_all_photographs_at_their_own_sizes(shared_data):
-    files = [path for folder in ("photos", "faces_grey") for path in sorted((shared_data / folder).glob("*.jpg"))]
-    assert sum(compare(read_image(path)) for path in files) >= len(files) - 10
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("folder", ["imagenet_sample", "imagenet_400"])
-def test_photographs_of_anything_in_two_hundred_sizes(folder, shared_data):
-    files = sorted(path for path in (shared_data / folder).iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
-    faces = 0
+@pytest.mark.parametrize(
+    ("folders", "least"), [(("photos", "faces_grey"), 450), (("imagenet_sample", "imagenet_400"), 150)]
+)
+def test_all_photographs_at_their_own_sizes(folders, least, shared_data):
+    apart = []
+    files = [path for folder in folders for path in sorted((shared_data / folder).glob("*.jpg"))]
     for path in files:
         image = read_image(path)
-        # As the detector itself does: sizes that fill up alike share a program.
+        # As the detector itself does: of two hundred sizes, those that fill up alike share a program.
         down, right = (-side % 32 for side in image.shape[:2])
-        faces += compare(image, found(np.pad(image, ((0, down), (0, right), (0, 0)))))
-    assert faces >= 10
+        apart.append(compare(image, found(np.pad(image, ((0, down), (0, right), (0, 0))))))
+    faces = np.concatenate(apart)
+    box, point, score = faces.max(0)
+    print(f"{len(files)} photographs, {len(faces)} faces; box {box:.1e}, landmark {point:.1e}, score {score:.1e}")
+    assert len(faces) >= least
 
 
 @pytest.fixture(scope="module")
