@@ -7,6 +7,7 @@ had under way goes to others.
 
 import logging
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -67,7 +68,10 @@ def cluster(address: str | None, most: int | None, say: Callable[[str], object])
     ours = not ray.is_initialized()
     try:
         if ours:
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                # Ray's own processes are forked and then replaced: nothing of JAX runs in them.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RunError(f"--address {address}: no Ray cluster answers there ({' '.join(str(error).split())}).") from None
     found = Cluster(most, say)
