@@ -273,7 +273,7 @@ def test_what_ends_processes_or_lets_none_begin_is_given_up_with_the_reason(monk
             pytest.raises(RunError, match=r"no worker can go on.*the disk is full"),
         ):
             other.compute(tasks.fills_up, range(3), lambda task, result: done.append(task), within(120))
-        assert done == [0, 1]
+        assert set(done) in ({0}, {1}, {0, 1})  # Of two at once the other one may be asked anew.
 
 
 def test_options_of_ray_need_ray(fame, tmp_path):
