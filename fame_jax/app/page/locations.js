@@ -9,6 +9,8 @@ let photograph = null;
 let cells = [];
 let known = new Map(); // By cell: frames, what was asked and what was said.
 let at = null;
+let over = null; // The cell under the pointer, and where that was moved to last.
+let pointer = "";
 let resting = null; // The timer of a pointer that just came to a cell.
 let hovered = null; // The walk that a resting pointer began, which the next one may end.
 
@@ -39,13 +41,18 @@ export async function opened() {
     for (let column = 0; column < columns; column += 1) {
       const cell = element("button", { type: "button", "aria-label": `row ${row}, column ${column}`, "aria-pressed": "false", tabindex: cells.length ? -1 : 0 });
       cell.addEventListener("click", () => choose(row, column));
-      cell.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && hover(row, column));
-      cell.addEventListener("pointermove", (event) => view.point(event));
+      cell.addEventListener("pointermove", (event) => {
+        view.point(event);
+        moved(event, row, column);
+      });
       cells.push(cell);
       grid.append(cell);
     }
   }
-  grid.addEventListener("pointerleave", () => clearTimeout(resting));
+  grid.addEventListener("pointerleave", () => {
+    clearTimeout(resting);
+    over = null;
+  });
   grid.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
     const next = cells[cells.indexOf(document.activeElement) + by];
@@ -78,6 +85,16 @@ export function changed() {
 const choose = (row, column) => (known.has(key(row, column))
   ? reveal(row, column)
   : work(`Walking for row ${row}, column ${column} …`, (how) => one(row, column, how)));
+
+/** Of a mouse that comes to a cell; where the page scrolls under it, it has not moved. */
+function moved(event, row, column) {
+  const here = `${event.clientX},${event.clientY}`;
+  const came = event.pointerType === "mouse" && here !== pointer && over !== key(row, column);
+  pointer = here;
+  if (!came) return;
+  over = key(row, column);
+  hover(row, column);
+}
 
 /** Shows what is known of a cell, else walks for it once the pointer rests there; nothing else is ended for that. */
 function hover(row, column) {
