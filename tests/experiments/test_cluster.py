@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCKS = 20
-MANY = 15000
+MANY = 60000
 NETWORK = "from tests.experiments import tiny\nmine = tiny.network(), tiny.card()\n"
 FAME = "import sys; from fame_jax.cli import main; main(sys.argv[1:])"
 
