@@ -22,7 +22,7 @@ from fame_jax.architectures.mobilenet_v2 import applied
 from fame_jax.core import Explanation, attribution
 from fame_jax.explainers.explainer import Cost, Explainer
 from fame_jax.losses import class_evidence
-from fame_jax.network import Network, Split, feature_map
+from fame_jax.network import Network, Split, feature_map, head_of
 from fame_jax.scores import output_of
 from fame_jax.walk import Loss, perturb
 
@@ -33,14 +33,14 @@ EARLIER = 14
 def unrectified(image: Image, network: Network, label: Any) -> Scalar:
     """`sum_kc G[k, c] a[k, c]`."""
     features = feature_map(network, image)
-    return jnp.sum(_gradient(network, features, label) * features)
+    return jnp.sum(_gradient(network, image, features, label) * features)
 
 
 def of_others(image: Image, network: Network, label: Any) -> Scalar:
     """The evidence with the weights of other channels, the same in every step and photograph."""
     features = feature_map(network, image)
     order = jax.random.permutation(jax.random.key(0), features.shape[-1])
-    return _rectified(_gradient(network, features, label)[..., order], features)
+    return _rectified(_gradient(network, image, features, label)[..., order], features)
 
 
 def with_gradient(image: Image, network: Network, gradient: FeatureMap) -> Scalar:
@@ -68,9 +68,9 @@ def _through(blocks: Any, x: FeatureMap) -> FeatureMap:
     return functools.reduce(lambda x, block: applied(block, x), blocks, x)
 
 
-def _gradient(network: Network, features: FeatureMap, label: Any) -> FeatureMap:
-    features = jax.lax.stop_gradient(features)
-    return jax.grad(lambda x: output_of(network.head(x), label))(features)
+def _gradient(network: Network, image: Image, features: FeatureMap, label: Any) -> FeatureMap:
+    head = head_of(network, jax.lax.stop_gradient(image))
+    return jax.grad(lambda x: output_of(head(x), label))(jax.lax.stop_gradient(features))
 
 
 def _rectified(gradient: FeatureMap, features: FeatureMap) -> Scalar:
@@ -78,7 +78,7 @@ def _rectified(gradient: FeatureMap, features: FeatureMap) -> Scalar:
 
 
 def _frozen(network: Network, image: Image, label: Any, *, iterations: Any = 25, **options: Any) -> Explanation:
-    gradient = _gradient(network, feature_map(network, image), label)
+    gradient = _gradient(network, image, feature_map(network, image), label)
     return explain(with_gradient, image, network, gradient, iterations=iterations, **options)
 
 

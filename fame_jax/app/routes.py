@@ -5,6 +5,7 @@ from typing import Any
 
 from fame_jax.app.asked import AskedError, asked, side
 from fame_jax.app.session import Messages, Session
+from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import SAMPLES
 
 Route = Callable[[Session, dict[str, Any]], Messages]
@@ -47,7 +48,19 @@ def _report(session: Session, content: dict[str, Any]) -> Messages:
     yield {"done": session.looked.report().encode("utf-8", "replace")}
 
 
-AT_ONCE: Mapping[str, Route] = {"offers": lambda session, content: session.offers(), "sample": _sample}
+def _find_class(session: Session, content: dict[str, Any]) -> Messages:
+    """By the rule of the commands."""
+    text = content.get("text")
+    if not isinstance(text, str):
+        raise AskedError("text: expected a number or a name.")
+    yield {"index": resolve_class(text, session.desk("class").names)}
+
+
+AT_ONCE: Mapping[str, Route] = {
+    "offers": lambda session, content: session.offers(),
+    "sample": _sample,
+    "class": _find_class,
+}
 """What is nothing for the devices: a page is there while they are still compiling."""
 
 ROUTES: Mapping[str, Route] = {

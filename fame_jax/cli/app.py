@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fame_jax.app import Desk, Server, Session, Threshold
 from fame_jax.cli import interrupts
 from fame_jax.cli.console import InputError, say
-from fame_jax.cli.flags import USUAL, Flat, NetworkFlags
+from fame_jax.cli.flags import OF_CARDS, USUAL, Flat, NetworkFlags
 from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.explainers.explainer import Task
 from fame_jax.models import Loaded
@@ -61,7 +61,7 @@ def desks(flags: NetworkFlags) -> dict[str, Callable[[], Desk]]:
 
     @functools.cache
     def found(task: Task) -> tuple[Loaded, str]:
-        if given is not None and given.card.task == {"class": "class", "pair": "face"}[task]:
+        if given is not None and given.card.task == OF_CARDS[task]:
             return given, flags.source
         return usual.load(task), USUAL[task]
 
@@ -74,11 +74,11 @@ def desks(flags: NetworkFlags) -> dict[str, Callable[[], Desk]]:
         return Desk(card, network, task, source, flags.precision, threshold)
 
     def detection() -> Desk:
-        from fame_jax.cli.detections import detector
+        from fame_jax.cli.detections import as_detector
 
-        own = given is not None and given.card.task == "detect"
-        card, network = detector(flags if own else usual)
-        return Desk(card, network, "class", flags.source if own else USUAL["detect"], flags.precision)
+        loaded, source = found("detect")
+        card, network = as_detector(loaded)
+        return Desk(card, network, "class", source, flags.precision)
 
     tasks: tuple[Task, ...] = ("class", "location", "pair")
     return {task: functools.partial(desk, task) for task in tasks} | {"detection": detection}

@@ -5,6 +5,7 @@ import importlib
 import math
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import jax
@@ -33,7 +34,7 @@ COMMANDS = {
     "score": ("fame_jax.cli.score", "Score", "Measure finished runs by metrics, with intervals."),
     "reproduce": ("fame_jax.cli.reproduce", "Reproduce", "Make a table or a figure of the paper from your data."),
     "report": ("fame_jax.cli.report", "Report", "Show runs or photographs as one HTML file."),
-    "bench": ("fame_jax.cli.bench", "Bench", "Time steps, photographs and compilation on this machine."),
+    "bench": ("fame_jax.cli.bench", "Bench", "Time steps and photographs on this machine, or say what a run has cost."),
     "calibrate": (
         "fame_jax.cli.calibrate",
         "Calibrate",
@@ -93,6 +94,14 @@ def say_error(error: BaseException | str) -> None:
     text = readable(" ".join(str(error).split()) or type(error).__name__)
     if sys.stderr is not None:
         tqdm.write(f"fame: {text}", file=sys.stderr)
+
+
+def say_errors(lines: Sequence[str], most: int, more: str) -> None:
+    """Each on a line of its own, `most` of them, then how many `more` there are."""
+    for line in lines[:most]:
+        say_error(line)
+    if len(lines) > most:
+        say_error(f"{len(lines) - most} more {more}")
 
 
 def run(arguments: list[str]) -> int:

@@ -22,7 +22,7 @@ from fame_jax.detection.candidates import Box
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.losses import class_logit
-from fame_jax.models import Card
+from fame_jax.models import Card, Loaded
 from fame_jax.walk import Status
 
 _FAINTEST, _STEPS = 0.1, 25  # Score of a face in a crop, and steps of its walk.
@@ -54,7 +54,12 @@ def detector(flags: NetworkFlags) -> Detector:
     Raises:
         InputError: for a network that detects nothing.
     """
-    card, network = flags.load("detect")
+    return as_detector(flags.load("detect"))
+
+
+def as_detector(loaded: Loaded) -> Detector:
+    """A network whose task is to detect, with its decoding."""
+    card, network = loaded
     if card.architecture == "onnx":
         network = detection.of_graph(network, card)
     return Detector(card, network)

@@ -26,7 +26,8 @@ from fame_jax.presets import AUTO_STOP
 USUAL = {"class": "mobilenet_v2", "location": "mobilenet_v2", "pair": "sface", "detect": "yunet"}
 """The bundled network of each task."""
 
-_OF_CARDS = {"class": "class", "pair": "face", "detect": "detect"}
+OF_CARDS = {"class": "class", "pair": "face", "detect": "detect"}
+"""The task on the card of a network that answers a question."""
 
 Flat = tyro.conf.OmitArgPrefixes
 """Flags of a group stand beside the others, without its name."""
@@ -69,7 +70,7 @@ class NetworkFlags:
             InputError: for a network of another task.
         """
         self.allow_precision()
-        name, wanted = self.model or USUAL[task or "class"], _OF_CARDS.get(task or "")
+        name, wanted = self.model or USUAL[task or "class"], OF_CARDS.get(task or "")
         loaded = find(name, self.weights, precision=self.precision, card=self.graph.card_for(name, wanted))
         if task == "detect" and loaded.card.task != "detect":
             raise InputError(f"--model {name} is no detector; expected yunet, or one whose card has task='detect'.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from fame_jax.cli.console import InputError, say, say_error
+from fame_jax.cli.console import InputError, say, say_errors
 from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.records import RecordFlags
 from fame_jax.datasets.prepared import prepare
@@ -42,10 +42,7 @@ class Prepare:
         dataset = self.records.read(self.dataset, self.root)
         with locked(self.out / ".lock"), progress_bar(len(dataset.records), "record", hide=not self.progress) as bar:
             problems = prepare(dataset, self.out, bar.update)
-        for problem in problems[:_SHOWN]:
-            say_error(f"{problem.where}: {problem.reason}")
-        if (more := len(problems) - _SHOWN) > 0:
-            say_error(f"{more} more problems")
+        say_errors([f"{problem.where}: {problem.reason}" for problem in problems], _SHOWN, "problems")
         shards = [path.stat().st_size for path in self.out.glob("[0-9]*.array_record")]
         size = f"{len(shards)} shard{'' if len(shards) == 1 else 's'}, {sum(shards) / 1e6:,.1f} MB"
         say(f"{self.out}: {dataset.name}, {size}. Next: fame run prepared {self.out} --out maps")

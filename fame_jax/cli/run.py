@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, say, say_error
+from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, say, say_error, say_errors
 from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
@@ -154,10 +154,8 @@ class Run:
         return ALONE
 
     def _say_problems(self, dataset: Dataset) -> None:
-        for problem in dataset.problems[:_SHOWN]:
-            say_error(f"{problem.where}: {problem.reason}")
-        if (more := len(dataset.problems) - _SHOWN) > 0:
-            say_error(f"{more} more problems; fame check {self.dataset} {self.root} lists them")
+        lines = [f"{problem.where}: {problem.reason}" for problem in dataset.problems]
+        say_errors(lines, _SHOWN, f"problems; fame check {self.dataset} {self.root} lists them")
 
     def _boxes(self, dataset: Dataset, loaded: Loaded, us: Processes) -> Dataset:
         """The boxes of a list, or those found in a folder, which are kept as such a list beside the maps."""
@@ -256,8 +254,7 @@ def _summary(store: Store, us: Processes, blocks: Mapping[int, str]) -> bool:
     if failed:
         index, reason = next((i, reason) for i, reason in store.failures().items() if state[i] == FAILED)
         say_error(f"{failed} records failed, the first is {store.records[index].name}: {reason}")
-    for block, reason in sorted(blocks.items())[:_SHOWN]:
-        say_error(f"block {block} failed, the same command tries it again: {reason}")
-    if (more := len(blocks) - _SHOWN) > 0:
-        say_error(f"{more} more blocks failed, see {store.folder / 'failures'}")
+    again = "the same command tries it again"
+    lines = [f"block {block} failed, {again}: {reason}" for block, reason in sorted(blocks.items())]
+    say_errors(lines, _SHOWN, f"blocks failed, see {store.folder / 'failures'}")
     return bool(failed or blocks)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from fame_jax.experiments.manifest import RunError
+from fame_jax.experiments.manifest import IN_A_ROW, RunError
 
 try:
     import ray
@@ -34,9 +34,6 @@ _TRIES = 2
 
 _WORKERS = 3
 """Processes that may end at one task while their machines live on; then it is the task that ends them."""
-
-_IN_A_ROW = 8
-"""Tasks, or four a worker if that is more, that may fail one after another before the rest is not tried."""
 
 _LONGEST = 500
 """Letters of a reason: Ray adds whole tracebacks."""
@@ -242,7 +239,7 @@ class Cluster:
             work.waiting.append(task)
         else:
             work.failed[task] = reason
-        if work.in_a_row >= max(_IN_A_ROW, 4 * len(self._workers)) and work.waiting:
+        if work.in_a_row >= max(IN_A_ROW, 4 * len(self._workers)) and work.waiting:
             raise RunError(f"{work.in_a_row} blocks in a row failed, the last one for this reason: {reason}")
 
     def _refuse(self, worker: _Hired, work: "_Round", reason: str) -> None:

@@ -11,6 +11,9 @@ from fame_jax.files import read_json
 VERSION = 2
 """Of this layout. 2: what a record draws at random depends on its pixels, and own networks and methods have a hash."""
 
+IN_A_ROW = 8
+"""Blocks that may fail one after another before the rest is not tried; of a cluster four a worker, if that is more."""
+
 _READ = (1, 2)
 """Layouts whose maps can be read, scored and shown; only one of `VERSION` can go on."""
 

@@ -28,7 +28,7 @@ from fame_jax.experiments.block import BlockError, Found, Progress, explain_bloc
 from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
-from fame_jax.experiments.manifest import read_manifest
+from fame_jax.experiments.manifest import IN_A_ROW, read_manifest
 from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Device, Settings
@@ -46,9 +46,6 @@ _READERS = os.cpu_count() or 1
 
 _KEPT = {"pair": 512, "detect": 8}
 """A face occurs in many pairs, a photograph has many boxes: so many are kept rather than read again."""
-
-IN_A_ROW = 8
-"""Blocks that may fail one after another before the rest is not tried."""
 
 
 def run(

@@ -17,6 +17,7 @@ from fame_jax.experiments.rows import Row, Scores
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import figures
 from fame_jax.files import number, write
+from fame_jax.walk import Status
 
 try:
     import pyarrow
@@ -63,7 +64,7 @@ def _rows(run: Run, scores: Scores) -> Iterator[dict[str, Any]]:
             "label": known if known >= 0 else None,
             "metric": scores.metric.name,
             "preset": scores.preset,
-            "status": row.reason or ("blank map" if row.blank else "ok"),
+            "status": row.reason or (Status.BLANK if row.blank else Status.OK).message,
         }
 
     for row, figure, at, value in figures(scores):

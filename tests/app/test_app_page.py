@@ -65,7 +65,11 @@ def test_the_cat_its_top_class_and_another_by_a_part_of_its_name(tab, session, i
     np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, index))
     field.clear()
     field.send_keys("no such thing\ue007")
-    tab.wait("status", "No class is called")
+    tab.wait("status", "no class is called")
+    field.clear()
+    field.send_keys("fox\ue007")
+    tab.wait("status", "red fox (277)")  # One of several that are meant, and none is chosen in silence.
+    assert tab.text("class-title").endswith(f"({index})")
 
 
 def test_a_photograph_from_disk_methods_side_by_side_and_what_leaves_the_page(tab, session, image, folder, tmp_path):

@@ -53,31 +53,21 @@ function choice({ index, name, score }) {
   const share = element("i");
   share.style.width = `${100 * Math.min(1, Math.max(0, score))}%`;
   const words = score > 0.0005 ? `${(100 * score).toFixed(1)}%` : "< 0.1%";
-  return element("li", {}, element("button", { type: "button", "data-index": index, "aria-pressed": "false", onclick: () => { note(""); byId("any").value = ""; explain(index); } },
+  return element("li", {}, element("button", { type: "button", "data-index": index, "aria-pressed": "false", onclick: () => { byId("any").value = ""; explain(index); } },
     element("span", {}, name), element("span", {}, words), element("span", { class: "bar", "aria-hidden": "true" }, share)));
 }
 
-/** The class that is meant: what was picked from the list, a number, a name, or a part of one. */
+/** The class that is meant: what was picked from the list, else what the commands take a number or a name for. */
 function typed() {
-  const text = byId("any").value.trim().toLowerCase();
+  const text = byId("any").value.trim();
   if (!text || !looked) return;
-  const names = state.offers.names.map((name) => name.toLowerCase());
-  const number = /^(?:.*\((\d+)\)|(\d+))$/.exec(text);
-  const fits = [(name) => name === text, (name) => name.endsWith(` ${text}`), (name) => ` ${name} `.includes(` ${text} `), (name) => name.includes(text)];
-  const hits = number ? [Number(number[1] ?? number[2])] : [...new Set(fits.flatMap((fit) => names.flatMap((name, at) => (fit(name) ? [at] : []))))];
-  const known = hits.length > 0 && hits[0] < names.length;
-  byId("any").setAttribute("aria-invalid", !known);
-  note(hits.length > 1 ? `Also: ${hits.slice(1, 6).map((at) => state.offers.names[at]).join(", ")}${hits.length > 6 ? " …" : ""}` : "");
-  if (!known) {
-    work("", async () => { throw new Error(`No class is called “${byId("any").value}”.`); });
-    return;
-  }
-  byId("any").value = `${state.offers.names[hits[0]]} (${hits[0]})`;
-  explain(hits[0]);
-}
-
-function note(words) {
-  byId("any-note").textContent = words;
+  work("Explaining …", async (how) => {
+    byId("any").setAttribute("aria-invalid", true);
+    const { index } = await inLine("class", { text: /\((\d+)\)$/.exec(text)?.[1] ?? text }, how);
+    byId("any").removeAttribute("aria-invalid");
+    byId("any").value = `${state.offers.names[index]} (${index})`;
+    return explained(index, how);
+  });
 }
 
 export function changed() {
