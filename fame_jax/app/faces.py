@@ -4,16 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fame_jax.app.asked import AskedError, Side
+from fame_jax.app.asked import Side
 from fame_jax.app.memory import Photographs, Recent
 from fame_jax.data.alignment import SIDE
 from fame_jax.data.faces import FaceCrop, chosen_face, load_face
 from fame_jax.data.images import Pixels, read_image
 from fame_jax.data.searching import Face, detect_at_any_turn
 from fame_jax.inputs import Input, crop_as_input
-
-MOST_PIXELS = 25_000_000
-"""Of a photograph in which faces are looked for: a detector takes some 70 bytes for each."""
 
 
 class Found(NamedTuple):
@@ -35,18 +32,12 @@ class FacesInMemory:
 
         Raises:
             ImageError: if it cannot be read.
-            AskedError: if it is too large.
             ImportError: if OpenCV is not installed.
         """
         image = read_image(self._photographs.find(photograph))
         known = self._found.find(photograph)
         if known is None:
             aligned = image.shape == (SIDE, SIDE, 3)
-            height, width, _ = image.shape
-            if height * width > MOST_PIXELS:
-                name = self._photographs.find(photograph).name
-                limit = f"the limit is {MOST_PIXELS // 10**6} million pixels"
-                raise AskedError(f"{name}: {width}x{height} is too large to look for faces on this page; {limit}.")
             known = self._found.put(photograph, Found([] if aligned else detect_at_any_turn(image), aligned))
         return image, known
 
