@@ -87,6 +87,19 @@ def features(file: pathlib.Path, number: int) -> Any:
         raise _error(file, f"record {number} is no example of TensorFlow Datasets") from None
 
 
+def writer_class() -> Any:
+    """What writes files.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        from array_record.python.array_record_module import ArrayRecordWriter
+    except ImportError as error:
+        raise ImportError(_NEEDED) from error
+    return ArrayRecordWriter
+
+
 @contextlib.contextmanager
 def written(file: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
     """Takes the records of a new file, which is there as a whole once the block is left, or else not at all.
@@ -95,10 +108,6 @@ def written(file: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
         OSError: if it cannot be written.
         ImportError: if Grain is not installed.
     """
-    try:
-        from array_record.python.array_record_module import ArrayRecordWriter
-    except ImportError as error:
-        raise ImportError(_NEEDED) from error
     beside, words = file.with_name(f".writing.{file.name}"), "it cannot be written"
 
     def write(data: bytes) -> None:
@@ -108,7 +117,7 @@ def written(file: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
     try:
         with _reasons(file, words):
             # Pictures are compressed already, and a whole group would be read for one of its records.
-            writer = ArrayRecordWriter(str(beside), "group_size:1,uncompressed")
+            writer = writer_class()(str(beside), "group_size:1,uncompressed")
         try:
             yield write
         finally:

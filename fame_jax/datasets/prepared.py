@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, get_args
 
-from fame_jax.array_records import count, record, written
+from fame_jax.array_records import count, record, writer_class, written
 from fame_jax.data.images import ImageError, contents
 from fame_jax.data.kinds import START, kind, why_unread
 from fame_jax.data.lists import LineError, folder_on_disk
@@ -71,6 +71,7 @@ def prepare(
         OSError: if it cannot be written.
         ImportError: if Grain is not installed.
     """
+    writer_class()  # What is missing is said before anything is begun.
     dataset = replace(dataset, records=tuple(map(absolute_paths, dataset.records)))
     about = _about(dataset, shard_bytes)
     _begin(folder, about)
