@@ -158,8 +158,8 @@ def test_tables_say_who_is_clear_of_floors_and_reference():
     figures = {name: {column: {n: value + i / 100 for i, n in enumerate(names)}} for name, value in values.items()}
     lines = study_tables.means(figures).splitlines()
     assert next(line for line in lines if line.startswith("| ours")).split("|")[2].strip() == "2.055 c"
-    table = study_tables.differences(figures, "blob", 2000).splitlines()
-    assert [line.split("|")[4].strip() for line in table[2:]] == ["yes", "yes"]
+    table = study_tables.differences(figures, ("blob",), 2000).splitlines()
+    assert [line.split("|")[5].strip() for line in table[2:]] == ["yes", "yes"]
     assert "+1.0000 [+1.0000, +1.0000]" in table[2]
 
 
