@@ -71,7 +71,8 @@ def differences(figures: Mapping[str, Figures], references: Sequence[str], resam
         if name is None:
             said += f"No differences from {reference}, which is not among the methods.\n\n"
             continue
-        for variant in (variant for variant in figures if variant != name):
+        # The difference of two references is told once.
+        for variant in (variant for variant in figures if variant not in {name, *(one for one, _, _ in found)}):
             found += [(name, variant, column) for column in figures[variant] if column in figures[name]]
     resamples = max(resamples, RESAMPLES * len(found))
     compared = [_paired(figures[variant][column], figures[name][column], resamples) for name, variant, column in found]
