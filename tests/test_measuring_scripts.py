@@ -105,6 +105,15 @@ def test_ablations_leave_out_what_they_say():
     np.testing.assert_allclose(*same, atol=1e-4)
 
 
+def test_noise_times_a_cam_is_the_product_of_both():
+    network, key = pooled(), jax.random.key(7)
+    product = evidence_ablations.ABLATIONS["noise_cam"].explain(network, IMAGE, 2, key=key).attribution
+    cam = explainer("grad_cam").explain(network, IMAGE, 2).attribution
+    noise = explainer("random_blurred").explain(network, IMAGE, 2, key=key).attribution
+    assert cam.any()
+    np.testing.assert_allclose(product, cam * noise / np.max(cam * noise), atol=1e-6)
+
+
 def test_the_earlier_map_is_another_cut_of_the_same_network():
     network, image = models.build("mobilenet_v2"), jax.random.uniform(jax.random.key(6), (32, 32, 3))
     parts = evidence_ablations.cut(network)
