@@ -79,8 +79,8 @@ def main(
         gradients: cost of a map, for methods that walk or sample: so many steps or samples, of all starts together.
             Grad-CAM's gradient in a product, and the last evaluation of a walk, which takes no step, are not counted.
         sigma: deviations of the blur in pixels, for methods that blur; the methods' own if omitted.
-        choose_on: other photographs, on which the best sigma of each method is chosen (by ROAD-Delete, or the deletion
-            of pairs), so that only that one is measured on these.
+        choose_on: other photographs, on which the best sigma of each method is chosen (by ROAD-Delete, or verification
+            with black), so that only that one is measured on these.
         metric: some of the columns, see `study_games.py`; all of the task if omitted.
         number: at most so many photographs or pairs.
         grids: at most so many grids of four photographs.
