@@ -8,6 +8,7 @@
   about no class.
 - `evidence_frozen`: the weights are those of the unchanged photograph in every step.
 - `evidence_earlier`: the evidence lies at a map of twice the resolution (MobileNetV2's 14x14 places).
+- `earlier_cam`: that map times Grad-CAM's, which knows where the class is.
 - `noise_cam`: blurred noise times Grad-CAM, for products: what any factor that is not constant would do.
 
 With a linear head behind a pooling, as MobileNetV2's, the weights are constants, and `evidence_frozen` has to be
@@ -16,6 +17,7 @@ With a linear head behind a pooling, as MobileNetV2's, the weights are constants
 """
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -97,6 +99,12 @@ def _walk(loss: Loss) -> Any:
     return of_class
 
 
+def earlier_cam(network: Network, image: Image, label: Any, *, iterations: Any = 25, **options: Any) -> Attribution:
+    """The map of `earlier` times Grad-CAM's."""
+    walked = explain(earlier, image, network, label, iterations=iterations, **options).attribution
+    return max_normalise(walked * grad_cam(network, image, label))
+
+
 def noise_cam(network: Network, image: Image, label: Any, *, key: Any) -> Attribution:
     """Blurred noise times Grad-CAM's map."""
     return max_normalise(random_blurred_map(image, key) * grad_cam(network, image, label))
@@ -121,6 +129,10 @@ ABLATIONS = {
         _row("evidence_of_others", _walk(of_others)),
         _row("evidence_frozen", _frozen),
         _row("evidence_earlier", _walk(earlier)),
+        replace(
+            _row("earlier_cam", earlier_cam),
+            costs={"class": lambda options: Cost(options["iterations"] + 2, options["iterations"] + 2)},
+        ),
         Explainer(
             name="noise_cam",
             title="noise_cam",
