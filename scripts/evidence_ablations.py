@@ -8,19 +8,29 @@
   about no class.
 - `evidence_frozen`: the weights are those of the unchanged photograph in every step.
 - `evidence_earlier`: the evidence lies at a map of twice the resolution (MobileNetV2's 14x14 places).
+- `earlier_cam`: that map times Grad-CAM's, which knows where the class is.
+- `noise_cam`: blurred noise times Grad-CAM, for products: what any factor that is not constant would do.
+
+With a linear head behind a pooling, as MobileNetV2's, the weights are constants, and `evidence_frozen` has to be
+`fame_evidence`. What the starts and the product do without the evidence are `fame_starts:loss=logit` and
+`evidence_cam:loss=logit`.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fame_jax import explain
-from fame_jax._types import FeatureMap, Image, Scalar
+from fame_jax._types import Attribution, FeatureMap, Image, Scalar
 from fame_jax.architectures.mobilenet_v2 import applied
 from fame_jax.core import Explanation, attribution
+from fame_jax.explainers.cam import grad_cam
 from fame_jax.explainers.explainer import Cost, Explainer
+from fame_jax.explainers.floors import random_blurred_map
+from fame_jax.image import max_normalise
 from fame_jax.losses import class_evidence
 from fame_jax.network import Network, Split, feature_map, head_of
 from fame_jax.scores import output_of
@@ -89,6 +99,17 @@ def _walk(loss: Loss) -> Any:
     return of_class
 
 
+def earlier_cam(network: Network, image: Image, label: Any, *, iterations: Any = 25, **options: Any) -> Attribution:
+    """The map of `earlier` times Grad-CAM's."""
+    walked = explain(earlier, image, network, label, iterations=iterations, **options).attribution
+    return max_normalise(walked * grad_cam(network, image, label))
+
+
+def noise_cam(network: Network, image: Image, label: Any, *, key: Any) -> Attribution:
+    """Blurred noise times Grad-CAM's map."""
+    return max_normalise(random_blurred_map(image, key) * grad_cam(network, image, label))
+
+
 def _row(name: str, of_class: Any) -> Explainer:
     return Explainer(
         name=name,
@@ -108,5 +129,17 @@ ABLATIONS = {
         _row("evidence_of_others", _walk(of_others)),
         _row("evidence_frozen", _frozen),
         _row("evidence_earlier", _walk(earlier)),
+        replace(
+            _row("earlier_cam", earlier_cam),
+            costs={"class": lambda options: Cost(options["iterations"] + 2, options["iterations"] + 2)},
+        ),
+        Explainer(
+            name="noise_cam",
+            title="noise_cam",
+            source="an ablation",
+            of_class=noise_cam,
+            costs={"class": lambda options: Cost(1, 1)},
+            needs=frozenset({"features", "key"}),
+        ),
     )
 }

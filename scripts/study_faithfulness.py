@@ -2,46 +2,42 @@
 
 Everything is kept in the output folder: what was cut short goes on where it stopped, and methods, costs, blurs and
 metrics can be added later. Tables are Markdown: means, with letters for the floors that a method beats; and differences
-from a reference method with bootstrap intervals, p-values corrected for the number of comparisons (Holm).
+from reference methods with bootstrap intervals, p-values corrected for the number of comparisons (Holm).
 """
 
-import functools
 import itertools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import region_swap
+import jax
 import tyro
 from evidence_ablations import ABLATIONS
-from grid_pointing import composed, shares_of
-from study_tables import FLOORS, Figures, best, differences, means
+from study_games import Game, Part, games
+from study_tables import FLOORS, Figures, best, differences, means, pooled
 
 from fame_jax import models
+from fame_jax.cli.console import InputError
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
 from fame_jax.engine import passes_of
 from fame_jax.experiments.run import run
-from fame_jax.experiments.score import score
 from fame_jax.experiments.settings import Settings
 from fame_jax.experiments.store import Run
-from fame_jax.experiments.summary import by_record
 from fame_jax.explainers.explainer import Explainer, Task
 from fame_jax.explainers.table import explainer
 from fame_jax.files import parse_json
-from fame_jax.metrics.table import METRICS, Metric
+from fame_jax.words import did_you_mean
 
 OF_CLASSES = (
     *("fame", "fame_evidence", "fame_starts", "evidence_cam", "path_sums", "gradient", "smooth_grad_squared"),
     *("var_grad", "expected_gradients", "expected_gradients_cam", "grad_cam", "layer_cam", "fullgrad", *FLOORS),
 )
 OF_PAIRS = ("fame", "fame_evidence", "fame_starts", "grad_cam", "layer_cam", "fggb", "corrrise", "xssab", *FLOORS)
-GAMES = ("grid", "swap")
-"""Metrics with pictures of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +53,15 @@ def main(
     photographs: Annotated[pathlib.Path, tyro.conf.Positional],
     model: str | None = None,
     methods: tuple[str, ...] = (),
-    reference: str = "grad_cam",
+    reference: tuple[str, ...] = ("grad_cam",),
     gradients: tuple[int, ...] = (25,),
     sigma: tuple[float, ...] = (),
     choose_on: pathlib.Path | None = None,
     metric: tuple[str, ...] = (),
     number: int | None = None,
     grids: int = 100,
+    again: int = 20,
+    also: tuple[pathlib.Path, ...] = (),
     precision: str = "float32",
     seed: int = 0,
     resamples: int = 10_000,
@@ -77,35 +75,42 @@ def main(
         model: a classifier or a face network; the bundled one of the task if omitted.
         methods: explainers, each with options if need be: expected_gradients:signed=false,loss=evidence; or walks of
             `evidence_ablations.py`.
-        reference: the method that all others are compared with.
+        reference: methods that all others are compared with.
         gradients: cost of a map, for methods that walk or sample: so many steps or samples, of all starts together.
             Grad-CAM's gradient in a product, and the last evaluation of a walk, which takes no step, are not counted.
         sigma: deviations of the blur in pixels, for methods that blur; the methods' own if omitted.
-        choose_on: other photographs, on which the best sigma of each method is chosen (by ROAD-Delete, or the deletion
-            of pairs), so that only that one is measured on these.
-        metric: some of the columns; all of the task if omitted.
+        choose_on: other photographs, on which the best sigma of each method is chosen (by ROAD-Delete, or verification
+            with black), so that only that one is measured on these.
+        metric: some of the columns, see `study_games.py`; all of the task if omitted.
         number: at most so many photographs or pairs.
         grids: at most so many grids of four photographs.
+        again: at most so many maps are made once more, for float64, sanity and noise.
+        also: output folders of this command with other photographs, whose figures are added as far as they are there.
         precision: of network and walk.
         seed: of methods that draw random numbers, and of the grids.
-        resamples: of intervals and tests.
+        resamples: of intervals and tests; more if there are so many comparisons that no p could be small enough.
         out: folder for maps and scores.
     """
     dataset = opened(photographs, number)
     task: Task = dataset.task  # type: ignore[assignment]
-    network = models.find(model or {"class": "mobilenet_v2"}.get(task, "sface"), precision=precision)  # type: ignore
+    model = model or {"class": "mobilenet_v2"}.get(task, "sface")
+    network = models.find(model, precision=precision)  # type: ignore[arg-type]
     methods = methods or (OF_CLASSES if task == "class" else OF_PAIRS)
-    study = Study(network, task, precision, seed, grids)
+    settings = Settings(precision=precision, seed=seed)  # type: ignore[arg-type]
+    study = Study(network.card.name, task, settings, games(model, network, task, settings, grids=grids, again=again))
+    wanted = metric or tuple(study.games)
+    if unknown := [name for name in wanted if name not in study.games]:
+        raise InputError(f"--metric {unknown[0]}: no metric of a {task}; {did_you_mean(unknown[0], study.games)}")
     variants = list(itertools.chain(*(variants_of(method, task, gradients, sigma) for method in methods)))
-    chosen_by = ("road",) if task == "class" else ("verification_black",)
     if choose_on is not None:
-        other = opened(choose_on, number)
-        found = {v.name: study.measured(other, v, chosen_by, out / "chosen") for v in variants}
-        kept = best(found)
+        other, chosen_by = opened(choose_on, number), ("road" if task == "class" else "verification_black",)
+        kept = best({v.name: study.measured(other, v, chosen_by, out / "chosen") for v in variants})
         variants = [v for v in variants if v.name in kept]
-    wanted = metric or tuple(study.metrics)
-    figures = {v.name: study.measured(dataset, v, wanted, out) for v in variants}
-    print(f"{network.card.name}, {len(dataset.records)} records of {dataset.name}\n")
+    figures = {}
+    for variant in variants:
+        found = [study.measured(dataset, variant, wanted, out), *(study.stored(variant, wanted, a) for a in also)]
+        figures[variant.name] = pooled(found) if also else found[0]
+    print(f"{network.card.name}, {len(dataset.records)} records of {dataset.name}{', and more' if also else ''}\n")
     print(means(figures))
     print(differences(figures, reference, resamples))
 
@@ -156,57 +161,50 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 class Study:
-    """A network at work on a task, and the metrics of that."""
+    """Methods of a network at the games of a study."""
 
-    def __init__(self, network: models.Loaded, task: Task, precision: str, seed: int, grids: int):
-        self.network, self.seed, self.grids = network, seed, grids
+    def __init__(self, name: str, task: Task, settings: Settings, rules: Mapping[str, Game]):
+        self.settings, self.games = settings, rules
         self.task: Task = task
-        self.settings = Settings(precision=precision, seed=seed)  # type: ignore[arg-type]
-        names = ("deletion", "insertion") if task == "class" else ("verification",)
-        filled = {f"{name}_{fill}": _filled(name, fill) for fill in ("black", "blur", "mean") for name in names}
-        games = {"grid": self._grids} if task == "class" else {"swap": self._swaps}
-        road = {"road": METRICS["road_delete"]} if task == "class" else {}
-        self.metrics: dict[str, Metric | Callable[..., Figures]] = {**road, **filled, **games}
+        self._folder = pathlib.Path(name) / settings.precision
+        self._runs: dict[pathlib.Path, Run] = {}
 
     def measured(self, dataset: Dataset, variant: Variant, wanted: Sequence[str], out: pathlib.Path) -> Figures:
         """The figures of a variant."""
-        folder = out / self.network.card.name / self.settings.precision
+        folder = out / self._folder
         figures: Figures = {}
-        finished = any(isinstance(self.metrics[name], Metric) for name in wanted)
-        maps = self.explained(dataset, variant, folder / "maps") if finished else None
         for name in wanted:
-            how, begun = self.metrics[name], time.perf_counter()
-            if isinstance(how, Metric):
-                assert maps is not None
-                rows = by_record(score(maps, how, network=self.network))
-                figures |= {(_title(name, f.name, at), f.better): values for (f, at), values in rows.items()}
-            else:
-                figures |= how(dataset, variant, folder)
+            game = self.games[name]
+            parts = zip(game.places, game.parts(dataset, folder), strict=True)
+            runs = [self.explained(part, variant, folder / place) for place, part in parts]
+            begun = time.perf_counter()
+            figures |= game.figures(*runs)
             _note(folder, f"{variant.name}, {name}", begun, len(dataset.records))
         return figures
 
-    def explained(self, dataset: Dataset, variant: Variant, folder: pathlib.Path, **how: Any) -> Run:
-        """The maps of a variant."""
-        settings, begun = replace(self.settings, options=variant.options, **how), time.perf_counter()
-        passes = len(dataset.records) * passes_of(variant.method, self.task, variant.options)
-        with progress_bar(passes, f"pass ({variant.name})", hide=False) as bar:
-            found = run(self.network, dataset, variant.method, folder / variant.name, settings, progress=bar.update)
-        _note(folder, f"{variant.name}, maps", begun, len(dataset.records))
-        return found
+    def stored(self, variant: Variant, wanted: Sequence[str], out: pathlib.Path) -> Figures:
+        """The same of what is in another folder, as far as it is there."""
+        figures: Figures = {}
+        for game in (self.games[name] for name in wanted):
+            folders = [out / self._folder / place / variant.name for place in game.places]
+            if all((folder / "manifest.json").is_file() for folder in folders):
+                figures |= game.figures(*map(Run, folders))
+        return figures
 
-    def _grids(self, dataset: Dataset, variant: Variant, folder: pathlib.Path) -> Figures:
-        quarters = composed(dataset, self.network.card, self.grids, self.seed, folder / "grids")
-        found = shares_of(self.explained(quarters, variant, folder / "grids", resize=self.network.card.size))
-        return {("grid", "higher"): {f"{index}": float(value) for index, value in enumerate(found)}}
-
-    def _swaps(self, dataset: Dataset, variant: Variant, folder: pathlib.Path) -> Figures:
-        swapped, before = region_swap.datasets(dataset, self.network.card, self.seed, folder / "swaps")
-        runs = (
-            self.explained(one, variant, folder / "swaps" / name, aligned=True)
-            for one, name in ((swapped, "swapped"), (before, "before"))
-        )
-        found = region_swap.ratios(*runs)
-        return {(f"swap {name}", "higher"): values for name, values in found.items() if values}
+    def explained(self, part: Part, variant: Variant, folder: pathlib.Path) -> Run:
+        """The maps of a variant; looked at once for all metrics."""
+        if (place := folder / variant.name) not in self._runs:
+            settings = replace(self.settings, **{"options": variant.options, **part.how})
+            passes = len(part.dataset.records) * passes_of(variant.method, self.task, variant.options)
+            begun = time.perf_counter()
+            with (
+                progress_bar(passes, f"pass ({variant.name})", hide=False) as bar,
+                jax.enable_x64(settings.precision == "float64"),
+            ):
+                maps = run(part.network, part.dataset, variant.method, place, settings, progress=bar.update)
+            _note(folder, f"{variant.name}, maps", begun, len(part.dataset.records))
+            self._runs[place] = maps
+        return self._runs[place]
 
 
 def _note(folder: pathlib.Path, what: str, begun: float, records: int) -> None:
@@ -215,16 +213,6 @@ def _note(folder: pathlib.Path, what: str, begun: float, records: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "seconds.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def _filled(name: str, fill: str) -> Metric:
-    row, canvas = METRICS[name], {"black": 0.0}.get(fill, fill)
-    return replace(row, name=f"{name}_{fill}", measure=functools.partial(row.measure, canvas=canvas))  # type: ignore
-
-
-def _title(metric: str, figure: str, at: float | None) -> str:
-    kind = f" {figure.removesuffix('_auc')}" if metric.startswith("verification") else ""
-    return metric.replace("_", " ") + kind + ("" if at is None else f" {at:.0%}")
 
 
 if __name__ == "__main__":

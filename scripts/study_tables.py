@@ -1,7 +1,8 @@
-"""The tables of a study: means with the floors they clear, and differences from a reference method."""
+"""The tables of a study: means with the floors they clear, and differences from reference methods."""
 
 import itertools
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,13 +18,16 @@ Column = tuple[str, str]
 Figures = Mapping[Column, Mapping[str, float]]
 """Of one variant of a method: by column, a number a record."""
 
+RESAMPLES = 50
+"""For each comparison, at the least: the smallest p there can be, times their number, has to be below 0.05."""
+
 
 def best(figures: Mapping[str, Figures]) -> set[str]:
     """Of the variants whose names differ in their blur alone, that with the best mean over its columns."""
     found: dict[str, tuple[float, str]] = {}
     for variant, of in figures.items():
         signed = [_sign(column) * np.nanmean(list(rows.values())) for column, rows in of.items()]
-        kind = variant.rpartition("-s")[0] or variant
+        kind = re.sub(r"-s[\d.e+-]+$", "", variant)
         found[kind] = max(found.get(kind, (-np.inf, variant)), (float(np.mean(signed)), variant))
     return {variant for _, variant in found.values()}
 
@@ -50,26 +54,36 @@ def _cell(of: Figures, column: Column, figures: Mapping[str, Figures]) -> str:
     return f"{np.nanmean(list(of[column].values())):.3f} {letters}".strip()
 
 
-def differences(figures: Mapping[str, Figures], reference: str, resamples: int) -> str:
-    """Every figure minus that of the reference, with its interval and corrected p-value."""
-    name = next((name for name in figures if name == reference or name.startswith(f"{reference}-")), None)
-    if name is None:
-        return f"No differences: {reference} is not among the methods.\n"
-    found = {
-        (variant, column): _paired(of[column], figures[name][column], resamples)
-        for variant, of in figures.items()
-        for column in of
-        if variant != name and column in figures[name]
-    }
-    corrected = metrics.holm(np.asarray([one.p_value for one in found.values()]))
-    rows = [("method", "figure", f"minus {name}'s", "better", "p, corrected", "n")]
-    for ((variant, (title, better)), one), p in zip(found.items(), corrected, strict=True):
+def pooled(figures: Sequence[Figures]) -> Figures:
+    """The figures of one variant on several sets of records as those of one set."""
+    found: dict[Column, dict[str, float]] = {}
+    for place, of in enumerate(figures):
+        for column, rows in of.items():
+            found.setdefault(column, {}).update({f"{place}/{name}": value for name, value in rows.items()})
+    return found
+
+
+def differences(figures: Mapping[str, Figures], references: Sequence[str], resamples: int) -> str:
+    """Every figure minus that of each reference, with its interval, and its p-value corrected for their number."""
+    found, said = [], ""
+    for reference in references:
+        name = next((name for name in figures if name == reference or name.startswith(f"{reference}-")), None)
+        if name is None:
+            said += f"No differences from {reference}, which is not among the methods.\n\n"
+            continue
+        # The difference of two references is told once.
+        for variant in (variant for variant in figures if variant not in {name, *(one for one, _, _ in found)}):
+            found += [(name, variant, column) for column in figures[variant] if column in figures[name]]
+    resamples = max(resamples, RESAMPLES * len(found))
+    compared = [_paired(figures[variant][column], figures[name][column], resamples) for name, variant, column in found]
+    corrected = metrics.holm(np.asarray([one.p_value for one in compared]))
+    rows = [("method", "figure", "minus", "difference", "better", "p, corrected", "n")]
+    for (name, variant, column), one, p in zip(found, compared, corrected, strict=True):
         clear = one.low * one.high > 0 and p < 0.05
-        ahead = one.difference * _sign((title, better)) > 0
-        verdict = {True: "yes", False: "no"}[ahead] if clear else "open"
+        verdict = {True: "yes", False: "no"}[one.difference * _sign(column) > 0] if clear else "open"
         interval = f"{one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"
-        rows.append((variant, title, interval, verdict, f"{p:.4f}", f"{one.number}"))
-    return markdown(rows)
+        rows.append((variant, column[0], name, interval, verdict, f"{p:.4f}", f"{one.number}"))
+    return said + (markdown(rows) if found else "")
 
 
 def _sign(column: Column) -> int:

@@ -201,7 +201,8 @@ def _from_starts(
     of_walk, of_map = split_options(options)
 
     def of_start(index: Scalar) -> Perturbation:
-        start = image + noise * jax.random.normal(jax.random.fold_in(key, index), image.shape, image.dtype)
+        drawn = jax.random.normal(jax.random.fold_in(key, index), image.shape, jnp.float32)
+        start = image + noise * drawn.astype(image.dtype)
         walk = perturb(loss, start, *args, **of_walk)
         status = jnp.zeros(starts, walk.status.dtype).at[index].set(walk.status)
         return walk._replace(perturbed=jnp.abs(walk.perturbed - start), status=status)

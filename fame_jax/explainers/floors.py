@@ -20,7 +20,7 @@ from fame_jax.image import blurred, max_normalise, minmax_normalise
 
 def random_map(image: Image, key: PRNGKeyArray) -> Attribution:
     """Uniform noise `[H, W]` in [0, 1]: what a map without any information scores."""
-    return jax.random.uniform(key, image.shape[:2], image.dtype)
+    return jax.random.uniform(key, image.shape[:2], jnp.float32).astype(image.dtype)
 
 
 def random_blurred_map(

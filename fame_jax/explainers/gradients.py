@@ -238,8 +238,9 @@ def expected_path_integral(
 
     def path(index: Scalar) -> tuple[Image, Scalar, Scalar]:
         of_baseline, of_place = jax.random.split(jax.random.fold_in(key, index))
-        baseline = jax.random.uniform(of_baseline, image.shape, image.dtype)
-        return baseline, jax.random.uniform(of_place, (), image.dtype), jnp.asarray(1 / samples, image.dtype)
+        baseline = jax.random.uniform(of_baseline, image.shape, jnp.float32).astype(image.dtype)
+        place = jax.random.uniform(of_place, (), jnp.float32).astype(image.dtype)
+        return baseline, place, jnp.asarray(1 / samples, image.dtype)
 
     return _sum_along_paths(path, class_loss(loss), network, image, label, samples, chunk)
 
@@ -290,7 +291,7 @@ def _mean_over_copies(
     deviation = noise * jnp.ptp(image)
 
     def of_copy(index: Scalar) -> tuple[Scalar, Any]:
-        added = jax.random.normal(jax.random.fold_in(key, index), image.shape, image.dtype)
+        added = jax.random.normal(jax.random.fold_in(key, index), image.shape, jnp.float32).astype(image.dtype)
         logit, slope = jax.value_and_grad(class_logit)(image + deviation * added, network, label)
         return logit, of_slope(slope)
 

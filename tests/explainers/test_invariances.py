@@ -122,3 +122,16 @@ def test_pair_maps_depend_neither_on_the_order_of_dimensions_nor_on_the_batch(na
         assert_same(maps((*body, fc[:, order], bias[np.array(order)]), probes, galleries, keys), expected)
         permuted = maps((*body, fc, bias), probes[rows], galleries[rows], keys[rows])
         assert_same(permuted, jax.tree.map(lambda x: x[rows], expected))
+
+
+@pytest.mark.parametrize("name", [name for name in CLASS_ROWS if "key" in EXPLAINERS[name].needs and name != "rise"])
+def test_noise_is_the_same_in_all_precisions(name):
+    numbers = np.random.default_rng(0)
+    parameters, image = weights(numbers, CLASSES), numbers.uniform(size=(SIDE, SIDE, 3)).astype(np.float32)
+    key = jax.random.key(1)
+    narrow = EXPLAINERS[name].explain(Network(*parameters), jnp.asarray(image), 1, key=key, **OPTIONS.get(name, {}))
+    with jax.enable_x64(True):
+        image = jnp.asarray(image, jnp.float64)
+        wide = EXPLAINERS[name].explain(Network(*parameters), image, 1, key=key, **OPTIONS.get(name, {}))
+    assert wide.attribution.dtype == jnp.float64
+    np.testing.assert_allclose(narrow.attribution, wide.attribution, atol=1e-4)
