@@ -135,9 +135,13 @@ def after_walk(image: Image, walk: Perturbation, **options: Any) -> Explanation:
         The map is NaN where nothing could be measured: loss or gradient of the image itself are not finite, as with a
         class that the network does not have.
     """
-    found = attribution(image, walk.perturbed, **options)
+    return Explanation(_measured(attribution(image, walk.perturbed, **options), walk), *walk)
+
+
+@jax.jit
+def _measured(found: Attribution, walk: Perturbation) -> Attribution:
     nothing = (walk.status == Status.NOT_FINITE) & (walk.steps == 0)
-    return Explanation(jnp.where(nothing, jnp.nan, found), *walk)
+    return jnp.where(nothing, jnp.nan, found)
 
 
 def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Status.BLANK) -> Explanation:

@@ -21,6 +21,11 @@ from fame_jax.remote import Remote, located
 PACKAGES = ("fame-jax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "matplotlib")
 
 
+def home() -> pathlib.Path:
+    """`$FAME_HOME`, by default `~/.cache/fame_jax`: where networks and compiled programs are kept."""
+    return pathlib.Path(os.environ.get("FAME_HOME", "~/.cache/fame_jax")).expanduser()
+
+
 def write(path: pathlib.Path, fill: Callable[[Any], object]) -> None:
     """Writes a file beside its place and moves it there, so that a crash leaves the old one or the new one.
 

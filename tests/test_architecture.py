@@ -120,7 +120,7 @@ PLACES = {
     "onnx": ("fame_jax.models.graphs", "fame_jax.onnx", "weight_conversion"),
     "huggingface_hub": ("fame_jax.models.hub",),
     "safetensors": ("fame_jax.models.checkpoint",),
-    "tensorstore": ("fame_jax.experiments", "fame_jax.remote"),
+    "tensorstore": ("fame_jax.experiments", "fame_jax.models.checkpoint", "fame_jax.remote"),
     "pyarrow": ("fame_jax.experiments.tables",),
     "ray": ("fame_jax.experiments.cluster",),
     "tensorflow_datasets": ("fame_jax.array_records", "fame_jax.datasets.tfds"),

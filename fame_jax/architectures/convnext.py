@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.architectures.layers import Map, chain, conv, gelu, layer_norm
+from fame_jax.architectures.layers import Map, chain, conv, gelu, layer_norm, linear
 
 
 class Block(nnx.Module):
@@ -29,9 +29,9 @@ class Block(nnx.Module):
                 conv(width, width, 7, padding=3, groups=width, bias=True, dtype=dtype, rngs=rngs),
                 jax.nn.identity,
                 layer_norm(width, dtype=dtype, rngs=rngs),
-                nnx.Linear(width, 4 * width, param_dtype=dtype, rngs=rngs),
+                linear(width, 4 * width, dtype=dtype, rngs=rngs),
                 gelu,
-                nnx.Linear(4 * width, width, param_dtype=dtype, rngs=rngs),
+                linear(4 * width, width, dtype=dtype, rngs=rngs),
             ]
         )
         self.layer_scale = nnx.Param(jnp.full(width, 1e-6, dtype))
@@ -80,7 +80,7 @@ class ConvNeXt(nnx.Module):
             [
                 layer_norm(widths[-1], **options),
                 jax.nn.identity,
-                nnx.Linear(widths[-1], classes, param_dtype=dtype, rngs=rngs),
+                linear(widths[-1], classes, dtype=dtype, rngs=rngs),
             ]
         )
 

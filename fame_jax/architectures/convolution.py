@@ -201,6 +201,9 @@ def _depth_to_space(x: Maps, sh: int, sw: int) -> Maps:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * sh, columns * sw, -1)
 
 
+# What is jitted here is traced, transposed and lowered once for each shape: blocks of a network are mostly alike, and
+# their tens of operations are most of a program. Dense convolutions are few, and XLA fuses them less well so.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _depthwise_form(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
     def plain(x: Maps, kernel: Kernel) -> Maps:
         return _plain(x, kernel, stride, pad, precision, kernel.shape[3])
@@ -215,10 +218,18 @@ def _depthwise_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad:
     # Outside of what is chosen by platform, where a walk finds it and does it once, before its loop.
     padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
     phases = [padded[rows[:, r]][:, columns[:, c]] for r in range(stride[0]) for c in range(stride[1])]
+    return _depthwise_change(change, kernel, phases, out, stride, pad, (row_pad, column_pad), precision)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _depthwise_change(
+    change: Maps, kernel: Kernel, phases: list[jax.Array], out: Maps, stride: Pair, pad: Pad, pads: Pad, precision: Any
+) -> Maps:
+    """What a depthwise convolution makes of a change; `phases` are its taps, `pads` the padding, of the gradient."""
 
     def cpu(change: Maps, kernel: Kernel, phases: list[jax.Array]) -> Maps:
         def gradient(slope: Maps) -> Maps:
-            pieces = [_shifted_sum(slope, phase, (1, 1), (row_pad, column_pad)) for phase in phases]
+            pieces = [_shifted_sum(slope, phase, (1, 1), pads) for phase in phases]
             return _depth_to_space(jnp.concatenate(pieces, axis=-1), *stride)[:, : change.shape[1], : change.shape[2]]
 
         return jax.linear_transpose(gradient, out)(change)[0]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import Embedding, FeatureMap, Image
-from fame_jax.architectures.layers import Map, PReLU, batch_norm, chain, conv
+from fame_jax.architectures.layers import Map, PReLU, batch_norm, chain, conv, linear
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -90,7 +90,7 @@ class IResNet(nnx.Module):
                 batch_norm(inputs, dtype=dtype, rngs=rngs),
                 jax.nn.identity,  # dropout in training
                 jnp.ravel,
-                nnx.Linear((image_size // 16) ** 2 * inputs, embedding, param_dtype=dtype, rngs=rngs),
+                linear((image_size // 16) ** 2 * inputs, embedding, dtype=dtype, rngs=rngs),
                 batch_norm(embedding, affine=False, dtype=dtype, rngs=rngs),
             ]
         )

@@ -17,6 +17,21 @@ Map = Float[Array, "_rows _columns _channels"]
 """A map on its way through a network; a layer may change every axis."""
 
 
+class Keyless(nnx.Rngs):
+    """For a network whose weights are shapes, or come from a file: random ones, 1 s to trace, are left out."""
+
+    def params(self) -> None:
+        """No key."""
+
+
+_RANDOM = nnx.initializers.lecun_normal()
+
+
+def initial(key: Any, shape: tuple[int, ...], dtype: Any, random: Callable[..., jax.Array] = _RANDOM) -> jax.Array:
+    """Random weights of a fresh network; zeros where `Keyless` gives the keys."""
+    return jnp.zeros(shape, dtype) if key is None else random(key, shape, dtype)
+
+
 def conv(
     in_features: int,
     out_features: int,
@@ -39,9 +54,15 @@ def conv(
         feature_group_count=groups,
         use_bias=bias,
         param_dtype=dtype,
+        kernel_init=initial,
         conv_general_dilated=convolution,
         rngs=rngs,
     )
+
+
+def linear(inputs: int, outputs: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.Linear:
+    """`nnx.Linear` with a bias."""
+    return nnx.Linear(inputs, outputs, kernel_init=initial, param_dtype=dtype, rngs=rngs)
 
 
 def batch_norm(

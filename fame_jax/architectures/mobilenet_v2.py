@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.architectures.layers import batch_norm, conv
+from fame_jax.architectures.layers import batch_norm, conv, linear
 
 # Expansion, output channels, repeats, stride of the first (Table 2 of the paper).
 STAGES = (
@@ -74,7 +74,7 @@ class MobileNetV2(nnx.Module):
                 inputs = outputs
         blocks.append(_conv_bn(inputs, 1280, 1, dtype=dtype, rngs=rngs))
         self.blocks = nnx.List(blocks)
-        self.classifier = nnx.Linear(1280, classes, param_dtype=dtype, rngs=rngs)
+        self.classifier = linear(1280, classes, dtype=dtype, rngs=rngs)
 
     def features(self, image: Image) -> FeatureMap:
         """`[H/32, W/32, 1280]` of a normalised image `[H, W, 3]`."""
@@ -112,6 +112,7 @@ def applied(layer: Any, x: FeatureMap) -> FeatureMap:
     return layer(x)
 
 
+@jax.jit
 def _relu6(x: jax.Array) -> jax.Array:
     """`min(max(x, 0), 6)` with gradient 0 at both ends, as in PyTorch."""
     return jnp.where((x > 0) & (x < 6), x, jax.lax.stop_gradient(jnp.clip(x, 0, 6)))

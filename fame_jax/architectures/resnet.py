@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.architectures.layers import batch_norm, conv, max_pool, relu_of_sum
+from fame_jax.architectures.layers import batch_norm, conv, linear, max_pool, relu_of_sum
 
 
 class BasicBlock(nnx.Module):
@@ -87,7 +87,7 @@ class ResNet(nnx.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             _stage(block, inputs[i], widths[i], depths[i], 1 if i == 0 else 2, dtype=dtype, rngs=rngs) for i in range(4)
         )
-        self.fc = nnx.Linear(inputs[4], classes, param_dtype=dtype, rngs=rngs)
+        self.fc = linear(inputs[4], classes, dtype=dtype, rngs=rngs)
 
     def features(self, image: Image) -> FeatureMap:
         """`[H/32, W/32, 512]`, times four for bottlenecks, of a normalised image `[H, W, 3]`."""

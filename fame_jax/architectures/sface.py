@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax._types import Embedding, FeatureMap, Image
-from fame_jax.architectures.layers import Map, PReLU, batch_norm, chain, conv
+from fame_jax.architectures.layers import Map, PReLU, batch_norm, chain, conv, linear
 
 STAGES = (
     (64, 1),
@@ -94,7 +94,7 @@ class SFace(nnx.Module):
             self.units += (f"conv_{i}_dw", f"conv_{i}")
             inputs, side = width, -(-side // stride)
         self.bn1 = batch_norm(inputs, epsilon=2e-5, dtype=dtype, rngs=rngs)
-        self.pre_fc1 = nnx.Linear(side**2 * inputs, embedding, param_dtype=dtype, rngs=rngs)
+        self.pre_fc1 = linear(side**2 * inputs, embedding, dtype=dtype, rngs=rngs)
         self.fc1 = batch_norm(embedding, epsilon=2e-5, dtype=dtype, rngs=rngs)
 
     def features(self, image: Image) -> FeatureMap:

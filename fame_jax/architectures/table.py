@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fame_jax.architectures import convnext, iresnet, mobilenet_v2, resnet, sface, vgg, vit
+from fame_jax.architectures.layers import Keyless
 from fame_jax.words import did_you_mean
 
 
@@ -75,13 +76,13 @@ def architecture(name: str) -> Architecture:
     raise UnknownArchitectureError(f"unknown architecture {name!r}; {did_you_mean(name, ARCHITECTURES)}")
 
 
-def build(name: str, *, outputs: int | None = None, seed: int = 0, dtype: Any = jnp.float32) -> Any:
+def build(name: str, *, outputs: int | None = None, seed: int | None = 0, dtype: Any = jnp.float32) -> Any:
     """A network of normalised images with freshly initialised weights.
 
     Args:
         name: in `ARCHITECTURES`.
         outputs: number of classes, or length of the embedding; None for the published networks'.
-        seed: of the weights.
+        seed: of the weights; None for zeros in place of random ones.
         dtype: of the weights.
 
     Raises:
@@ -89,9 +90,9 @@ def build(name: str, *, outputs: int | None = None, seed: int = 0, dtype: Any = 
     """
     row = architecture(name)
     count = row.outputs if outputs is None else outputs
-    return row.make(**{row.argument: count}, dtype=dtype, rngs=nnx.Rngs(seed))
+    return row.make(**{row.argument: count}, dtype=dtype, rngs=Keyless() if seed is None else nnx.Rngs(seed))
 
 
 def abstract(name: str, *, outputs: int | None = None) -> Any:
     """The network with shapes in place of weights: nothing is computed or allocated; see `build`."""
-    return nnx.eval_shape(lambda: build(name, outputs=outputs))
+    return nnx.eval_shape(lambda: build(name, outputs=outputs, seed=None))

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.architectures.layers import Map, chain, conv, max_pool
+from fame_jax.architectures.layers import Map, chain, conv, linear, max_pool
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of the 3x3 convolutions before each max pooling."""
@@ -61,12 +61,12 @@ class VGG(nnx.Module):
         self.feature_layer = len(self.layers) - 2 if feature_layer is None else feature_layer
         if not 0 <= self.feature_layer < len(self.layers):
             raise ValueError(f"VGG: feature_layer={feature_layer}, expected 0 to {len(self.layers) - 1}.")
-        linear = [
-            nnx.Linear(*shape, param_dtype=dtype, rngs=rngs)
+        layers = [
+            linear(*shape, dtype=dtype, rngs=rngs)
             for shape in ((49 * channels, hidden), (hidden, hidden), (hidden, classes))
         ]
         off = jax.nn.identity  # stands where dropout is in training
-        self.classifier = nnx.List([linear[0], nnx.relu, off, linear[1], nnx.relu, off, linear[2]])
+        self.classifier = nnx.List([layers[0], nnx.relu, off, layers[1], nnx.relu, off, layers[2]])
         self.precision: jax.lax.PrecisionLike = None
 
     def features(self, image: Image) -> FeatureMap:

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fame_jax._types import FeatureMap, Image, Logits
-from fame_jax.architectures.layers import chain, conv, gelu, layer_norm
+from fame_jax.architectures.layers import chain, conv, gelu, initial, layer_norm, linear
 
 Tokens = Float[Array, "tokens values"]
 """The class token, then the patch tokens in row-major order."""
@@ -27,8 +27,8 @@ class SelfAttention(nnx.Module):
     def __init__(self, width: int, heads: int, *, dtype: Any, rngs: nnx.Rngs):
         """Attention of `heads` heads over tokens of `width` values."""
         self.heads = heads
-        self.in_proj = nnx.Linear(width, 3 * width, param_dtype=dtype, rngs=rngs)
-        self.out_proj = nnx.Linear(width, width, param_dtype=dtype, rngs=rngs)
+        self.in_proj = linear(width, 3 * width, dtype=dtype, rngs=rngs)
+        self.out_proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.precision: jax.lax.PrecisionLike = None
 
     def __call__(self, tokens: Tokens) -> Tokens:
@@ -75,10 +75,10 @@ class EncoderBlock(nnx.Module):
         self.ln_2 = layer_norm(width, dtype=dtype, rngs=rngs)
         self.mlp = nnx.List(
             [
-                nnx.Linear(width, hidden, param_dtype=dtype, rngs=rngs),
+                linear(width, hidden, dtype=dtype, rngs=rngs),
                 gelu,
                 jax.nn.identity,
-                nnx.Linear(hidden, width, param_dtype=dtype, rngs=rngs),
+                linear(hidden, width, dtype=dtype, rngs=rngs),
             ]
         )
 
@@ -147,10 +147,10 @@ class VisionTransformer(nnx.Module):
         self.conv_proj = conv(3, width, patch, stride=patch, bias=True, dtype=dtype, rngs=rngs)
         self.class_token = nnx.Param(jnp.zeros((1, width), dtype))
         count = (image_size // patch) ** 2
-        self.pos_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1 + count, width), dtype))
+        self.pos_embedding = nnx.Param(initial(rngs.params(), (1 + count, width), dtype, nnx.initializers.normal(0.02)))
         self.layers = nnx.List([EncoderBlock(width, heads, hidden, dtype=dtype, rngs=rngs) for _ in range(depth)])
         self.ln = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.heads = nnx.Linear(width, classes, param_dtype=dtype, rngs=rngs)
+        self.heads = linear(width, classes, dtype=dtype, rngs=rngs)
 
     def features(self, image: Image) -> FeatureMap:
         """`[14, 14, 768]` of a normalised image `[224, 224, 3]`; see the class.

@@ -1,5 +1,6 @@
 """Where a batch lives: its devices, its placement on them, and how large it may be."""
 
+import contextlib
 import functools
 import math
 import operator
@@ -41,12 +42,21 @@ def on_each(mesh: Mesh, function: Callable[..., Any], split: tuple[bool, ...], *
     """The function on every device, with its share of the arguments that are split and all of the others.
 
     Each device runs a program of its own, which waits for the others only where it says so: a partitioned loop would at
-    every step.
+    every step. A single device needs no sharing out, and without it finds what was traced elsewhere.
     """
+    if mesh.size == 1:
+        return function(*args)
     share = PartitionSpec(mesh.axis_names)
     specs = tuple(share if yes else PartitionSpec() for yes in split)
     # Not checked for what varies among devices: a loop of somebody's own that starts from zeros would be refused.
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=share, check_vma=False)(*args)
+
+
+def on_every_row(function: Callable[..., Any], *args: Any) -> Any:
+    """`jax.vmap(function)(*args)`; for a single row the function itself, which takes half the time to trace."""
+    if jax.tree.leaves(args)[0].shape[0] > 1:
+        return jax.vmap(function)(*args)
+    return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], args)))
 
 
 def under_its_mesh(program: Any) -> Callable[..., Any]:
@@ -58,31 +68,37 @@ def under_its_mesh(program: Any) -> Callable[..., Any]:
 
     @functools.wraps(program)
     def call(mesh: Mesh, *args: Any) -> Any:
-        with jax.set_mesh(mesh):
+        with _set(mesh):
             return program(mesh, *args)
 
     return call
 
 
+def _set(mesh: Mesh) -> contextlib.AbstractContextManager[Any]:
+    alone = mesh.size == 1 and jax.sharding.get_abstract_mesh().empty
+    return contextlib.nullcontext() if alone else jax.set_mesh(mesh)
+
+
 def compiled(program: Any, mesh: Mesh, *args: Any) -> jax.stages.Compiled:
     """The program of `under_its_mesh` for arguments of these shapes; a call with such finds it compiled."""
-    with jax.set_mesh(mesh):
+    with _set(mesh):
         return program.__wrapped__.lower(mesh, *args).compile()
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:
     """Every device holds all of it."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, _placed(mesh, PartitionSpec()))
 
 
 def shared_out(mesh: Mesh, tree: Any) -> Any:
     """Every device holds its share of the leading axis."""
-    return jax.device_put(tree, _split(mesh))
+    return jax.device_put(tree, _placed(mesh, PartitionSpec(mesh.axis_names)))
 
 
 def shapes(mesh: Mesh, size: int, example: Any) -> Any:
     """Shapes of a batch of `size` examples, shared among the devices."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=_split(mesh)), example)
+    where = _placed(mesh, PartitionSpec(mesh.axis_names))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=where), example)
 
 
 def usual_batch(mesh: Mesh | None = None) -> int:
@@ -138,8 +154,9 @@ def largest(needed: Callable[[int], float | int], free: float | int, most: int) 
     return size
 
 
-def _split(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+def _placed(mesh: Mesh, spec: PartitionSpec) -> jax.sharding.Sharding:
+    alone = mesh.size == 1
+    return jax.sharding.SingleDeviceSharding(mesh.devices.flat[0]) if alone else NamedSharding(mesh, spec)
 
 
 def _evenly(count: int | None, most: int, mesh: Mesh) -> int:

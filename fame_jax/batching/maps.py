@@ -119,7 +119,7 @@ def _mapped(
     mesh: Mesh, function: Callable[..., Any], shared: tuple[Any, ...], image: Any, args: tuple[Any, ...]
 ) -> Any:
     def local(shared: tuple[Any, ...], image: Any, args: tuple[Any, ...]) -> Any:
-        return jax.vmap(lambda image, args: function(image, *shared, *args))(image, args)
+        return devices.on_every_row(lambda image, args: function(image, *shared, *args), image, args)
 
     return devices.on_each(mesh, local, (False, True, True), shared, image, args)
 

@@ -79,7 +79,7 @@ def advanced(
             return on_all(jnp.sum(walks.moving, dtype=jnp.int32))
 
         def compared(walks: Walk) -> Walk:
-            return jax.vmap(lambda image, walk: compare(image, rules, walk))(slots.images, walks)
+            return devices.on_every_row(lambda image, walk: compare(image, rules, walk), slots.images, walks)
 
         def unfinished(carry: tuple[Scalar, Scalar, Walk]) -> Scalar:
             count, left, walks = carry
@@ -96,7 +96,7 @@ def advanced(
                 goes = walk.moving & ((count < rules.window) | walk.ending)
                 return jax.tree.map(lambda new, old: jnp.where(goes, new, old), following, walk)
 
-            walks = jax.vmap(one)(slots.images, slots.args, walks)
+            walks = devices.on_every_row(one, slots.images, slots.args, walks)
             if rules.stop_change is not None:
                 walks = jax.lax.cond(count + 1 == rules.window, compared, lambda walks: walks, walks)
             return count + 1, moving(walks), walks
@@ -128,7 +128,7 @@ def rows(mesh: Mesh, result: Perturbation, slot: Any) -> Perturbation:
 def _local(mesh: Mesh, tree: Any, slot: Scalar) -> tuple[Scalar, Scalar]:
     """Row of a slot among this device's, and whether it is one of them."""
     rows = jax.tree.leaves(tree)[0].shape[0]
-    here = slot - jax.lax.axis_index(mesh.axis_names) * rows
+    here = slot if mesh.size == 1 else slot - jax.lax.axis_index(mesh.axis_names) * rows
     return here, (here >= 0) & (here < rows)
 
 

@@ -12,7 +12,6 @@ from contextlib import closing
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -117,7 +116,7 @@ def _walks(
             # The devices are at work again while the caller has the results.
             busy = table.advance()
             for index, result in finished:
-                yield index, jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[0]), result)
+                yield index, jax.tree.map(lambda x: jax.device_put(np.asarray(x)[0]), result)
             if not busy:
                 return
             finished = table.finished()

@@ -1,6 +1,7 @@
 """What all commands share: dispatch, errors in one line, numbers as people write them."""
 
 import contextlib
+import gc
 import importlib
 import math
 import os
@@ -13,8 +14,7 @@ import tyro
 from tqdm import tqdm
 
 from fame_jax.cli import interrupts
-from fame_jax.files import forget_oldest, readable
-from fame_jax.models.load import home
+from fame_jax.files import forget_oldest, home, readable
 
 # Name: module and class, which are imported when the command is called, and the line that `fame --help` shows.
 # A command is a dataclass whose fields are its options; calling it runs it and returns the exit code.
@@ -126,6 +126,9 @@ def run(arguments: list[str]) -> int:
         keep_compiled_programs()
         with interrupts.remembered():
             options = tyro.cli(getattr(importlib.import_module(module), command), args=rest, prog=f"fame {name}")
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             return options()
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from fame_jax import files, models, plots
@@ -144,7 +144,8 @@ class Photographs:
         )
         heading = f"{files.readable(photograph.path.name)}: {target} ({title}{walked}, {status})"
         output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading, box=box))
-        probability = float(scores_of(jnp.asarray(seen.outputs[0]), self.card.score)[seen.predicted])
+        scores = jax.jit(scores_of, static_argnums=1)(seen.outputs[0], self.card.score)
+        probability = float(np.asarray(scores)[seen.predicted])
         entry = {
             "path": files.readable(str(photograph.path)),
             "sha256": photograph.sha256,

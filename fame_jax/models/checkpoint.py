@@ -12,9 +12,8 @@ import shutil
 import time
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
+import tensorstore
 from flax import nnx
 from jaxtyping import ArrayLike
 
@@ -200,10 +199,7 @@ def restore(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     path = stored_in(folder)
     if path.suffix == ".safetensors":
         return read_checkpoint(path)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(path).item_metadata.tree
-        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=arguments))
+    return _read_orbax(path)
 
 
 def _stored_before(folder: pathlib.Path) -> str | None:
@@ -232,7 +228,17 @@ def _table(value: Any) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in value.items()}
 
 
+def _read_orbax(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """What Orbax has written, by the library beneath it: that of Orbax takes a third of a second to begin with."""
+    store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{path}/"}}
+    names = {key.decode().split("/")[0] for key in tensorstore.KvStore.open(store).result().list().result()}
+    opened = {name: tensorstore.open({"driver": "auto", "kvstore": {**store, "path": f"{name}/"}}) for name in names}
+    return {name: array.result() for name, array in {n: one.result().read() for n, one in opened.items()}.items()}
+
+
 def _write_orbax(path: pathlib.Path, values: dict[str, ArrayLike]) -> None:
+    import orbax.checkpoint as ocp  # Not above: what only reads begins sooner without it.
+
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path, values)
     # Orbax writes the folder's path into this file, and reads only that the file is there.

@@ -5,10 +5,9 @@ import pathlib
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax
-
 from fame_jax import architectures
 from fame_jax.architectures import Precision, Standardized, with_precision
+from fame_jax.files import home
 from fame_jax.models import checkpoint
 from fame_jax.models.card import Card
 from fame_jax.models.describe import OutputError, check_outputs
@@ -27,11 +26,6 @@ class Loaded(NamedTuple):
 
     card: Card
     network: Any
-
-
-def home() -> pathlib.Path:
-    """`$FAME_HOME`, by default `~/.cache/fame_jax`: where `fame download` and `fame convert` keep networks."""
-    return pathlib.Path(os.environ.get("FAME_HOME", "~/.cache/fame_jax")).expanduser()
 
 
 def installed(name: str) -> pathlib.Path | None:
@@ -68,7 +62,7 @@ def restored(folder: str | os.PathLike[str], precision: Precision = "float32") -
         network = checkpoint.with_weights(abstract(card, outputs=values[last].shape[-1]), values)
     except (CheckpointError, OutputError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    return Loaded(card, with_precision(jax.tree.map(jax.numpy.asarray, network), precision))
+    return Loaded(card, with_precision(network, precision))
 
 
 def converted(

@@ -147,14 +147,16 @@ def card_of_format_1(name: str, sha256: str, licence: str) -> Card:
     return replace(card(name), sha256=sha256, licence=licence)
 
 
-def build(name: str | Card, *, outputs: int | None = None, seed: int = 0, dtype: Any = "float32") -> Standardized:
+def build(
+    name: str | Card, *, outputs: int | None = None, seed: int | None = 0, dtype: Any = "float32"
+) -> Standardized:
     """A network with freshly initialised weights, which takes RGB in [0, 1].
 
     Args:
         name: in the registry, or the card of a network of a known architecture.
         outputs: number of classes, or length of the embedding; None for one for each label, or else the published
             networks' number.
-        seed: of the weights.
+        seed: of the weights; None for zeros in place of random ones.
         dtype: of the weights.
 
     Raises:
@@ -168,7 +170,7 @@ def build(name: str | Card, *, outputs: int | None = None, seed: int = 0, dtype:
 
 def abstract(name: str | Card, *, outputs: int | None = None) -> Standardized:
     """The network with shapes in place of weights: nothing is computed or allocated; see `build`."""
-    return nnx.eval_shape(lambda: build(name, outputs=outputs))
+    return nnx.eval_shape(lambda: build(name, outputs=outputs, seed=None))
 
 
 def parameter_count(network: Any) -> int:
