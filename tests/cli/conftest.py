@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,8 +22,9 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def fame(capsys, monkeypatch, tmp_path):
-    """Runs one command with a home of its own."""
+    """Runs commands with a home of their own; as from processes of their own, nothing of their precision stays."""
     monkeypatch.setenv("FAME_HOME", str(tmp_path / "home"))
+    wide = jax.config.read("jax_enable_x64")
 
     def call(*arguments) -> Ended:
         capsys.readouterr()
@@ -32,7 +34,8 @@ def fame(capsys, monkeypatch, tmp_path):
             code = int(stop.code or 0)
         return Ended(code, *capsys.readouterr())
 
-    return call
+    yield call
+    jax.config.update("jax_enable_x64", wide)
 
 
 @pytest.fixture
