@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fame_jax.explainers import EXPLAINERS, image_key
     from fame_jax.metrics.table import METRICS
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "EXPLAINERS",
