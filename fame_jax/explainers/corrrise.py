@@ -107,8 +107,8 @@ def patch_corners(
     """Upper left corners (row, column) of the hidden squares, uniform over all places inside the image."""
     if size > min(height, width):
         raise OptionError(f"corrrise: a square of {size} pixels does not fit into {height}x{width}.")
-    places = jnp.array([height - size + 1, width - size + 1])
-    return jax.random.randint(key, (masks, patches, 2), 0, places[None, None])
+    places = jnp.array([height - size + 1, width - size + 1], jnp.int32)
+    return jax.random.randint(key, (masks, patches, 2), 0, places[None, None], jnp.int32)
 
 
 def kept_pixels(corners: Int[Array, "patches 2"], height: int, width: int, size: int) -> Attribution:

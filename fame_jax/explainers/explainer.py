@@ -219,7 +219,7 @@ def image_key(seed: int, *images: Any) -> PRNGKeyArray:
     """The random key of an image, or of a pair, that every way of explaining it draws with.
 
     It depends on seed and pixels alone, so that the same photograph gets the same random numbers in whatever list,
-    order or program it is explained. Noise is drawn in 32 bits, so that it is the same in 64.
+    order or program it is explained. All is drawn in 32 bits, so that it is the same in 64.
 
     Args:
         seed: chosen by the user.

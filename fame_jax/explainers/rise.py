@@ -66,8 +66,8 @@ def rise(
 def smooth_mask(key: PRNGKeyArray, height: int, width: int, *, cells: int, kept: ArrayLike) -> Attribution:
     """One mask `[H, W]` in [0, 1]: a binary grid, enlarged bilinearly by a cell too much and cropped at random."""
     grid_key, shift_key = jax.random.split(key)
-    cell = jnp.array([-(-height // cells), -(-width // cells)])
+    cell = jnp.array([-(-height // cells), -(-width // cells)], jnp.int32)
     enlarged = tuple((cells + 1) * -(-side // cells) for side in (height, width))
-    grid = jax.random.bernoulli(grid_key, kept, (cells, cells)).astype(jnp.float32)
-    shift = jax.random.randint(shift_key, (2,), 0, cell)
+    grid = jax.random.bernoulli(grid_key, jnp.asarray(kept, jnp.float32), (cells, cells)).astype(jnp.float32)
+    shift = jax.random.randint(shift_key, (2,), 0, cell, jnp.int32)
     return jax.lax.dynamic_slice(jax.image.resize(grid, enlarged, "bilinear"), shift, (height, width))

@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from skimage.transform import SimilarityTransform
 
 from fame_jax.data import (
@@ -21,19 +20,7 @@ from fame_jax.data import (
     searching,
 )
 from fame_jax.data.alignment import TEMPLATE, similarity_transform
-
-NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
-PHOTOGRAPHS = ["biden", "obama", "obama2", "obama3"]
-
-
-def written(path, image):
-    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(path)
-    return path
-
-
-def enlarged(image, width, height):
-    return np.asarray(Image.fromarray((image * 255).astype(np.uint8)).resize((width, height)), np.float32) / 255
-
+from tests.data.conftest import NOISE, PHOTOGRAPHS, enlarged, written
 
 # From a file.
 

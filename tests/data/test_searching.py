@@ -17,18 +17,7 @@ from fame_jax.data import (
     searching,
 )
 from fame_jax.data.alignment import TEMPLATE, similarity_transform
-
-NOISE = np.random.default_rng(0).random((112, 112, 3), dtype=np.float32)
-PHOTOGRAPHS = ["biden", "obama", "obama2", "obama3"]
-
-
-def written(path, image):
-    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(path)
-    return path
-
-
-def enlarged(image, width, height):
-    return np.asarray(Image.fromarray((image * 255).astype(np.uint8)).resize((width, height)), np.float32) / 255
+from tests.data.conftest import NOISE, enlarged, written
 
 
 def test_the_portrait_has_one_face_with_its_landmarks_in_the_order_of_the_template(portrait):

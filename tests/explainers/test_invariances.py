@@ -12,6 +12,7 @@ from flax import nnx
 
 from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import EXPLAINERS
+from fame_jax.explainers.corrrise import patch_corners
 
 CLASSES, ADDED, SIDE = 4, 3, 16
 OPTIONS = {
@@ -124,7 +125,7 @@ def test_pair_maps_depend_neither_on_the_order_of_dimensions_nor_on_the_batch(na
         assert_same(permuted, jax.tree.map(lambda x: x[rows], expected))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASS_ROWS if "key" in EXPLAINERS[name].needs and name != "rise"])
+@pytest.mark.parametrize("name", [name for name in CLASS_ROWS if "key" in EXPLAINERS[name].needs])
 def test_noise_is_the_same_in_all_precisions(name):
     numbers = np.random.default_rng(0)
     parameters, image = weights(numbers, CLASSES), numbers.uniform(size=(SIDE, SIDE, 3)).astype(np.float32)
@@ -135,3 +136,10 @@ def test_noise_is_the_same_in_all_precisions(name):
         wide = EXPLAINERS[name].explain(Network(*parameters), image, 1, key=key, **OPTIONS.get(name, {}))
     assert wide.attribution.dtype == jnp.float64
     np.testing.assert_allclose(narrow.attribution, wide.attribution, atol=1e-4)
+
+
+def test_squares_of_corrrise_are_the_same_in_all_precisions():
+    corners = functools.partial(patch_corners, height=SIDE, width=SIDE, masks=9, patches=3, size=4)
+    with jax.enable_x64(True):
+        wide = corners(jax.random.key(1))
+    np.testing.assert_array_equal(corners(jax.random.key(1)), wide)
