@@ -209,6 +209,7 @@ def test_no_two_files_of_tests_have_one_name():
     assert sorted(names) == sorted(set(names))
 
 
+@pytest.mark.thorough
 def test_every_public_room_is_reached_from_the_package():
     for name in ("batching", "bridges", "data", "explainers", "metrics", "models", "plots"):
         code = f"import fame_jax; print(fame_jax.{name}.__name__)"

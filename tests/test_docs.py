@@ -53,6 +53,7 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_blocks_run_in_order(page, folder, drop_once_heavy):
     namespace = {"__name__": "page"}

@@ -33,6 +33,7 @@ def photographs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 def test_one_photograph_has_one_map_in_explain_run_bridge_and_python(fame, photographs, tmp_path):
     flags = ["--method", ",".join(METHODS), "--iterations", "3", "--seed", "5", "--no-progress"]
     paths = sorted(photographs.glob("*.png"))

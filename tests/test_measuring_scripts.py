@@ -117,6 +117,7 @@ def test_products_are_those_of_both_maps(monkeypatch):
         np.testing.assert_allclose(product, cam * other / np.max(cam * other), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_earlier_map_is_another_cut_of_the_same_network():
     network, image = models.build("mobilenet_v2"), jax.random.uniform(jax.random.key(6), (32, 32, 3))
     parts = evidence_ablations.cut(network)
@@ -125,6 +126,7 @@ def test_the_earlier_map_is_another_cut_of_the_same_network():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_random_maps_point_at_a_quarter_of_a_grid(photographs, tmp_path, capsys):
     grid_pointing.main(photographs, methods=("random", "gradient"), grids=1, out=tmp_path / "grids")
     found = re.search(r"\| Random +\| (\S+) \[", capsys.readouterr().out)

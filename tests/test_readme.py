@@ -11,6 +11,7 @@ README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = [block for block in blocks(README) if block.language == "python"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("index", range(len(BLOCKS)))
 def test_block_runs(index, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

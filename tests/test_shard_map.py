@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, optax
@@ -57,6 +59,7 @@ same("combined", lambda x, m: road_combined(network, x, m, 3, key), images, maps
 """
 
 
+@pytest.mark.thorough
 def test_every_method_and_metric_runs_where_what_varies_is_checked():
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
     run = subprocess.run(

@@ -133,6 +133,7 @@ def test_unknown_names_are_refused(client):
     assert answer["forgotten"] == "0" * 64
 
 
+@pytest.mark.thorough
 def test_a_closed_tab_in_the_middle_of_a_walk_gives_its_place_free(client, server):
     (sample,) = client.post("sample", {"name": "cat"})
     asked = {"about": "class", "sides": [{"photograph": sample["photograph"]}], "target": 3, "iterations": 500}
@@ -176,6 +177,7 @@ def begun(*arguments):
     return process, process.stdout.readline()
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_it_cleanly_also_in_the_middle_of_a_walk():
     process, line = begun()
     try:

@@ -95,6 +95,7 @@ def test_a_location_is_that_of_the_engine_with_its_share_outside(session, cat, i
     assert last["done"]["locality"]["outside"] == pytest.approx(1 - inside, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_pair_behind_sunglasses_is_that_of_verify(session):
     pytest.importorskip("cv2")
     portrait = session.photographs.sample("portrait")
@@ -115,6 +116,7 @@ def test_a_pair_behind_sunglasses_is_that_of_verify(session):
         np.testing.assert_array_equal(found[name], result.attribution)
 
 
+@pytest.mark.thorough
 def test_a_detection_is_that_of_the_detector(session):
     pytest.importorskip("onnx")
     portrait = session.photographs.sample("portrait")
@@ -148,6 +150,7 @@ def test_a_detector_of_ones_own_takes_the_place_of_the_bundled_one(tmp_path):
     assert own.desk("class").card.name == "mobilenet_v2"
 
 
+@pytest.mark.thorough
 def test_command_and_python_make_the_same_map(session, cat, image, tmp_path, monkeypatch):
     mine = Side(session.photographs.add(sample_path("cat").read_bytes() + b"\0", "my cat.png"))
     asked = Asked("class", (mine,), None, "fame", STEPS, 3.0)

@@ -18,6 +18,7 @@ from weight_conversion.layouts import flattened
 
 torch = pytest.importorskip("torch")
 
+from tests.marks import thorough  # noqa: E402
 from tests.reference import iresnet_torch, sface_torch, twins  # noqa: E402
 
 WIDTHS = (4, 6, 8, 10)
@@ -136,7 +137,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [*thorough("float32"), "float64"])
 @pytest.mark.parametrize("name", SMALL)
 def test_features_output_gradient_and_five_steps_are_the_twins(torchvision, name, dtype):
     with jax.enable_x64(dtype == "float64"):

@@ -77,6 +77,7 @@ def test_two_vmaps_and_a_checkpoint_change_nothing(kind):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), gradients(ours), gradients(plain))
 
 
+@pytest.mark.thorough
 def test_jacobian_and_hessian_of_a_network_are_those_of_reverse_mode():
     with jax.enable_x64(True):
         rngs = nnx.Rngs(0)

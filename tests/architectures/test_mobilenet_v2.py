@@ -127,6 +127,7 @@ def assert_float64_walks_agree(cat, expected, steps):
         np.testing.assert_allclose(map_of(cat, found), map_of(cat, expected), atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_hundred_steps_in_float64_are_torchs_elementwise(cat, hundred_steps_of_torch64):
     assert_float64_walks_agree(cat, hundred_steps_of_torch64, 100)
 
@@ -136,6 +137,7 @@ def test_five_hundred_steps_in_float64_are_torchs_elementwise(cat, module):
     assert_float64_walks_agree(cat, walked_in_torch(module, cat, 500, torch.float64), 500)
 
 
+@pytest.mark.thorough
 def test_float32_map_is_no_farther_from_torchs_than_that_is_from_its_float64_map(cat, module, hundred_steps_of_torch64):
     """The noise floor: iterated ReLU gradients amplify rounding, for PyTorch as for us."""
     ours = map_of(cat, walked(cat, 100, "float32"))

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from flax import nnx  # noqa: E402
 
 from fame_jax.architectures.mobilenet_v2 import MobileNetV2  # noqa: E402
+from tests.marks import slow, thorough  # noqa: E402
 from tests.reference import twins  # noqa: E402
 from weight_conversion import NAMES  # noqa: E402
 
@@ -34,8 +35,8 @@ def shallow(torchvision, name):
     return nnx.eval_shape(lambda: resnet.ResNet(ours, DEPTHS, classes=5, rngs=nnx.Rngs(0))), module, "layer4"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["BasicBlock", "Bottleneck", "mobilenet_v2"])
+@pytest.mark.parametrize("dtype", [*thorough("float32"), "float64"])
+@pytest.mark.parametrize("name", ["BasicBlock", "Bottleneck", *thorough("mobilenet_v2")])
 def test_features_output_gradient_and_five_steps_are_the_twins(torchvision, name, dtype):
     with jax.enable_x64(dtype == "float64"):
         network, module, layer = shallow(torchvision, name)
@@ -49,7 +50,7 @@ def names(name):
     return NAMES["mobilenet_v2" if name == "mobilenet_v2" else "resnet18"]
 
 
-DEEP = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet101", "resnet152")]
+DEEP = slow("resnet101", "resnet152")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", *DEEP, "mobilenet_v2"])

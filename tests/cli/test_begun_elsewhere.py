@@ -2,6 +2,8 @@
 
 import pathlib
 
+import pytest
+
 from fame_jax import models
 from fame_jax.batching import devices
 from fame_jax.datasets.photographs import read_folder
@@ -11,6 +13,7 @@ from fame_jax.experiments.store import Run
 OWN = f"{pathlib.Path(__file__).parents[1] / 'own_network.py'}:network"
 
 
+@pytest.mark.thorough
 def test_a_run_begun_in_python_is_scored_and_goes_on_by_the_commands(fame, photographs, tmp_path, shared_data):
     (photographs / "cut short.png").unlink()
     network, card, out = models.load("mobilenet_v2"), models.card("mobilenet_v2"), tmp_path / "maps"

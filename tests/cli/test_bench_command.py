@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.thorough
 def test_bench_prints_a_row_for_each_batch_size_and_writes_them(fame, tmp_path):
     ended = fame(
         "bench", "sface", "--batch-sizes", 1, 2, "--steps", 1, "--repeats", 1,

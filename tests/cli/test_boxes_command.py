@@ -25,6 +25,7 @@ def pictures(tmp_path, monkeypatch):
     return tmp_path / "photos"
 
 
+@pytest.mark.thorough
 def test_boxes_of_a_folder_are_found_explained_scored_and_shown(fame, pictures, tmp_path):
     command = ("run", "folder", "photos", *WALK, "--out", "maps")
     ended = fame(*command)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 from fame_jax.cli import console
 
@@ -20,6 +21,7 @@ main(["explain", "--iterations", "2", "--no-progress", "--out", sys.argv[1]])
 """
 
 
+@pytest.mark.thorough
 def test_a_second_run_compiles_nothing(tmp_path):
     found = []
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}

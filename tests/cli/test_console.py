@@ -104,6 +104,7 @@ with progress_bar(3, "step", hide=False) as bar:
 """
 
 
+@pytest.mark.thorough
 def test_the_bar_is_drawn_on_a_terminal_only():
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 80))

@@ -37,6 +37,7 @@ def test_faces_are_listed_and_drawn_beside_pictures_that_cannot_be_read(fame, pi
     assert (tmp_path / "two.detections.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_all_detections_of_a_photograph_are_explained(fame, pictures, tmp_path):
     options = ("--detection", "all", "--iterations", 5, "--out", tmp_path, "--no-progress")
     ended = fame("explain", pictures / "two.png", *options)

@@ -59,6 +59,7 @@ def test_good_photographs_are_explained_beside_bad_ones(fame, photographs, tmp_p
     assert record["options"]["iterations"] == 3
 
 
+@pytest.mark.thorough
 def test_a_part_of_a_name_and_two_methods(fame, photographs, tmp_path):
     out = tmp_path / "results"
     ended = fame(
@@ -72,6 +73,7 @@ def test_a_part_of_a_name_and_two_methods(fame, photographs, tmp_path):
     assert manifest(out)["methods"] == ["fame", "grad_cam"]
 
 
+@pytest.mark.thorough
 def test_stop_auto_ends_the_walk_when_the_map_hardly_changes(fame, tmp_path):
     out = tmp_path / "results"
     assert fame("explain", "--stop", "auto", "--iterations", "100", "--out", out, "--no-progress").code == 0
@@ -165,6 +167,7 @@ def test_the_manifest_of_an_earlier_run_is_kept(fame, photographs, tmp_path):
     assert "notes.txt" in (out / "manifest-1.json").read_text()
 
 
+@pytest.mark.thorough
 def test_the_best_method_goes_by_its_own_name(fame, photographs, tmp_path):
     out, few = tmp_path / "results", ["--option", "starts=1", "--iterations", "1", "--kernel", "9", "--sigma", "2"]
     ended = fame("explain", photographs / "photo.png", "--method", "best", *few, "--out", out, "--no-progress")

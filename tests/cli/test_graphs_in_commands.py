@@ -117,6 +117,7 @@ def faces_twin(path):
     return path
 
 
+@pytest.mark.thorough
 def test_a_face_network_of_insightface_is_aligned_for_verified_and_calibrated(fame, tmp_path):
     network = faces_twin(tmp_path / "w600k_r50.onnx")
     Image.open(sample_path("portrait")).save(tmp_path / "one.png")

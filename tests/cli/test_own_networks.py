@@ -99,6 +99,7 @@ def faces(folder):
     return folder
 
 
+@pytest.mark.thorough
 def test_a_face_network_is_calibrated_verified_run_scored_and_reported(faces, fame):
     model = ("--model", "net.py:network")
     calibrated = fame("calibrate", "pairs.csv", *model, "--aligned", "--no-progress")

@@ -78,6 +78,7 @@ def compared(checkpoint, twin, *, raw=False):
     return parity.compare(checkpoint.networks, "resnet18", twin, [image], raw=raw, iterations=1)
 
 
+@pytest.mark.thorough
 def test_a_good_checkpoint_is_equal(fame, checkpoint, tmp_path):
     state = {f"model.{key}": value for key, value in torch.load(checkpoint.path).items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "last.ckpt")

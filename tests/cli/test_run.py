@@ -33,6 +33,7 @@ def test_a_folder_of_photographs_becomes_a_store_and_continues(fame, photographs
     assert len(refused.err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_several_methods_have_a_folder_each(fame, photographs, tmp_path):
     out = tmp_path / "maps"
     ended = fame(

@@ -49,6 +49,7 @@ def test_without_arguments_a_portrait_is_compared_with_its_covered_self(fame, tm
     assert manifest(out)["decision"] == "match"
 
 
+@pytest.mark.thorough
 def test_why_both_faces_were_detected(fame, faces):
     pair = (faces / "face.png", faces / "wall112.png")
     save(pair[1], np.full((112, 112, 3), 0.5))
@@ -63,6 +64,7 @@ def test_why_both_faces_were_detected(fame, faces):
     assert (faces / "out" / "face-wall112.detected.probe.png").exists()
 
 
+@pytest.mark.thorough
 def test_stop_auto_ends_each_walk_by_itself(fame, tmp_path):
     out = tmp_path / "results"
     assert fame("verify", "--stop", "auto", "--out", out, "--no-progress").code == 0
@@ -190,6 +192,7 @@ def test_bad_lists_of_pairs_are_refused(fame, faces, text, words):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.thorough
 def test_locations_writes_sheet_maps_and_numbers(fame, tmp_path):
     out = tmp_path / "results"
     ended = fame("locations", "--rows", "1,4", "--iterations", "1", "--out", out, "--no-progress")

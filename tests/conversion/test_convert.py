@@ -12,6 +12,7 @@ from flax import nnx
 
 from fame_jax.architectures import ARCHITECTURES, abstract, layers
 from fame_jax.models.checkpoint import weights
+from tests.marks import slow
 from weight_conversion import NAMES, CheckpointError, Names, convert, convert_file, read_checkpoint
 from weight_conversion.errors import ConversionError
 from weight_conversion.layouts import CHANNELS, LINEAR, flattened
@@ -265,7 +266,7 @@ def test_a_neighbour_is_refused_by_the_first_differing_key(torchvision, theirs, 
     "name",
     [
         *("resnet18", "resnet34", "resnet50", "mobilenet_v2"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet101", "resnet152")),
+        *slow("resnet101", "resnet152"),
     ],
 )
 def test_every_key_of_torchvision_is_asked_for_in_its_shape(torchvision, name):

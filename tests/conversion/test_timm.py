@@ -7,6 +7,7 @@ import pytest
 
 from fame_jax import models
 from fame_jax.models.hub import TIMM, card_of_config
+from tests.marks import slow, thorough
 from tests.reference.twins import randomise
 from weight_conversion import ConversionError
 
@@ -28,11 +29,12 @@ def config_of(twin, side):
             "pretrained_cfg": photometry | {"input_size": [3, side, side]}}  # fmt: skip
 
 
-QUICK = ("resnet18", "convnext_tiny", "mobilenetv2_100")
+QUICK, FAIR = ("resnet18",), ("convnext_tiny", "mobilenetv2_100")
+REST = [name for name in TIMM if name not in QUICK + FAIR]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TIMM])
+@pytest.mark.parametrize("name", [*QUICK, *thorough(*FAIR), *slow(*REST)])
 def test_a_network_of_timm_gives_timms_logits(name, timm, tmp_path):
     twin = randomise(timm.create_model(name, num_classes=5))
     side = SIDE.get(name, 64)

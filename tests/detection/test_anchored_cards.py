@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of torch's exporter.
 
+from tests.marks import thorough
 from tests.reference.twins import randomise  # noqa: E402 - after torch is known to be there.
 
 SIDE, CLASSES, WIDTH = 64, 3, 32
@@ -162,7 +163,7 @@ def card_of(family):
     return models.Card(family, "detect", SIDE, SIDE, (0.0,) * 3, (1.0,) * 3, decoding=family, anchors=anchors)
 
 
-@pytest.mark.parametrize("family", TOLD)
+@pytest.mark.parametrize("family", ["fcos", *thorough("retinanet", "ssd")])
 def test_candidates_are_torchvisions_before_suppression(family, exported, monkeypatch):
     network, path = exported(family)
     card, image = card_of(family), pixels(SIDE)

@@ -35,6 +35,7 @@ def similarities(candidates, box):
     return both / (areas + (box[2] - box[0]) * (box[3] - box[1]) - both), scores[:, 0] * objectness
 
 
+@pytest.mark.thorough
 def test_rise_of_a_detection_is_d_rise(faces):
     image, detector, found, network = faces
     key, count = jax.random.key(3), 40
@@ -64,6 +65,7 @@ def test_the_gradient_is_that_of_the_score_with_the_overlap_held(faces):
         np.testing.assert_allclose(jnp.vdot(slope, way), difference, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_all_boxes_in_one_call_are_single_runs(faces):
     image, _, _, network = faces
 

@@ -133,6 +133,7 @@ MEASURES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MEASURES)
 def test_figures_are_those_of_each_photograph_alone(name, boxes, tmp_path):
     found = run(detector, boxes, of_left, tmp_path / "maps", Settings(resize=96), card=CARD)
@@ -192,6 +193,7 @@ def test_a_larger_photograph_is_scaled_down_and_its_boxes_with_it(tmp_path):
     assert sorted(row.values["hit"] for row in score(maps, "pointing_game").rows) == [0, 1]
 
 
+@pytest.mark.thorough
 def test_faces_found_in_a_folder_are_explained_as_in_their_photograph(tmp_path):
     face = models.find("yunet"), (np.asarray(_portrait()) * 255).astype(np.uint8)
     loaded, pixels = face

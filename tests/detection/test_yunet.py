@@ -101,6 +101,7 @@ def inside(network, place, attribution):
     return attribution[top:bottom, left:right].mean() / attribution.mean()
 
 
+@pytest.mark.thorough
 def test_a_walk_loses_its_face_and_leaves_the_other(pair_of_faces):
     image, network = pair_of_faces
     walk = jax.jit(lambda n, x, place: explain(class_logit, x, n, place, iterations=50))
@@ -114,6 +115,7 @@ def test_a_walk_loses_its_face_and_leaves_the_other(pair_of_faces):
         assert inside(network, place, result.attribution) > 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "times"), [("gradient", 2), ("hires_cam", 2), ("rise", 1.2)])
 def test_methods_of_classes_explain_a_detection(name, times, pair_of_faces):
     image, network = pair_of_faces

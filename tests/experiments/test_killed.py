@@ -72,6 +72,7 @@ def whole(pictures, tmp_path_factory):
     return tiny.contents(out)
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_killed_becomes_one_that_was_not(pictures, whole, tmp_path):
     process = started(pictures, tmp_path / "out")
     wait_for_blocks(process, tmp_path / "out", 3)
@@ -97,6 +98,7 @@ def test_killed_at_ten_random_moments(pictures, whole, tmp_path):
     assert tiny.contents(out) == whole
 
 
+@pytest.mark.thorough
 def test_two_processes_one_killed_and_started_again_on_its_own(pictures, whole, tmp_path):
     out = tmp_path / "out"
     first, second = (started(pictures, out, index=index, count=2) for index in (0, 1))

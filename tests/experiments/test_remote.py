@@ -77,6 +77,7 @@ def test_no_secret_is_told_and_a_bucket_that_is_not_there_is_named(bucket):
     assert "s3://no-such-bucket/a" in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_a_run_into_a_bucket_holds_the_bytes_of_one_on_disk(folder, bucket, server, tmp_path):
     data = tiny.dataset(folder)
     explained(data, tmp_path / "out")
@@ -119,6 +120,7 @@ def test_a_list_in_a_bucket_names_pictures_beside_it(folder, bucket):
     assert "leads out" in found.problems[0].reason
 
 
+@pytest.mark.thorough
 def test_who_polls_never_sees_half_a_block(folder, bucket, server, tmp_path):
     data, out, seen, wrong, over = tiny.dataset(folder), bucket / "out", set(), [], threading.Event()
     whole = explained(data, tmp_path / "out", block_size=1, iterations=50)
@@ -150,6 +152,7 @@ def test_who_polls_never_sees_half_a_block(folder, bucket, server, tmp_path):
     assert seen
 
 
+@pytest.mark.thorough
 def test_a_connection_that_is_lost_for_a_while_costs_nothing_but_time(folder, bucket, server, tmp_path):
     data = tiny.dataset(folder)
     explained(data, tmp_path / "out")

@@ -138,6 +138,7 @@ def test_cams_are_the_packages(name, pairs, of_package):
         np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=method)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fullgrad_is_the_packages(name, pairs, of_package):
     pair = pairs(name)
@@ -146,6 +147,7 @@ def test_fullgrad_is_the_packages(name, pairs, of_package):
 
 
 # Inside a residual network; a branch before its layer scale; a layer that is a plain function.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "ours", "theirs"),
     [
@@ -187,6 +189,7 @@ def all_pair_maps(network: Any, probe: jax.Array, gallery: jax.Array) -> dict[tu
     }
 
 
+@pytest.mark.thorough
 def test_pair_cams_are_the_packages_with_the_dot_product_as_target(pairs, of_package):
     pair = pairs("iresnet")
     probe, gallery = pair.image, pair.image[::-1, :, ::-1]

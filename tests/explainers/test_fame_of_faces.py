@@ -30,6 +30,7 @@ def share(map, mask):
     return float(np.asarray(map)[mask].sum() / np.asarray(map).sum())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("probe", "gallery"), [("obama", "obama2"), ("obama", "biden")])
 def test_similar_and_dissimilar_are_equal_after_one_step_and_differ_after_many(explained, photographs, probe, gallery):
     one, many = (explained(photographs[probe], photographs[gallery], steps) for steps in (1, 10))
@@ -45,6 +46,7 @@ def test_swapping_the_faces_swaps_the_maps(explained, photographs):
         np.testing.assert_allclose(a.perturbed * 255, b.perturbed * 255, atol=0.3)
 
 
+@pytest.mark.thorough
 def test_covered_eyes_say_less_than_open_ones(explained):
     face = sample_face().image
     covered = sunglasses(face)

@@ -14,10 +14,11 @@ from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics.table import METRICS, Subject
 from tests.explainers.test_contract import QUICK
+from tests.marks import thorough
 from tests.test_hoist import equations
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", *thorough("bfloat16", "float64"))
 SIDE, CLASSES = 32, 5
 KINDS = ("class", "location", "pair")  # A detection is a class of the network of boxes.
 TASKS = [(name, task) for name, row in EXPLAINERS.items() for task in KINDS if getattr(row, f"of_{task}") is not None]

@@ -14,6 +14,7 @@ from fame_jax.data.images import sample_path
 from fame_jax.experiments.store import Run
 from fame_jax.inputs import geometry_of, images
 from fame_jax.models.labels import LabelsError, read_labels
+from tests.marks import slow, thorough
 from tests.reference import iresnet_torch
 from tests.reference.twins import randomise
 
@@ -30,10 +31,6 @@ CASES = {
 FEW = ("--fractions", "0.1,0.5", "--batch-size", 1, "--no-progress")
 QUICK = ("--iterations", 1, "--batch-size", 1, "--no-progress")
 OUTPUT = jax.jit(lambda network, image: network(image))
-
-
-def slow(*names):
-    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def twin_of(torchvision, architecture: str, outputs: int):
@@ -65,7 +62,7 @@ def installed(fame, torchvision, tmp_path):
     return install
 
 
-@pytest.mark.parametrize("name", ["birds", "doors", "faces", *slow("better", "larger")])
+@pytest.mark.parametrize("name", ["birds", *thorough("doors", "faces"), *slow("better", "larger")])
 def test_a_fine_tuned_network_is_installed_and_equals_torchs(name, installed):
     architecture, outputs, size, _ = CASES[name]
     twin, file = installed(name)

@@ -13,6 +13,7 @@ import pytest
 from fame_jax import models
 from fame_jax.models import CardError, DownloadError
 from fame_jax.models.hub import address, card_of_config
+from tests.marks import slow
 from tests.reference import iresnet_torch
 from tests.reference.twins import randomise
 
@@ -125,7 +126,7 @@ def test_cvlface_is_read_in_the_channel_order_of_its_config(depth, space, hub, f
 
 @pytest.mark.parametrize(
     "architecture",
-    ["resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenetv2_100", "resnet50"))],
+    ["resnet18", *slow("mobilenetv2_100", "resnet50")],
 )
 def test_timm_is_read_with_its_photometry_geometry_and_labels(architecture, hub, fame, torchvision):
     twin = randomise(pytest.importorskip("timm").create_model(architecture, num_classes=4))

@@ -41,6 +41,7 @@ STEPS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", STEPS)
 def test_old_or_new_is_there_whole(step, old_and_new, monkeypatch):
     card, new = old_and_new

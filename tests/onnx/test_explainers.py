@@ -11,13 +11,11 @@ from fame_jax.architectures.probes import Probed
 from fame_jax.architectures.sface import SFace
 from fame_jax.explainers import EXPLAINERS
 from tests.explainers.test_contract import QUICK
+from tests.marks import slow
 from tests.onnx.graphs import model, node, pixels
 
 SIZE = 16
-ROWS = [
-    name if name in ("grad_cam", "fullgrad", "gradient") else pytest.param(name, marks=pytest.mark.slow)
-    for name in EXPLAINERS
-]
+QUICK_ROWS = ("grad_cam", "fullgrad", "gradient")
 """The others take a minute of compiling."""
 
 
@@ -66,7 +64,7 @@ def _norm(tensor, layer, output, constants):
     return node("BatchNormalization", names, output, epsilon=layer.epsilon)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [*QUICK_ROWS, *slow(*(name for name in EXPLAINERS if name not in QUICK_ROWS))])
 def test_maps_are_those_of_the_network_by_hand(name, networks):
     row, options, key = EXPLAINERS[name], QUICK.get(name, {}), jax.random.key(0)
     images = [jnp.asarray(pixels(SIZE, seed=seed)) for seed in (0, 1)]

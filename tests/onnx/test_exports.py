@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from fame_jax import onnx as reader
+from tests.marks import slow
 from tests.onnx.graphs import pixels, planes, relative, runtime
 
 torch = pytest.importorskip("torch")
@@ -161,7 +162,7 @@ def _last(network, output):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in ("vit", "yolo") else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+    "name", ["vit", "yolo", *slow(*(name for name in SMALL if name not in ("vit", "yolo")))]
 )
 def test_a_small_network_of_each_family(name, torchvision):
     make, size = SMALL[name]

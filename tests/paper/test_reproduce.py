@@ -49,6 +49,7 @@ def test_help_names_item_and_inputs(reproduce, name):
     assert "Needs" in out
 
 
+@pytest.mark.thorough
 def test_locations_of_classifiers(reproduce, photographs, tmp_path):
     arguments = (photographs[0], "--rows", 3, "--iterations", 2, "--out", tmp_path / "out", "--no-progress")
     code, out, err = reproduce("figure_7", *arguments)
@@ -59,6 +60,7 @@ def test_locations_of_classifiers(reproduce, photographs, tmp_path):
     assert is_picture(tmp_path / "out/mobilenet_v2/0.locations.png")
 
 
+@pytest.mark.thorough
 def test_locations_of_face_networks(reproduce, faces, tmp_path):
     arguments = (faces[0], "--rows", 3, "--iterations", 2, "--out", tmp_path / "out", "--no-progress")
     code, _, err = reproduce("figure_8", *arguments)
@@ -83,6 +85,7 @@ def test_photographs_by_method(reproduce, photographs, tmp_path, name, methods):
         assert all(arrays[method].shape == (2, 224, 224) for method in methods)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
@@ -100,6 +103,7 @@ def test_pairs_by_method(reproduce, faces, tmp_path, name, methods):
         assert all(arrays[f"{method}_probe_similar"].any() for method in methods)
 
 
+@pytest.mark.thorough
 def test_sweep_of_the_blur(reproduce, faces, tmp_path):
     code, out, err = reproduce("figure_5", *faces, "--iterations", 2, "--out", tmp_path / "out")
     assert code == 0, err
@@ -111,6 +115,7 @@ def test_sweep_of_the_blur(reproduce, faces, tmp_path):
         assert (np.diff(detail) < 0).all()
 
 
+@pytest.mark.thorough
 def test_sweeps_of_steps_and_step_size(reproduce, photographs, tmp_path):
     code, _, err = reproduce("figure_6", photographs[0], "--iterations", 5, "--out", tmp_path / "out")
     assert code == 0, err
@@ -129,6 +134,7 @@ def test_table_1(reproduce, tmp_path):
     assert "38.76" in (tmp_path / "out/table_1.official.md").read_text()
 
 
+@pytest.mark.thorough
 def test_table_2_and_the_curves_of_its_runs(reproduce, tmp_path):
     copy = synthetic.cfp(tmp_path / "cfp", subjects=2, folds=1)
     arguments = ("--methods", "grad_cam_ew", "--iterations", 2, "--out", tmp_path / "out", "--aligned", "--no-progress")
@@ -144,6 +150,7 @@ def test_table_2_and_the_curves_of_its_runs(reproduce, tmp_path):
         assert arrays["grad_cam_ew_deletion_mean"].shape == (11,)
 
 
+@pytest.mark.thorough
 def test_table_3(reproduce, tmp_path):
     arguments = ("--methods", "grad_cam_ew", "--steps", 1, "--repeats", 1, "--out", tmp_path / "out")
     code, out, err = reproduce("table_3", *arguments)
