@@ -97,7 +97,7 @@ def drop_once_heavy(_memory_at_rest):
     """Nor are the first programs of a large file, or of a large test, once they weigh."""
 
     def drop_if_heavy() -> None:
-        if _memory() > _memory_at_rest[0] + 1:
+        if _memory() > _memory_at_rest[0] + 0.5:
             _drop_what_is_compiled()
             _memory_at_rest[0] = _memory()
 

@@ -15,6 +15,7 @@ from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics.table import METRICS, Subject
 from fame_jax.presets import PRESETS
 from tests.explainers.conftest import ConvNet
+from tests.marks import thorough
 
 SIZE, DTYPES = 64, (jnp.float32, jnp.bfloat16)
 SHORT = {"iterations": 2, "masks": 4, "samples": 4, "steps": 4}
@@ -100,7 +101,12 @@ def test_metrics(name):
     traced(lambda m: metrics.locality(m, jnp.array([0, 0]), (7, 7)), picture()[..., 0])
 
 
-@pytest.mark.parametrize("name", table.ARCHITECTURES)
+FAMILIES = ("resnet18", "resnet50", "mobilenet_v2", "vgg19", "convnext_tiny", "vit_b_16", "iresnet18", "sface")
+
+
+@pytest.mark.parametrize(
+    "name", [*FAMILIES, *thorough(*(name for name in table.ARCHITECTURES if name not in FAMILIES))]
+)
 def test_architectures(name):
     net, size = table.abstract(name), table.ARCHITECTURES[name].size
     pixels = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Of torch's exporter.
 
-from tests.marks import thorough
+from tests.marks import thorough  # noqa: E402
 from tests.reference.twins import randomise  # noqa: E402 - after torch is known to be there.
 
 SIDE, CLASSES, WIDTH = 64, 3, 32

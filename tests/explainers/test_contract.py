@@ -165,6 +165,7 @@ def test_cost_of_a_class_is_the_number_of_passes_and_a_new_label_traces_nothing(
     assert np.abs(one - other).max() > 0.01 or name in FLOORS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in COUNTED_ROWS if name in PAIR_ROWS])
 def test_cost_of_a_pair_is_the_number_of_passes(name, face_network, images):
     row, options = EXPLAINERS[name], QUICK.get(name, {})

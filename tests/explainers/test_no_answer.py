@@ -10,6 +10,7 @@ from fame_jax.core import Explanation
 from fame_jax.explainers import EXPLAINERS, explainer
 from fame_jax.network import feature_map
 from tests.explainers.test_contract import FLOORS, QUICK
+from tests.marks import thorough
 
 KEY = jax.random.key(3)
 CLASSES = 7
@@ -178,7 +179,7 @@ def test_network_without_features_is_refused_by_what_needs_them(images):
         feature_map(lambda image: image.mean((0, 1)), images[0])
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 12])
+@pytest.mark.parametrize("channels", [1, 4, *thorough(2, 12)])
 @pytest.mark.parametrize("name", [name for name, row in EXPLAINERS.items() if "probes" not in row.needs])
 def test_any_number_of_channels_is_explained(name, channels):
     row, image = EXPLAINERS[name], jax.random.uniform(KEY, (32, 32, channels))

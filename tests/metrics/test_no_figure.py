@@ -14,6 +14,7 @@ from fame_jax.metrics import locality, strongest_tenth
 from fame_jax.metrics.imputation import ImputationStatus
 from fame_jax.metrics.masks import ranks
 from fame_jax.metrics.table import METRICS, Subject
+from tests.marks import thorough
 
 SIDE, CLASSES, KEY = 48, 4, jax.random.key(0)
 IMAGE, OTHER = jax.random.uniform(jax.random.key(1), (2, SIDE, SIDE, 3))
@@ -179,7 +180,7 @@ def test_fractions_may_be_integers_too():
     np.testing.assert_allclose(by_integers.fractions, np.arange(11) / 10, atol=1e-7)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 12])
+@pytest.mark.parametrize("channels", [1, 4, *thorough(2, 12)])
 def test_any_number_of_channels_is_measured(channels):
     image = jax.random.uniform(KEY, (SIDE, SIDE, channels))
     network = Partial(lambda weights, image: image.mean((0, 1)) @ weights, jax.random.normal(KEY, (channels, 5)))

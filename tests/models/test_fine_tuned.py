@@ -98,7 +98,7 @@ def compare(card, network, twin, tolerance):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", ["birds", *slow("doors", "larger")])
+@pytest.mark.parametrize("name", [*thorough("birds"), *slow("doors", "larger")])
 def test_a_classifier_is_explained_run_scored_and_reported_with_its_labels(name, installed, fame, tmp_path):
     installed(name)
     pictures = tmp_path / "pictures"

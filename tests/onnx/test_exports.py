@@ -161,9 +161,7 @@ def _last(network, output):
     return output.transpose(1, 2, 0) if network.plan.outputs[0].channels else output
 
 
-@pytest.mark.parametrize(
-    "name", ["vit", "yolo", *slow(*(name for name in SMALL if name not in ("vit", "yolo")))]
-)
+@pytest.mark.parametrize("name", ["vit", "yolo", *slow(*(name for name in SMALL if name not in ("vit", "yolo")))])
 def test_a_small_network_of_each_family(name, torchvision):
     make, size = SMALL[name]
     compare(make(torchvision), size, name in ROUNDED)

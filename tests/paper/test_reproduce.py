@@ -71,7 +71,7 @@ def test_locations_of_face_networks(reproduce, faces, tmp_path):
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
-        ("figure_2", ["grad_cam_ew", "fame"]),
+        pytest.param("figure_2", ["grad_cam_ew", "fame"], marks=pytest.mark.thorough),
         pytest.param("figure_9", ["grad_cam", "fullgrad", "hires_cam", "fame"], marks=pytest.mark.slow),
     ],
 )
