@@ -34,8 +34,8 @@ _VIEWS = {"broadcast_in_dim", "reshape", "slice", "squeeze"}
 def hoisted(function: Callable[..., Any], x: Any, *args: Any) -> Callable[[Any], Any]:
     """`lambda x: function(x, *args)`, of which whatever depends on `args` alone is already computed.
 
-    Call it before a loop, under `jit`, and the result inside. An operation that makes more numbers than it takes, such
-    as a broadcast, or that has side effects stays in the loop.
+    Call it before a loop, under `jit`, and the result inside. An operation that makes more than twice the numbers it
+    takes, such as a broadcast, or that has side effects stays in the loop.
 
     Args:
         function: `function(x, *args)`, traced once.
@@ -95,7 +95,7 @@ def _split(equations: Sequence["JaxprEqn"], varying: Sequence["Var"]) -> tuple[l
 
 
 def _stays(equation: "JaxprEqn") -> bool:
-    return equation.primitive.name in _VIEWS or _size(equation.outvars) > _size(equation.invars)
+    return equation.primitive.name in _VIEWS or _size(equation.outvars) > 2 * _size(equation.invars)
 
 
 def _size(atoms: Sequence[Any]) -> int:

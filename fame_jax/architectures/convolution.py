@@ -20,6 +20,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from fame_jax.architectures import winograd
+
 Maps = Float[Array, "_batch _rows _columns _channels"]
 Kernel = Float[Array, "height width in out"]
 Pair = tuple[int, int]
@@ -27,8 +29,9 @@ Pad = tuple[Pair, Pair]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-_FEW_PIXELS, _FEW_CHANNELS, _LONG_ROW = 64, 64, 112
-"""Where another shape of a convolution is faster, see `_shape_for_cpu`; measured with JAX 0.10.2 on two cores."""
+_FEW_PIXELS, _MANY_PIXELS, _FEW_CHANNELS, _MANY_CHANNELS, _IN_CACHE = 64, 4096, 32, 256, 2**19
+_ONE_PIECE, _LONG_ROW = 64, 112
+"""Where another form of a convolution is faster, see `_form_on_cpu`; measured with JAX 0.10.2 on two cores."""
 
 
 def convolution(
@@ -80,29 +83,54 @@ def _pointwise(x: Maps, kernel: Kernel, stride: Pair, precision: Any) -> Maps:
     return jnp.einsum("brci,io->brco", x[:, :: stride[0], :: stride[1]], kernel[0, 0], precision=precision)
 
 
-def _with_fast_gradient(form: Callable[..., Maps], along: Callable[..., Maps]) -> Callable[..., Maps]:
-    """`form(x, kernel, ...)`, linear in both, whose derivative with the input is `along(change, kernel, out, ...)`."""
+def _nothing(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> tuple[()]:
+    return ()
 
-    def derivative(stride: Pair, pad: Pad, precision: Any, values: tuple[Maps, Kernel], changes: tuple[Any, Any]):
-        (x, kernel), (of_x, of_kernel) = values, changes
-        out, slopes = whole(x, kernel, stride, pad, precision), []
+
+def _with_fast_gradient(
+    form: Callable[..., Maps], along: Callable[..., Maps], made_of: Callable[..., Any] = _nothing
+) -> Callable[..., Maps]:
+    """A convolution whose derivative with the input is `along(change, kernel, out, ...)`.
+
+    Args:
+        form: `form(x, kernel, made, ...)`, linear in `x`, and in the kernel with all that is made of it.
+        along: see above.
+        made_of: what is made of a kernel, linear in it. It is no part of what is differentiated by a rule of its own,
+            so that a walk finds it and does it once, before its loop.
+    """
+
+    def derivative(stride: Pair, pad: Pad, precision: Any, values: tuple[Any, ...], changes: tuple[Any, ...]):
+        (x, kernel, made), (of_x, of_kernel, of_made) = values, changes
+        out, slopes = whole(x, kernel, made, stride, pad, precision), []
         if not isinstance(of_x, SymbolicZero):
             slopes.append(along(of_x, kernel, out, stride, pad, precision))
         if not isinstance(of_kernel, SymbolicZero):
-            slopes.append(whole(x, of_kernel, stride, pad, precision))
+            slopes.append(whole(x, of_kernel, of_made, stride, pad, precision))
         return out, functools.reduce(jnp.add, slopes)
 
-    whole = jax.custom_jvp(form, nondiff_argnums=(2, 3, 4))
+    def convolved(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
+        return whole(x, kernel, made_of(x, kernel, stride, pad), stride, pad, precision)
+
+    whole = jax.custom_jvp(form, nondiff_argnums=(3, 4, 5))
     whole.defjvp(derivative, symbolic_zeros=True)
-    return whole
+    return convolved
 
 
-def _dense_form(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
-    on_cpu = _form_on_cpu(x, kernel, stride, pad)
+def _made_on_cpu(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> Any:
+    return _form_on_cpu(x, kernel, stride, pad)[1](kernel)
+
+
+def _dense_form(x: Maps, kernel: Kernel, made: Any, stride: Pair, pad: Pad, precision: Any) -> Maps:
+    on_cpu, _ = _form_on_cpu(x, kernel, stride, pad)
     if on_cpu is _plain:
         return _plain(x, kernel, stride, pad, precision)
-    cpu, default = (lambda x, kernel, f=f: f(x, kernel, stride, pad, precision) for f in (on_cpu, _plain))
-    return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
+    return lax.platform_dependent(
+        x,
+        kernel,
+        made,
+        cpu=lambda x, _, made: on_cpu(x, made, stride, pad, precision),
+        default=lambda x, kernel, _: _plain(x, kernel, stride, pad, precision),
+    )
 
 
 def _dense_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad: Pad, precision: Any) -> Maps:
@@ -118,11 +146,11 @@ def _dense_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad: Pad
     phases = padded[rows[:, None, :, None], columns[None, :, None, :]]  # [oh, ow, sh, sw, in, out]
     oh, ow, sh, sw, channels, features = phases.shape
     flipped = phases.transpose(0, 1, 5, 2, 3, 4).reshape(oh, ow, features, sh * sw * channels)
-    on_cpu = _form_on_cpu(out, flipped, (1, 1), (row_pad, column_pad))
+    on_cpu, made_of = _form_on_cpu(out, flipped, (1, 1), (row_pad, column_pad))
 
-    def transposed(change: Maps, flipped: jax.Array, _: jax.Array) -> jax.Array:
+    def transposed(change: Maps, made: Any, _: jax.Array) -> jax.Array:
         def gradient(slope: Maps) -> Maps:
-            pieces = on_cpu(slope, flipped, (1, 1), (row_pad, column_pad), precision)
+            pieces = on_cpu(slope, made, (1, 1), (row_pad, column_pad), precision)
             return _depth_to_space(pieces, sh, sw)[:, : change.shape[1], : change.shape[2]]
 
         return jax.linear_transpose(gradient, out)(change)[0]
@@ -132,24 +160,41 @@ def _dense_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad: Pad
 
     if stride == (1, 1) and on_cpu is _plain:
         return transposed(change, flipped, kernel)
-    return lax.platform_dependent(change, flipped, kernel, cpu=transposed, default=plain)
+    return lax.platform_dependent(change, made_of(flipped), kernel, cpu=transposed, default=plain)
 
 
-_dense = _with_fast_gradient(_dense_form, _dense_along)
+_dense = _with_fast_gradient(_dense_form, _dense_along, _made_on_cpu)
 
 
-def _form_on_cpu(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> Callable[..., Maps]:
-    """A convolution whose output has rows of few pixels or pixels of few channels is faster as one of another shape.
+def _form_on_cpu(
+    x: Maps, kernel: Kernel, stride: Pair, pad: Pad
+) -> tuple[Callable[..., Maps], Callable[[Kernel], Any]]:
+    """The fastest form of a convolution on CPU, and what it makes of the kernel beforehand.
 
-    XLA's CPU backend shares the work of a convolution among threads by pixels of a row and by channels, in pieces of
-    about 100 and 64: the 56 pixels of 64 channels in the first stage of a ResNet are one piece, and one thread's.
+    Output of few pixels is one matrix product. Where there is more of it, a 3x3 convolution is faster by fewer
+    products, unless its sums go through the memory and are not worth that, for want of channels. The rest is faster in
+    another shape where its rows have few pixels and those few channels: XLA's CPU backend shares the work of the plain
+    form among threads in pieces of about 100 pixels of a row and 64 channels.
     """
     rows, columns = ((x.shape[1 + a] + sum(pad[a]) - kernel.shape[a]) // stride[a] + 1 for a in (0, 1))
-    if rows * columns <= _FEW_PIXELS:
-        return _product_of_patches
-    if stride == (1, 1) and kernel.shape[3] <= _FEW_CHANNELS and columns < _LONG_ROW and columns % 2 == 0:
-        return _pairs_of_columns
-    return _plain
+    pixels, (channels, out) = rows * columns, kernel.shape[2:]
+    if pixels <= _FEW_PIXELS:
+        return _product_of_patches, _as_it_is
+    if stride == (1, 1) and kernel.shape[:2] == (winograd.TAPS,) * 2 and x.dtype.itemsize >= 4:
+        held = pixels * (channels + out) <= _IN_CACHE or min(channels, out) >= _MANY_CHANNELS
+        if held and pixels <= _MANY_PIXELS and min(channels, out) >= _FEW_CHANNELS:
+            return _of_fewer_products, winograd.prepared
+    if stride == (1, 1) and out <= _ONE_PIECE and columns < _LONG_ROW and columns % 2 == 0:
+        return _pairs_of_columns, _as_it_is
+    return _plain, _as_it_is
+
+
+def _as_it_is(kernel: Kernel) -> Kernel:
+    return kernel
+
+
+def _of_fewer_products(x: Maps, made: Any, stride: Pair, pad: Pad, precision: Any) -> Maps:
+    return winograd.convolution(x, made, pad, precision)
 
 
 def _product_of_patches(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
@@ -203,8 +248,8 @@ def _depth_to_space(x: Maps, sh: int, sw: int) -> Maps:
 
 # What is jitted here is traced, transposed and lowered once for each shape: blocks of a network are mostly alike, and
 # their tens of operations are most of a program. Dense convolutions are few, and XLA fuses them less well so.
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _depthwise_form(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def _depthwise_form(x: Maps, kernel: Kernel, _: tuple[()], stride: Pair, pad: Pad, precision: Any) -> Maps:
     def plain(x: Maps, kernel: Kernel) -> Maps:
         return _plain(x, kernel, stride, pad, precision, kernel.shape[3])
 
