@@ -24,6 +24,9 @@ with contextlib.suppress(ImportError):  # where JAX has moved them, `_cut` fails
 if TYPE_CHECKING:
     from jax.extend.core import JaxprEqn, Var
 
+repeated = jax.make_user_context(False)
+"""`repeated.value`: what is traced is computed many times for one set of weights, work on which is done once."""
+
 _UNKNOWN = (AttributeError, KeyError, TypeError, ValueError)
 """What goes wrong where a program is not what is expected; the function itself has been traced before."""
 
@@ -45,7 +48,8 @@ def hoisted(function: Callable[..., Any], x: Any, *args: Any) -> Callable[[Any],
     Returns:
         A function of a value like `x`.
     """
-    program, shape = jax.make_jaxpr(function, return_shape=True)(x, *args)
+    with repeated(True):
+        program, shape = jax.make_jaxpr(function, return_shape=True)(x, *args)
 
     def whole(error: Exception, x: Any) -> Any:
         warnings.warn(f"hoisted: JAX {jax.__version__} is not known here, walks are slower ({error}).", stacklevel=3)

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "fame_jax.batching": ("hoist", "walk"),
     "fame_jax.explainers": ("image", "network", "options", "losses", "presets", "scores", "walk", "core", "paths"),
     "fame_jax.metrics": ("image", "network", "options", "scores"),
-    "fame_jax.architectures": ("network", "presets"),
+    "fame_jax.architectures": ("hoist", "network", "presets"),
     "fame_jax.models": ("architectures", "data.classes", "image", "network", "onnx", "presets", "weight_conversion"),
     "fame_jax.onnx": ("architectures", "image", "network", "words"),
     "fame_jax.detection": ("data", "models", "network", "onnx"),

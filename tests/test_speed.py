@@ -55,7 +55,7 @@ def test_fast_input_gradient_beats_the_plain_one(shape, kernel, stride, groups, 
     assert bench.ratio(bench.alternating(sides, 5, time.process_time), "fast", "plain") <= at_most
 
 
-@pytest.mark.parametrize("shape", [(4, 56, 56, 64), (4, 7, 7, 512)])
+@pytest.mark.parametrize("shape", [(4, 56, 56, 64), (4, 14, 14, 256), (1, 28, 28, 512), (4, 7, 7, 512)])
 def test_a_convolution_in_another_shape_beats_the_plain_one(shape):
     x = jax.random.normal(jax.random.key(0), shape)
     kernel = jax.random.normal(jax.random.key(1), (3, 3, shape[3], shape[3])) / 50

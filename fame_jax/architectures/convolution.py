@@ -21,6 +21,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from fame_jax.architectures import winograd
+from fame_jax.hoist import repeated
 
 Maps = Float[Array, "_batch _rows _columns _channels"]
 Kernel = Float[Array, "height width in out"]
@@ -29,8 +30,7 @@ Pad = tuple[Pair, Pair]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-_FEW_PIXELS, _MANY_PIXELS, _FEW_CHANNELS, _MANY_CHANNELS, _IN_CACHE = 64, 4096, 32, 256, 2**19
-_ONE_PIECE, _LONG_ROW = 64, 112
+_FEW_PIXELS, _SOME_PIXELS, _MANY_PIXELS, _FEW_CHANNELS, _MANY_CHANNELS, _IN_CACHE = 64, 700, 4096, 32, 256, 2**19
 """Where another form of a convolution is faster, see `_form_on_cpu`; measured with JAX 0.10.2 on two cores."""
 
 
@@ -172,20 +172,18 @@ def _form_on_cpu(
     """The fastest form of a convolution on CPU, and what it makes of the kernel beforehand.
 
     Output of few pixels is one matrix product. Where there is more of it, a 3x3 convolution is faster by fewer
-    products, unless its sums go through the memory and are not worth that, for want of channels. The rest is faster in
-    another shape where its rows have few pixels and those few channels: XLA's CPU backend shares the work of the plain
-    form among threads in pieces of about 100 pixels of a row and 64 channels.
+    products, unless its sums go through the memory and are not worth that, for want of channels; and unless the pixels
+    are too few to be worth the work on a kernel that is used but once.
     """
     rows, columns = ((x.shape[1 + a] + sum(pad[a]) - kernel.shape[a]) // stride[a] + 1 for a in (0, 1))
     pixels, (channels, out) = rows * columns, kernel.shape[2:]
     if pixels <= _FEW_PIXELS:
         return _product_of_patches, _as_it_is
-    if stride == (1, 1) and kernel.shape[:2] == (winograd.TAPS,) * 2 and x.dtype.itemsize >= 4:
+    few, most = (_FEW_PIXELS if repeated.value else _SOME_PIXELS), _MANY_PIXELS
+    if stride == (1, 1) and kernel.shape[:2] == (winograd.TAPS,) * 2 and few < pixels <= most and x.dtype.itemsize >= 4:
         held = pixels * (channels + out) <= _IN_CACHE or min(channels, out) >= _MANY_CHANNELS
-        if held and pixels <= _MANY_PIXELS and min(channels, out) >= _FEW_CHANNELS:
+        if held and min(channels, out) >= _FEW_CHANNELS:
             return _of_fewer_products, winograd.prepared
-    if stride == (1, 1) and out <= _ONE_PIECE and columns < _LONG_ROW and columns % 2 == 0:
-        return _pairs_of_columns, _as_it_is
     return _plain, _as_it_is
 
 
@@ -204,14 +202,6 @@ def _product_of_patches(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precisi
     patches = [_strided(x, i, j, (height, width), stride) for i in range(height) for j in range(width)]
     matrix = kernel.reshape(height * width * channels, out)
     return jnp.einsum("brci,io->brco", jnp.concatenate(patches, axis=-1), matrix, precision=precision)
-
-
-def _pairs_of_columns(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precision: Any) -> Maps:
-    """Every second column of twice the channels: those of one column, then those of the next; for stride 1."""
-    both = (jnp.pad(kernel, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1))
-    pairs = _plain(x, jnp.concatenate(tuple(both), axis=-1), (1, 2), pad, precision)
-    batch, rows, columns, channels = pairs.shape
-    return pairs.reshape(batch, rows, 2 * columns, channels // 2)
 
 
 def _strided(x: Maps, i: int, j: int, taps: Pair, stride: Pair) -> Maps:
