@@ -36,7 +36,7 @@ def shallow(torchvision, name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", *thorough("float64")])
-@pytest.mark.parametrize("name", ["BasicBlock", "Bottleneck", *thorough("mobilenet_v2")])
+@pytest.mark.parametrize("name", ["BasicBlock", *thorough("Bottleneck", "mobilenet_v2")])
 def test_features_output_gradient_and_five_steps_are_the_twins(torchvision, name, dtype):
     with jax.enable_x64(dtype == "float64"):
         network, module, layer = shallow(torchvision, name)

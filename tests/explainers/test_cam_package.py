@@ -203,6 +203,7 @@ def test_pair_cams_are_the_packages_with_the_dot_product_as_target(pairs, of_pac
         assert maps.gallery_dissimilar is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["GradCAM", "GradCAMElementWise", "HiResCAM"])
 def test_cosine_with_constant_norms_gives_the_map_of_the_dot_product(method, pairs):
     pair = pairs("iresnet")

@@ -38,6 +38,7 @@ def test_similar_and_dissimilar_are_equal_after_one_step_and_differ_after_many(e
     assert np.abs(many.probe_similar.attribution - many.probe_dissimilar.attribution).max() > 0.05
 
 
+@pytest.mark.thorough
 def test_swapping_the_faces_swaps_the_maps(explained, photographs):
     straight = explained(photographs["obama"], photographs["obama2"], 4)
     swapped = explained(photographs["obama2"], photographs["obama"], 4)
