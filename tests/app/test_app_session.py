@@ -23,6 +23,7 @@ from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine
 from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.questions import Question
+from tests.marks import thorough
 
 STEPS = 4
 
@@ -53,7 +54,7 @@ def test_the_top_classes_are_the_networks(session, cat, image):
     assert told["grid"] == (7, 7)
 
 
-@pytest.mark.parametrize("method", ["fame", "grad_cam", "blob", "random"])
+@pytest.mark.parametrize("method", ["grad_cam", "random", *thorough("fame", "blob")])
 def test_a_map_is_that_of_explain_many_to_the_last_bit(session, cat, image, method):
     asked = Asked("class", (cat,), 285, method, STEPS)
     *_, frame = frames(session.explain(asked))

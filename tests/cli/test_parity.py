@@ -96,6 +96,7 @@ def test_a_good_checkpoint_is_equal(fame, checkpoint, tmp_path):
     assert {weights for layer, weights, *_ in cells[2:] if layer in layers and layer not in blocks} == {"0.0e+00"}
 
 
+@pytest.mark.thorough
 def test_each_fault_is_named(checkpoint, one_step):
     found = {}
     for change in FAULTS:

@@ -11,6 +11,7 @@ import pytest
 from fame_jax.architectures.probes import Probed
 from fame_jax.core import Explanation
 from fame_jax.explainers import EXPLAINERS, PairExplanation, explainer
+from tests.marks import thorough
 
 # Numbers of repetitions that keep the tests quick; nothing else differs from the defaults.
 QUICK = {
@@ -151,7 +152,16 @@ class Counting:
         return cls(*children, counts)
 
 
-@pytest.mark.parametrize("name", [name for name in COUNTED_ROWS if name in CLASS_ROWS])
+QUICKLY_COUNTED = ("fame", "grad_cam", "rise")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *QUICKLY_COUNTED,
+        *thorough(*(name for name in COUNTED_ROWS if name in CLASS_ROWS and name not in QUICKLY_COUNTED)),
+    ],
+)
 def test_cost_of_a_class_is_the_number_of_passes_and_a_new_label_traces_nothing(name, classifier, images):
     row, options = EXPLAINERS[name], QUICK.get(name, {})
     network = Counting(classifier, Counts())

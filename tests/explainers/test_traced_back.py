@@ -13,6 +13,7 @@ from fame_jax.losses import cosine
 torch = pytest.importorskip("torch")
 
 from tests.architectures.test_architectures import flattening  # noqa: E402
+from tests.marks import thorough  # noqa: E402
 from tests.reference import iresnet_torch, twins  # noqa: E402
 
 SIZES = {"depths": (1, 1, 1, 1), "widths": (4, 6, 8, 10), "embedding": 512, "image_size": 32}
@@ -56,7 +57,7 @@ def fggb_in_torch(module, face, other, share):
         yield blurred / (blurred.max() or 1)
 
 
-@pytest.mark.parametrize("chunk", [32, 100])
+@pytest.mark.parametrize("chunk", [*thorough(32), 100])
 def test_fggb_is_a_loop_of_backward_passes(chunk, twin, images):
     network, module = twin
     probe, gallery = images[:2]

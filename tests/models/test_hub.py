@@ -95,8 +95,8 @@ def weights_of(module, prefix=""):
 @pytest.mark.parametrize(
     ("depth", "space"),
     [
-        (18, "RGB"),
         (18, "BGR"),
+        pytest.param(18, "RGB", marks=pytest.mark.thorough),
         pytest.param(50, "RGB", marks=pytest.mark.slow),
         pytest.param(101, "BGR", marks=pytest.mark.slow),
     ],

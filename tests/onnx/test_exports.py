@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from fame_jax import onnx as reader
-from tests.marks import slow
+from tests.marks import slow, thorough
 from tests.onnx.graphs import pixels, planes, relative, runtime
 
 torch = pytest.importorskip("torch")
@@ -161,7 +161,9 @@ def _last(network, output):
     return output.transpose(1, 2, 0) if network.plan.outputs[0].channels else output
 
 
-@pytest.mark.parametrize("name", ["vit", "yolo", *slow(*(name for name in SMALL if name not in ("vit", "yolo")))])
+@pytest.mark.parametrize(
+    "name", ["yolo", *thorough("vit"), *slow(*(name for name in SMALL if name not in ("vit", "yolo")))]
+)
 def test_a_small_network_of_each_family(name, torchvision):
     make, size = SMALL[name]
     compare(make(torchvision), size, name in ROUNDED)

@@ -125,6 +125,7 @@ def test_sweeps_of_steps_and_step_size(reproduce, photographs, tmp_path):
     assert is_picture(tmp_path / "out/step_size.png")
 
 
+@pytest.mark.thorough
 def test_table_1(reproduce, tmp_path):
     copy = synthetic.imagenet(tmp_path / "imagenet", photographs=2, classes=2)
     arguments = ("--methods", "grad_cam", "--iterations", 2, "--out", tmp_path / "out", "--no-progress")
