@@ -31,7 +31,7 @@ Pad = tuple[Pair, Pair]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 _FEW_PIXELS, _SOME_PIXELS, _MANY_PIXELS, _FEW_CHANNELS, _MANY_CHANNELS, _IN_CACHE = 64, 700, 4096, 32, 256, 2**19
-"""Where another form of a convolution is faster, see `_form_on_cpu`; measured with JAX 0.10.2 on two cores."""
+"""Where another form of a convolution is faster, see `_made_on_cpu`; measured with JAX 0.10.2 on two cores."""
 
 
 def convolution(
@@ -116,12 +116,8 @@ def _with_fast_gradient(
     return convolved
 
 
-def _made_on_cpu(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> Any:
-    return _form_on_cpu(x, kernel, stride, pad)[1](kernel)
-
-
 def _dense_form(x: Maps, kernel: Kernel, made: Any, stride: Pair, pad: Pad, precision: Any) -> Maps:
-    on_cpu, _ = _form_on_cpu(x, kernel, stride, pad)
+    on_cpu = _form_on_cpu(made, x, kernel, stride, pad)
     if on_cpu is _plain:
         return _plain(x, kernel, stride, pad, precision)
     return lax.platform_dependent(
@@ -146,7 +142,8 @@ def _dense_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad: Pad
     phases = padded[rows[:, None, :, None], columns[None, :, None, :]]  # [oh, ow, sh, sw, in, out]
     oh, ow, sh, sw, channels, features = phases.shape
     flipped = phases.transpose(0, 1, 5, 2, 3, 4).reshape(oh, ow, features, sh * sw * channels)
-    on_cpu, made_of = _form_on_cpu(out, flipped, (1, 1), (row_pad, column_pad))
+    made = _made_on_cpu(out, flipped, (1, 1), (row_pad, column_pad))
+    on_cpu = _form_on_cpu(made, out, flipped, (1, 1), (row_pad, column_pad))
 
     def transposed(change: Maps, made: Any, _: jax.Array) -> jax.Array:
         def gradient(slope: Maps) -> Maps:
@@ -155,40 +152,43 @@ def _dense_along(change: Maps, kernel: Kernel, out: Maps, stride: Pair, pad: Pad
 
         return jax.linear_transpose(gradient, out)(change)[0]
 
-    def plain(change: Maps, _: jax.Array, kernel: jax.Array) -> jax.Array:
+    def plain(change: Maps, _: Any, kernel: jax.Array) -> jax.Array:
         return _plain(change, kernel, stride, pad, precision)
 
     if stride == (1, 1) and on_cpu is _plain:
-        return transposed(change, flipped, kernel)
-    return lax.platform_dependent(change, made_of(flipped), kernel, cpu=transposed, default=plain)
+        return transposed(change, made, kernel)
+    return lax.platform_dependent(change, made, kernel, cpu=transposed, default=plain)
+
+
+def _made_on_cpu(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> Any:
+    """What the fastest form on CPU makes of a kernel beforehand; the kernel itself where that is nothing.
+
+    A 3x3 convolution is faster by fewer products, unless its sums go through the memory and are not worth that, for
+    want of channels; and unless the pixels are too few to be worth the work on a kernel that is used but once.
+    """
+    pixels, (channels, out) = _pixels(x, kernel, stride, pad), kernel.shape[2:]
+    few = _FEW_PIXELS if repeated.value else _SOME_PIXELS
+    if stride != (1, 1) or kernel.shape[:2] != (winograd.TAPS,) * 2 or x.dtype.itemsize < 4:
+        return kernel
+    held = pixels * (channels + out) <= _IN_CACHE or min(channels, out) >= _MANY_CHANNELS
+    worth = held and few < pixels <= _MANY_PIXELS and min(channels, out) >= _FEW_CHANNELS
+    return winograd.prepared(kernel) if worth else kernel
+
+
+def _form_on_cpu(made: Any, x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> Callable[..., Maps]:
+    """The form for what was made of a kernel. Output of few pixels is one matrix product."""
+    if isinstance(made, winograd.Prepared):
+        return _of_fewer_products
+    return _product_of_patches if _pixels(x, kernel, stride, pad) <= _FEW_PIXELS else _plain
+
+
+def _pixels(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> int:
+    """Of the output."""
+    rows, columns = ((x.shape[1 + a] + sum(pad[a]) - kernel.shape[a]) // stride[a] + 1 for a in (0, 1))
+    return rows * columns
 
 
 _dense = _with_fast_gradient(_dense_form, _dense_along, _made_on_cpu)
-
-
-def _form_on_cpu(
-    x: Maps, kernel: Kernel, stride: Pair, pad: Pad
-) -> tuple[Callable[..., Maps], Callable[[Kernel], Any]]:
-    """The fastest form of a convolution on CPU, and what it makes of the kernel beforehand.
-
-    Output of few pixels is one matrix product. Where there is more of it, a 3x3 convolution is faster by fewer
-    products, unless its sums go through the memory and are not worth that, for want of channels; and unless the pixels
-    are too few to be worth the work on a kernel that is used but once.
-    """
-    rows, columns = ((x.shape[1 + a] + sum(pad[a]) - kernel.shape[a]) // stride[a] + 1 for a in (0, 1))
-    pixels, (channels, out) = rows * columns, kernel.shape[2:]
-    if pixels <= _FEW_PIXELS:
-        return _product_of_patches, _as_it_is
-    few, most = (_FEW_PIXELS if repeated.value else _SOME_PIXELS), _MANY_PIXELS
-    if stride == (1, 1) and kernel.shape[:2] == (winograd.TAPS,) * 2 and few < pixels <= most and x.dtype.itemsize >= 4:
-        held = pixels * (channels + out) <= _IN_CACHE or min(channels, out) >= _MANY_CHANNELS
-        if held and min(channels, out) >= _FEW_CHANNELS:
-            return _of_fewer_products, winograd.prepared
-    return _plain, _as_it_is
-
-
-def _as_it_is(kernel: Kernel) -> Kernel:
-    return kernel
 
 
 def _of_fewer_products(x: Maps, made: Any, stride: Pair, pad: Pad, precision: Any) -> Maps:

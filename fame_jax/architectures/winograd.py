@@ -9,7 +9,7 @@ References:
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +18,29 @@ from jax import lax
 TAPS = 3
 
 
-@jax.jit
-def prepared(kernel: jax.Array) -> jax.Array:
+class Prepared(NamedTuple):
     """The 16 matrices `[4, 4, in, out]` that stand for a kernel `[3, 3, in, out]`."""
+
+    matrices: jax.Array
+
+
+@jax.jit
+def prepared(kernel: jax.Array) -> Prepared:
+    """What `convolution` takes in place of a kernel `[3, 3, in, out]`."""
 
     def mixed(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
         return jnp.stack([a, (a + b + c) / 2, (a - b + c) / 2, c])
 
-    return mixed(*jnp.moveaxis(mixed(*kernel), 1, 0))
+    return Prepared(mixed(*jnp.moveaxis(mixed(*kernel), 1, 0)))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def convolution(x: jax.Array, matrices: jax.Array, pad: Any, precision: Any) -> jax.Array:
+def convolution(x: jax.Array, kernel: Prepared, pad: Any, precision: Any) -> jax.Array:
     """The convolution of `[batch, rows, columns, in]` with the kernel that was `prepared`.
 
     Args:
         x: the map.
-        matrices: of the kernel.
+        kernel: see `prepared`.
         pad: before and after, for rows and columns each.
         precision: of the products, see `jax.lax.Precision`.
     """
@@ -45,7 +51,7 @@ def convolution(x: jax.Array, matrices: jax.Array, pad: Any, precision: Any) -> 
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
     # Rows first and then the columns of all: a quarter of the operations, which are most of the time to compile it.
     seen = _of_pixels(_of_pixels(x, 1, rows), 3, columns)
-    products = jnp.einsum("stbrci,stio->stbrco", seen, matrices, precision=precision)
+    products = jnp.einsum("stbrci,stio->stbrco", seen, kernel.matrices, precision=precision)
     outputs = [_of_products(*column) for column in _of_products(*products)]  # [column][row] of each two times two
     together = jnp.stack([jnp.stack(row, axis=3) for row in zip(*outputs, strict=True)], axis=2)
     return together.reshape(len(x), 2 * rows, 2 * columns, -1)[:, : size[0], : size[1]]

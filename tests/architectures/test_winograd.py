@@ -1,6 +1,7 @@
 """Winograd's form of a convolution: the same values and derivatives, and no worse rounding."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,7 +99,8 @@ def test_where_it_is_taken(shape, dtype, once, many_times):
     x, kernel = (jnp.zeros(size, dtype) for size in ((1, *shape), (3, 3, shape[-1], shape[-1])))
 
     def form():
-        return convolution._form_on_cpu(x, kernel, (1, 1), AROUND)[0].__name__
+        made = convolution._made_on_cpu(x, kernel, (1, 1), AROUND)
+        return convolution._form_on_cpu(made, x, kernel, (1, 1), AROUND).__name__
 
     assert form() == once
     with repeated(True):
@@ -113,6 +115,18 @@ def test_other_platforms_have_the_plain_form():
     }
     plain = [platform for platform, program in programs.items() if "stablehlo.convolution" in program]
     assert plain == ["cuda", "tpu"]
+
+
+def test_a_program_traced_for_one_pass_is_differentiated_within_a_walk():
+    x, kernel = of(9, 10, 32, 32)
+    once = jax.make_jaxpr(lambda x, kernel: convolution.convolution(x, kernel, (1, 1), AROUND))(x, kernel)
+
+    def slope(form):
+        return jax.grad(lambda x: jnp.sum(form(x, kernel) ** 2))(x)
+
+    with repeated(True):
+        found = slope(lambda *args: jax.extend.core.jaxpr_as_fun(once)(*args)[0])
+    np.testing.assert_allclose(found, slope(theirs), rtol=1e-4, atol=1e-3)
 
 
 def test_kernels_are_prepared_before_a_walk():
