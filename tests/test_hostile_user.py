@@ -232,7 +232,8 @@ def test_a_full_disk_leaves_the_scores_that_were_there(fame, copy):
 def test_a_reader_that_goes_away_and_no_output_at_all_end_without_a_traceback(tmp_path):
     fame = f"{sys.executable} -c 'from fame_jax.cli import main; main()'"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "FAME_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
-    for command in (f"{fame} models | head -c 1", f"{fame} models >&- 2>&-", f"{fame} check >/dev/full"):
+    gone = (f"{fame} models | head -c 1", f"{fame.replace('main()', 'main([])')} | true")
+    for command in (*gone, f"{fame} models >&- 2>&-", f"{fame} check >/dev/full"):
         ended = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=100)
         assert "Traceback" not in ended.stderr, command
 

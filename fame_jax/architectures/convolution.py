@@ -30,8 +30,11 @@ Pad = tuple[Pair, Pair]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-_FEW_PIXELS, _SOME_PIXELS, _MANY_PIXELS, _FEW_CHANNELS, _MANY_CHANNELS, _IN_CACHE = 64, 700, 4096, 32, 256, 2**19
-"""Where another form of a convolution is faster, see `_made_on_cpu`; measured with JAX 0.10.2 on two cores."""
+# Where another form of a convolution is faster on CPU; measured with JAX 0.10.2 on two cores.
+_FEW_PIXELS = 64  # of the output: one product of patches
+_SOME_PIXELS, _MANY_PIXELS = 700, 4096  # fewer products: from here on for a single pass, up to there for any
+_FEW_CHANNELS, _MANY_CHANNELS = 32, 256  # fewer products: at least so many; so many are worth the way through memory
+_IN_CACHE = 2**19  # numbers of both maps, for fewer channels than that
 
 
 def convolution(
@@ -188,9 +191,6 @@ def _pixels(x: Maps, kernel: Kernel, stride: Pair, pad: Pad) -> int:
     return rows * columns
 
 
-_dense = _with_fast_gradient(_dense_form, _dense_along, _made_on_cpu)
-
-
 def _of_fewer_products(x: Maps, made: Any, stride: Pair, pad: Pad, precision: Any) -> Maps:
     return winograd.convolution(x, made, pad, precision)
 
@@ -202,6 +202,9 @@ def _product_of_patches(x: Maps, kernel: Kernel, stride: Pair, pad: Pad, precisi
     patches = [_strided(x, i, j, (height, width), stride) for i in range(height) for j in range(width)]
     matrix = kernel.reshape(height * width * channels, out)
     return jnp.einsum("brci,io->brco", jnp.concatenate(patches, axis=-1), matrix, precision=precision)
+
+
+_dense = _with_fast_gradient(_dense_form, _dense_along, _made_on_cpu)
 
 
 def _strided(x: Maps, i: int, j: int, taps: Pair, stride: Pair) -> Maps:

@@ -106,13 +106,23 @@ def say_errors(lines: Sequence[str], most: int, more: str) -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code."""
+    try:
+        return _carried_out(arguments)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _carried_out(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
+        # At once, so that a reader who has gone is noticed here and not on the way out.
+        print(_overview(), flush=True)
         return 0
     if arguments[0] == "--version":
         from fame_jax import __version__
 
-        print(f"fame {__version__}")
+        print(f"fame {__version__}", flush=True)
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
@@ -133,10 +143,8 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say_error("interrupted; what was finished is kept.")
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:  # an OSError, but none that the user has to hear of
+        raise
     except _NoNumber as error:
         say_error(f"{_option_of(str(error), rest)} {error}: expected a finite number, such as 0.5, 1e-3 or 1/255.")
         return 2
