@@ -80,9 +80,41 @@ def batch_norm(
     )
 
 
-def layer_norm(features: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """`nnx.LayerNorm` over the channels with epsilon 1e-6, the variance as a mean of squared deviations."""
-    return nnx.LayerNorm(features, epsilon=1e-6, use_fast_variance=False, param_dtype=dtype, rngs=rngs)
+class LayerNorm(nnx.LayerNorm):
+    """`nnx.LayerNorm` of a `stored` input, which value and gradient read five times."""
+
+    def __call__(self, x: Float[Array, "*rest channels"], **options: Any) -> Float[Array, "*rest channels"]:
+        """Each location has mean and variance of its own, over the channels."""
+        return super().__call__(stored(x), **options)
+
+
+def layer_norm(features: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> LayerNorm:
+    """A layer norm over the channels with epsilon 1e-6, the variance as a mean of squared deviations."""
+    return LayerNorm(features, epsilon=1e-6, use_fast_variance=False, param_dtype=dtype, rngs=rngs)
+
+
+@jax.custom_jvp
+def stored(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x`, exactly, which XLA's CPU backend computes once however many read it, and apart from them.
+
+    It computes anew, wherever it is read, what is cheap and of one argument: a bias added to a depthwise convolution,
+    and that with it. A choice it takes to be of two. An optimization barrier is gone before this is decided.
+    """
+    return jnp.where(x == x, x, jnp.nan)
+
+
+@stored.defjvp
+def _stored_derivative(values: tuple[jax.Array], slopes: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return stored(*values), _apart(*slopes)
+
+
+def _apart(slope: jax.Array) -> jax.Array:
+    """The same, linear in it, but for the library of matrix products on CPU, which takes in elementwise work around.
+
+    It does that badly: it wants each constant as an array. Rounding to a type's own precision it does not know.
+    """
+    kind = jnp.finfo(slope.dtype)
+    return lax.reduce_precision(slope, kind.nexp, kind.nmant)
 
 
 @jax.custom_jvp
@@ -96,7 +128,7 @@ def _gelu_derivative(values: tuple[jax.Array], slopes: tuple[jax.Array]) -> tupl
     (x,), (slope,) = values, slopes
     share = _normal_distribution(x)
     density = jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-    return x * share, (share + x * density) * slope
+    return x * share, (share + x * density) * _apart(slope)
 
 
 def _normal_distribution(x: jax.Array) -> jax.Array:
