@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from fame_jax.architectures import convolution, layers
+from fame_jax.architectures import convnext, convolution, layers
 
 
 def plain(x, kernel, stride, pad, groups):
@@ -138,6 +138,45 @@ def test_relu_of_a_sum_is_that_to_the_bit_with_the_gradient_of_relu():
         jax.vmap(jax.grad(f, argnums=(0, 1)))(x, y) for f in (layers.relu_of_sum, lambda x, y: jax.nn.relu(x + y))
     )
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_what_is_stored_is_the_same_to_the_bit_and_its_derivatives_are_one_and_none(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray([0.0, -0.0, 1.1, -3e-7, jnp.inf, -jnp.inf, jnp.nan, jnp.finfo(dtype).tiny], dtype)
+        forward = jax.jvp(jax.jit(jax.vmap(layers.stored)), (x,), (x,))
+        backward = jax.jit(lambda x: jax.vjp(layers.stored, x)[1](x))(x)
+        for found in (*forward, *backward):
+            np.testing.assert_array_equal(np.asarray(found, float), np.asarray(x, float))
+            np.testing.assert_array_equal(jnp.signbit(found), jnp.signbit(x))
+        assert not jax.grad(jax.grad(layers.stored))(x[2])
+
+
+def test_layer_norm_equals_that_of_nnx_in_value_and_derivatives():
+    with jax.enable_x64(True):
+        x, slope = jax.random.normal(jax.random.key(0), (2, 3, 4, 6), jnp.float64)
+        fast = layers.layer_norm(6, dtype=jnp.float64, rngs=nnx.Rngs(0))
+        fast.scale[...], fast.bias[...] = x[0, 0], x[0, 1]
+        plain = nnx.LayerNorm(6, epsilon=1e-6, use_fast_variance=False, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+        plain.scale[...], plain.bias[...] = x[0, 0], x[0, 1]
+
+        def results(layer):
+            gradient = jax.grad(lambda x: jnp.sum(jnp.sin(layer(x)) * slope))
+            return layer(x), gradient(x), *jax.jvp(gradient, (x,), (slope,))
+
+        for found, expected in zip(results(fast), results(plain), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", [14, 56])
+def test_a_block_has_its_depthwise_convolution_once_and_the_slope_of_gelu_apart_from_products(side):
+    """XLA on CPU did the former five times for small maps, and mixed up the latter for large ones."""
+    block = convnext.Block(96, dtype=jnp.float32, rngs=layers.Keyless(0))
+    gradient = jax.jit(jax.vmap(jax.grad(lambda x, block: jnp.sum(block(x) ** 2)), (0, None)))
+    program = gradient.lower(jax.ShapeDtypeStruct((4, side, side, 96), jnp.float32), block).compile().as_text()
+    computations = program.split("\n\n")
+    assert sum(text.count(" slice(") >= 49 for text in computations) == 2, "one for the value, one for the gradient"
+    assert not any(" dot(" in text and " exponential(" in text for text in computations)
 
 
 def test_gelu_equals_the_exact_one_in_value_and_derivatives():

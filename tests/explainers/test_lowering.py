@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from fame_jax import losses, perturb
-from fame_jax.architectures.layers import batch_norm, conv, max_pool
+from fame_jax.architectures.layers import batch_norm, conv, gelu, layer_norm, max_pool
 from fame_jax.architectures.probes import Probed
 from fame_jax.explainers import EXPLAINERS
 from fame_jax.metrics.table import METRICS, Subject
@@ -25,7 +25,7 @@ TASKS = [(name, task) for name, row in EXPLAINERS.items() for task in KINDS if g
 
 
 class Layers(nnx.Module):
-    """A layer of each kind whose form depends on the platform: strided, depthwise, 1x1; and pooling."""
+    """A layer of each kind with a form of its own: strided, depthwise, 1x1; pooling, layer norm and GELU."""
 
     def __init__(self, dtype):
         rngs = nnx.Rngs(0)
@@ -33,6 +33,7 @@ class Layers(nnx.Module):
         self.bn1 = batch_norm(8, dtype=dtype, rngs=rngs)
         self.depthwise = conv(8, 8, 3, padding=1, groups=8, dtype=dtype, rngs=rngs)
         self.pointwise = conv(8, 12, 1, bias=True, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(12, dtype=dtype, rngs=rngs)
         self.fc = nnx.Linear(12, CLASSES, param_dtype=dtype, rngs=rngs)
 
     def features(self, image):
@@ -40,7 +41,7 @@ class Layers(nnx.Module):
         return nnx.relu(self.pointwise(self.depthwise(x)))
 
     def head(self, features):
-        return self.fc(features.mean((0, 1)))
+        return self.fc(gelu(self.norm(features.mean((0, 1)))))
 
     def __call__(self, image):
         return self.head(self.features(image))

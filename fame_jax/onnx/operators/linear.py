@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fame_jax.architectures.layers import stored
 from fame_jax.onnx.errors import GraphError
 from fame_jax.onnx.operators.elementwise import broadcast
 from fame_jax.onnx.operators.table import Axes, Call, Values, operator
@@ -94,7 +95,7 @@ def _lp_normalization(call: Call, x: Values) -> Values:
 @operator("LayerNormalization", "RMSNormalization")
 def _layer_normalization(call: Call, x: Values, scale: Values, shift: Values | None = None) -> Values:
     first = call.get("axis", -1) % x.ndim
-    axes = tuple(range(first, x.ndim))
+    axes, x = tuple(range(first, x.ndim)), stored(x)
     if call.node.operator == "LayerNormalization":
         x = x - jnp.mean(x, axis=axes, keepdims=True)
     x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=axes, keepdims=True) + call.get("epsilon", 1e-5))
