@@ -120,19 +120,16 @@ def _apart(slope: jax.Array) -> jax.Array:
 @jax.custom_jvp
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x Phi(x)` with the normal distribution's exact Phi; its derivative is one factor, where autodiff keeps five."""
-    return x * _normal_distribution(x)
+    return x * (1 + lax.erf(x / math.sqrt(2))) / 2
 
 
 @gelu.defjvp
 def _gelu_derivative(values: tuple[jax.Array], slopes: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     (x,), (slope,) = values, slopes
-    share = _normal_distribution(x)
+    # Phi of the other sign, so that XLA does not recognise it: it is sooner computed anew than kept until then.
+    share = (1 - lax.erf(x / -math.sqrt(2))) / 2
     density = jnp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-    return x * share, (share + x * density) * _apart(slope)
-
-
-def _normal_distribution(x: jax.Array) -> jax.Array:
-    return (1 + lax.erf(x / math.sqrt(2))) / 2
+    return gelu(x), (share + x * density) * _apart(slope)
 
 
 @jax.custom_jvp

@@ -170,13 +170,14 @@ def test_layer_norm_equals_that_of_nnx_in_value_and_derivatives():
 
 @pytest.mark.parametrize("side", [14, 56])
 def test_a_block_has_its_depthwise_convolution_once_and_the_slope_of_gelu_apart_from_products(side):
-    """XLA on CPU did the former five times for small maps, and mixed up the latter for large ones."""
+    """XLA on CPU did the former five times for small maps, and mixed up the latter for large ones; erf it kept."""
     block = convnext.Block(96, dtype=jnp.float32, rngs=layers.Keyless(0))
     gradient = jax.jit(jax.vmap(jax.grad(lambda x, block: jnp.sum(block(x) ** 2)), (0, None)))
     program = gradient.lower(jax.ShapeDtypeStruct((4, side, side, 96), jnp.float32), block).compile().as_text()
     computations = program.split("\n\n")
     assert sum(text.count(" slice(") >= 49 for text in computations) == 2, "one for the value, one for the gradient"
     assert not any(" dot(" in text and " exponential(" in text for text in computations)
+    assert sum(" erf(" in text for text in computations) == 2, "kept from the value for the gradient"
 
 
 def test_gelu_equals_the_exact_one_in_value_and_derivatives():
