@@ -49,6 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 def forgotten(monkeypatch):
     """As in a new process."""
+    kept._code.cache_clear()
     monkeypatch.setattr(kept, "_programs", {})
     monkeypatch.setattr(kept, "_refused", set())
 
@@ -107,13 +108,16 @@ def test_sources_versions_and_settings_are_in_the_name(folder, monkeypatch):
         assert kept._surroundings() != before
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
+        kept._code.cache_clear()
         assert kept._surroundings() != before
     package = folder / "package"
     package.mkdir()
     (package / "a.py").write_text("a = 1")
     monkeypatch.setattr(kept, "_PACKAGE", package)
+    kept._code.cache_clear()
     one = kept._surroundings()
     os.utime(package / "a.py", (1, 1))
+    kept._code.cache_clear()
     assert kept._surroundings() != one
 
 

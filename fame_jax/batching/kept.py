@@ -6,6 +6,7 @@ code of anybody else takes part, nothing is kept.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -102,11 +103,16 @@ class _Reader(pickle.Unpickler):
 
 
 def _surroundings() -> tuple[Any, ...]:
-    """What else tracing looks at: this package's sources, versions, settings."""
-    sources = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        about = path.stat()
-        sources.update(f"{path.relative_to(_PACKAGE)} {about.st_size} {about.st_mtime_ns}\n".encode())
+    """What else tracing looks at: code, versions, settings."""
     told = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
     wide, precision = jax.config.read("jax_enable_x64"), jax.config.jax_default_matmul_precision  # type: ignore
-    return sources.hexdigest(), files.environment(), told, wide, precision
+    return _code(_PACKAGE), told, wide, precision
+
+
+@functools.cache
+def _code(package: pathlib.Path) -> tuple[Any, ...]:
+    sources = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        about = path.stat()
+        sources.update(f"{path.relative_to(package)} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return sources.hexdigest(), files.environment()
