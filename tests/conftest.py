@@ -38,6 +38,8 @@ PEAKS = pytest.StashKey[list[float]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Compiles cheaply where no test of speed is chosen; one process of all forgets what was not used for longest."""
     config.stash[PEAKS] = []
+    # Of the processes that are started next: compiler threads with heaps of their own leave holes in all of them.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     if "not slow" in config.option.markexpr:
         cheap = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
         os.environ.setdefault("XLA_FLAGS", cheap)

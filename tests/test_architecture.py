@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What knows nothing of ours, and everybody may know.
-GROUND = ("_types", "array_records", "files", "questions", "remote", "varying", "words")
+GROUND = ("_types", "array_records", "files", "identity", "questions", "remote", "varying", "words")
 
 # Who may import what of ours beside that, by the first matching prefix; a module always may from its own package.
 MAY_IMPORT = {

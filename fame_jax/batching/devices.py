@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fame_jax.batching.kept import carried_out
+
 MOST_ON_CPU = 1
 """Examples a device, on CPU: one image keeps all cores busy, and its map then does not depend on how many there are."""
 
@@ -59,19 +61,27 @@ def on_every_row(function: Callable[..., Any], *args: Any) -> Any:
     return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], args)))
 
 
-def under_its_mesh(program: Any) -> Callable[..., Any]:
+def program(static: int, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A compiled function of a mesh and more, whatever mesh the caller has set for programs of their own.
 
     Args:
-        program: made by `jax.jit`; its first argument is the mesh.
+        static: so many of its arguments, the first ones, are code; the mesh is the first of all.
+        **options: of `jax.jit`.
     """
 
-    @functools.wraps(program)
-    def call(mesh: Mesh, *args: Any) -> Any:
-        with _set(mesh):
-            return program(mesh, *args)
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        jitted = jax.jit(function, static_argnums=tuple(range(static)), **options)
 
-    return call
+        @functools.wraps(jitted)
+        def call(mesh: Mesh, *args: Any) -> Any:
+            with _set(mesh):
+                # On accelerators a program has been traced before, to know what memory it takes.
+                alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+                return carried_out(jitted, static, mesh, *args) if alone else jitted(mesh, *args)
+
+        return call
+
+    return decorated
 
 
 def _set(mesh: Mesh) -> contextlib.AbstractContextManager[Any]:
@@ -79,10 +89,10 @@ def _set(mesh: Mesh) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if alone else jax.set_mesh(mesh)
 
 
-def compiled(program: Any, mesh: Mesh, *args: Any) -> jax.stages.Compiled:
-    """The program of `under_its_mesh` for arguments of these shapes; a call with such finds it compiled."""
+def compiled(made: Any, mesh: Mesh, *args: Any) -> jax.stages.Compiled:
+    """The program of `program` for arguments of these shapes; a call with such finds it compiled."""
     with _set(mesh):
-        return program.__wrapped__.lower(mesh, *args).compile()
+        return made.__wrapped__.lower(mesh, *args).compile()
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:

@@ -113,8 +113,7 @@ def _stacked(members: list[Example]) -> Example:
     return jax.tree.map(stack, *members)
 
 
-@devices.under_its_mesh
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@devices.program(2)
 def _mapped(
     mesh: Mesh, function: Callable[..., Any], shared: tuple[Any, ...], image: Any, args: tuple[Any, ...]
 ) -> Any:

@@ -1,6 +1,5 @@
 """The slots on the devices: walks begun, advanced together, and taken out, each in one compiled call."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -32,8 +31,7 @@ class Program(NamedTuple):
     shared: tuple[Any, ...]
 
 
-@devices.under_its_mesh
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@devices.program(3)
 def empty(mesh: Mesh, optimizer: Optimizer, size: int, rules: Rules, image: Image, args: tuple[Any, ...]) -> Slots:
     """Slots of ended walks; they hold copies of an example, so that nothing unusual is computed in them."""
 
@@ -44,8 +42,7 @@ def empty(mesh: Mesh, optimizer: Optimizer, size: int, rules: Rules, image: Imag
     return devices.on_each(mesh, local, (False, False, False), rules, image, args)
 
 
-@devices.under_its_mesh
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@devices.program(2, donate_argnums=3)
 def placed(
     mesh: Mesh, optimizer: Optimizer, rules: Rules, slots: Slots, slot: Any, image: Image, args: tuple[Any, ...]
 ) -> Slots:
@@ -60,8 +57,7 @@ def placed(
     return devices.on_each(mesh, local, (False, True, False, False, False), rules, slots, slot, image, args)
 
 
-@devices.under_its_mesh
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
+@devices.program(3, donate_argnums=5)
 def advanced(
     mesh: Mesh, loss: Loss, optimizer: Optimizer, rules: Rules, shared: tuple[Any, ...], slots: Slots, worth: Any
 ) -> Slots:
@@ -113,8 +109,7 @@ def advanced(
     return devices.on_each(mesh, local, (False, False, True, False), rules, shared, slots, worth)
 
 
-@devices.under_its_mesh
-@functools.partial(jax.jit, static_argnums=0)
+@devices.program(1)
 def rows(mesh: Mesh, result: Perturbation, slot: Any) -> Perturbation:
     """One row a device: the slot's result on the device that holds it."""
 

@@ -13,6 +13,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
+from fame_jax.batching import kept
 from fame_jax.cli import interrupts
 from fame_jax.files import forget_oldest, home, readable
 
@@ -166,7 +167,7 @@ def _option_of(value: str, arguments: list[str]) -> str:
 
 
 def keep_compiled_programs() -> None:
-    """A second run of the same program does not compile: JAX keeps what it has compiled under `$FAME_HOME`.
+    """A second run of the same program neither traces nor compiles: both are kept under `$FAME_HOME`.
 
     Unless `JAX_COMPILATION_CACHE_DIR` has named another folder already. JAX's own limit gives up on folders that were
     begun without it, and on those where it was interrupted, so the oldest go here.
@@ -180,6 +181,7 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # By default it keeps what took a second; fifty small programs take one, too.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        kept.folder = folder
 
 
 def for_people(error: BaseException) -> bool:

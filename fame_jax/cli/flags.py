@@ -15,10 +15,11 @@ from fame_jax.cli.console import InputError, Number, at_least, positive, say, sa
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import Threshold, stored_threshold
 from fame_jax.engine import Engine, Method
-from fame_jax.experiments.identity import IdentityError, network_identity
+from fame_jax.experiments.identity import network_identity
 from fame_jax.explainers.explainer import WHAT, Explainer, Task, kind_of
 from fame_jax.explainers.table import BEST, EXPLAINERS, explainer
 from fame_jax.files import parse_json
+from fame_jax.identity import IdentityError
 from fame_jax.inputs import FaceDetector
 from fame_jax.models import Card, Loaded, describe, find
 from fame_jax.presets import AUTO_STOP

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fame_jax.experiments.identity import identity
 from fame_jax.experiments.store import Run
 from fame_jax.files import number, parse_json, read_json, read_text, write, write_json
+from fame_jax.identity import identity
 from fame_jax.metrics.table import METRICS, Metric, metric, own_figure
 
 VERSION = 2

@@ -11,12 +11,12 @@ from fame_jax.architectures import Precision
 from fame_jax.batching.devices import usual_batch
 from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
-from fame_jax.experiments.identity import identity as identity_of
 from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.store import RunError, records_file
 from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import environment
+from fame_jax.identity import identity as identity_of
 from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
 from fame_jax.models import Card
 

@@ -166,7 +166,8 @@ class OnnxNetwork:
     def identity_parts(self) -> list[Any]:
         """What tells this network from another, wherever its file lies."""
         plan = self.plan
-        return [plan.graph.digest, self.parameters, plan.size, plan.photometry, plan.features, plan.outputs]
+        forms = plan.features, plan.outputs
+        return [plan.graph.digest, self.parameters, plan.size, plan.photometry, *forms, plan.products]
 
     def biases(self, image: Image, *, complete: bool = False) -> list[Values]:
         """The bias of each layer, of the shape of its output: `fame_jax.explainers.fullgrad.Probing`.

@@ -16,7 +16,7 @@ from fame_jax.cli.graphs import GraphFlags
 from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.data.faces import load_face, sample_face, sunglasses
 from fame_jax.data.images import sample_path
-from fame_jax.experiments.identity import identity
+from fame_jax.identity import identity
 from fame_jax.onnx.photometry import hint
 from tests.cli.conftest import arrays, manifest
 from tests.onnx.graphs import content, convolutional, model, node, planes, relative, runtime
@@ -285,6 +285,9 @@ def test_a_graph_is_told_from_another_by_content_alone(graph, tmp_path):
     (tmp_path / "copy.onnx").write_bytes(graph.read_bytes())
     same = [identity(reader.read(path, photometry="unit")) for path in (graph, tmp_path / "copy.onnx")]
     assert same[0] == same[1] != identity(reader.read(graph, photometry="levels"))
+    network = reader.read(graph, photometry="unit")
+    products = [identity(network.in_precision("float32", products)) for products in ("highest", "default")]
+    assert products[0] != products[1]
     (tmp_path / "copy.onnx").write_bytes(content(convolutional(classes=6)))
     assert same[0] != identity(reader.read(tmp_path / "copy.onnx", photometry="unit"))
 

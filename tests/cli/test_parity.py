@@ -116,6 +116,7 @@ def test_pixels_of_a_modules_own_are_compared_too(checkpoint, one_step):
     assert SAME in parity.verdict(rows)
 
 
+@pytest.mark.thorough
 def test_a_module_in_a_file_parts_with_exit_code_2(fame, checkpoint, one_step, tmp_path):
     (tmp_path / "own.py").write_text(OWN.format(path=str(checkpoint.path)) + "network.layer2[1].bn1.eps = 1.1e-5\n")
     ended = fame("parity", checkpoint.folder, f"{tmp_path / 'own.py'}:network", "--iterations", 1)

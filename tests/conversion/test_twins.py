@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from fame_jax import models, parity
-from tests.marks import thorough
 from tests.reference import iresnet_torch, sface_torch
 from tests.reference.twins import randomise
 from weight_conversion import ConversionError, twins
@@ -88,7 +87,8 @@ def test_the_layers_of_sface_in_torch_are_the_graphs():
     assert len(seen) == 27 * 3 + 3
 
 
-@pytest.mark.parametrize("prefix", ["", *thorough("model.")])
+@pytest.mark.thorough
+@pytest.mark.parametrize("prefix", ["", "model."])
 def test_the_layers_of_iresnet_in_torch_are_adafaces(tmp_path, prefix):
     module = randomise(iresnet_torch.IResNet(iresnet_torch.DEPTHS[18]))
     state = {prefix + key: value for key, value in module.state_dict().items()} | {"head.kernel": torch.ones(2)}

@@ -14,7 +14,8 @@ from flax import nnx
 from jax.tree_util import Partial
 
 from fame_jax import Split, models
-from fame_jax.experiments.identity import IdentityError, identity, network_identity
+from fame_jax.experiments.identity import network_identity
+from fame_jax.identity import IdentityError, identity
 
 
 def linear(weights, image):
@@ -71,7 +72,7 @@ def test_another_process_says_the_same(tmp_path):
     file.write_text(
         textwrap.dedent("""
         import jax.numpy as jnp
-        from fame_jax.experiments.identity import identity
+        from fame_jax.identity import identity
 
         WEIGHTS = jnp.arange(36.0).reshape(12, 3)
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from fame_jax import models
 from fame_jax.data.records import ClassRecord, Dataset, PairRecord, Picture
-from fame_jax.experiments.identity import identity
 from fame_jax.experiments.processes import Processes, this_process
 from fame_jax.experiments.run import finish, prepared, run
 from fame_jax.experiments.settings import Settings
+from fame_jax.identity import identity
 
 SIZE = {"class": 32, "pair": 112}
 """Height and width of the images; aligned faces have a fixed one."""

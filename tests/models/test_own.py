@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fame_jax import class_logit, explain, models
-from fame_jax.experiments.identity import identity
+from fame_jax.identity import identity
 from fame_jax.models import Card, OwnNetworkError
 from fame_jax.models.own import imported
 from fame_jax.network import NetworkError

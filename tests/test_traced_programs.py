@@ -1,0 +1,190 @@
+"""Traced programs on disk: the next process gets the same program, and never another's."""
+
+import functools
+import importlib.metadata
+import os
+import pickle
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from fame_jax import class_logit
+from fame_jax.batching import kept, map_many, perturb_many
+from fame_jax.identity import of_libraries
+from fame_jax.network import vector
+
+LIBRARIES = {"builtins", "fame_jax", "flax", "functools", "jax", "jaxlib", "numpy"}
+
+
+def network(seed=0, width=4):
+    rngs = nnx.Rngs(seed)
+    return nnx.Sequential(
+        nnx.Conv(3, width, (3, 3), rngs=rngs),
+        nnx.relu,
+        functools.partial(jnp.mean, axis=(0, 1)),
+        nnx.Linear(width, 5, rngs=rngs),
+    )
+
+
+def image(size=12):
+    return np.asarray(jax.random.uniform(jax.random.key(1), (size, size, 3)))
+
+
+def walked(net, label=2, size=12, **options):
+    options = {"iterations": 4, **options}
+    return jax.device_get(next(perturb_many(class_logit, [(image(size), (label,))], net, **options))[1])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "folder", tmp_path)
+    forgotten(monkeypatch)
+    return tmp_path
+
+
+def forgotten(monkeypatch):
+    """As in a new process."""
+    kept._code.cache_clear()
+    monkeypatch.setattr(kept, "_programs", {})
+    monkeypatch.setattr(kept, "_refused", set())
+
+
+def traced_from_now(monkeypatch):
+    """As in a new process; a list of what is traced there."""
+    forgotten(monkeypatch)
+    names, write = [], kept._write
+
+    def noted(path, *args):
+        names.append(path.name)
+        write(path, *args)
+
+    monkeypatch.setattr(kept, "_write", noted)
+    return names
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+
+def test_a_program_of_another_process_gives_the_same_bits_and_is_not_traced(folder, monkeypatch):
+    first = walked(network())
+    traced = traced_from_now(monkeypatch)
+    assert same(walked(network()), first)
+    # Weights, labels and numbers of steps are data.
+    other = walked(network(1), label=0, iterations=3)
+    assert not same(other, first)
+    assert not traced
+    assert not kept._refused
+    kept.folder = None
+    assert same(walked(network()), first)
+    assert same(walked(network(1), label=0, iterations=3), other)
+
+
+@pytest.mark.parametrize("change", [{"width": 5}, {"size": 13}, {"optimizer": "adam"}, {"precision": "float64"}])
+def test_whatever_tracing_looks_at_makes_another_program(folder, change):
+    import optax
+
+    walked(network())
+    before = len(list(folder.iterdir()))
+    options = {"optimizer": optax.adam} if "optimizer" in change else {}
+    with jax.enable_x64("precision" in change):
+        walked(network(width=change.get("width", 4)), size=change.get("size", 12), **options)
+    assert len(list(folder.iterdir())) > before
+
+
+def test_sources_versions_and_settings_are_in_the_name(folder, monkeypatch):
+    walked(network())
+    before = kept._surroundings()
+    monkeypatch.setenv("JAX_SOMETHING", "1")
+    assert kept._surroundings() != before
+    monkeypatch.delenv("JAX_SOMETHING")
+    assert kept._surroundings() == before
+    with jax.default_matmul_precision("bfloat16"):
+        assert kept._surroundings() != before
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
+        kept._code.cache_clear()
+        assert kept._surroundings() != before
+    package = folder / "package"
+    package.mkdir()
+    (package / "a.py").write_text("a = 1")
+    monkeypatch.setattr(kept, "_PACKAGE", package)
+    kept._code.cache_clear()
+    one = kept._surroundings()
+    os.utime(package / "a.py", (1, 1))
+    kept._code.cache_clear()
+    assert kept._surroundings() != one
+
+
+def test_code_of_somebody_else_is_traced_in_every_process(folder):
+    def mine(image, net):
+        return vector(net(image))
+
+    found = next(map_many(mine, [(image(), ())], network()))[1]
+    assert found.shape == (5,)
+    assert not list(folder.iterdir())
+    own = nnx.Sequential(network(), lambda x: 2 * x)
+    walked(own)
+    advanced = [path for path in folder.iterdir() if path.stat().st_size > 20_000]
+    assert not advanced
+
+
+def test_a_damaged_file_is_made_anew(folder, monkeypatch):
+    first = walked(network())
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-50])
+    traced = traced_from_now(monkeypatch)
+    assert same(walked(network()), first)
+    assert len(traced) == len(list(folder.iterdir()))
+    assert all(kept._read(path) for path in folder.iterdir())
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+def test_a_file_runs_no_code(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    path = folder / "traced-1"
+    path.write_bytes(pickle.dumps((Evil(), b"")))
+    with pytest.raises(pickle.UnpicklingError, match="does not belong here"):
+        kept._read(path)
+    assert not (folder / "evil").exists()
+
+
+def test_a_folder_that_cannot_be_written_only_costs_time(folder, monkeypatch):
+    monkeypatch.setattr(kept, "folder", folder / "missing")
+    first = walked(network())
+    monkeypatch.setattr(kept, "folder", None)
+    assert same(walked(network()), first)
+
+
+def test_functions_of_one_name_are_told_apart_by_their_code():
+    def named(function):
+        function.__module__, function.__qualname__ = "fame_jax.losses", "<lambda>"
+        return function
+
+    one, other = named(lambda x: x), named(lambda x: x)
+    assert of_libraries(one, LIBRARIES) == of_libraries(one, LIBRARIES) is not None
+    again = named(
+        lambda x: x,
+    )
+    assert of_libraries(again, LIBRARIES) != of_libraries(one, LIBRARIES)
+    assert of_libraries(named(lambda x: -x), LIBRARIES) != of_libraries(other, LIBRARIES)
+    assert of_libraries(lambda x: x, LIBRARIES) is None
+    assert of_libraries(functools.partial(lambda x: x, 1), LIBRARIES) is None
+
+
+def test_commands_keep_them_beside_compiled_programs_unless_another_folder_is_named(tmp_path):
+    code = "from fame_jax.cli import console; from fame_jax.batching import kept; console.keep_compiled_programs(); "
+    given = {**os.environ, "FAME_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": ""}
+    said = [sys.executable, "-c", code + "print(kept.folder)"]
+    assert subprocess.check_output(said, env=given, text=True).strip() == str(tmp_path / "compiled")
+    given["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "own")
+    assert subprocess.check_output(said, env=given, text=True).strip() == "None"
