@@ -10,6 +10,7 @@
 - `evidence_earlier`: the evidence lies at a map of twice the resolution (MobileNetV2's 14x14 places).
 - `earlier_cam`: that map times Grad-CAM's, which knows where the class is.
 - `noise_cam`: blurred noise times Grad-CAM, for products: what any factor that is not constant would do.
+- `refined_noise`: the same in place of the product in `refined_cam`.
 
 With a linear head behind a pooling, as MobileNetV2's, the weights are constants, and `evidence_frozen` has to be
 `fame_evidence`. What the starts and the product do without the evidence are `fame_starts:loss=logit` and
@@ -110,6 +111,11 @@ def noise_cam(network: Network, image: Image, label: Any, *, key: Any) -> Attrib
     return max_normalise(random_blurred_map(image, key) * grad_cam(network, image, label))
 
 
+def refined_noise(network: Network, image: Image, label: Any, *, key: Any) -> Attribution:
+    """Grad-CAM's map plus `noise_cam`."""
+    return max_normalise(grad_cam(network, image, label) + noise_cam(network, image, label, key=key))
+
+
 def _row(name: str, of_class: Any) -> Explainer:
     return Explainer(
         name=name,
@@ -133,13 +139,16 @@ ABLATIONS = {
             _row("earlier_cam", earlier_cam),
             costs={"class": lambda options: Cost(options["iterations"] + 2, options["iterations"] + 2)},
         ),
-        Explainer(
-            name="noise_cam",
-            title="noise_cam",
-            source="an ablation",
-            of_class=noise_cam,
-            costs={"class": lambda options: Cost(1, 1)},
-            needs=frozenset({"features", "key"}),
+        *(
+            Explainer(
+                name=of_noise.__name__,
+                title=of_noise.__name__,
+                source="an ablation",
+                of_class=of_noise,
+                costs={"class": lambda options: Cost(1, 1)},
+                needs=frozenset({"features", "key"}),
+            )
+            for of_noise in (noise_cam, refined_noise)
         ),
     )
 }

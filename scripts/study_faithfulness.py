@@ -35,7 +35,8 @@ from fame_jax.words import did_you_mean
 
 OF_CLASSES = (
     *("fame", "fame_evidence", "fame_starts", "evidence_cam", "path_sums", "gradient", "smooth_grad_squared"),
-    *("var_grad", "expected_gradients", "expected_gradients_cam", "grad_cam", "layer_cam", "fullgrad", *FLOORS),
+    *("var_grad", "expected_gradients", "expected_gradients_cam", "refined_cam", "grad_cam", "layer_cam", "fullgrad"),
+    *FLOORS,
 )
 OF_PAIRS = ("fame", "fame_evidence", "fame_starts", "grad_cam", "layer_cam", "fggb", "corrrise", "xssab", *FLOORS)
 

@@ -10,6 +10,7 @@ from fame_jax.explainers.evidence import (
     pair_evidence_maps,
     pair_starts,
     path_sums_map,
+    refined_cam,
 )
 from fame_jax.explainers.explainer import MAPS, Cost, Explainer, MethodError, image_key
 from fame_jax.explainers.fame import PairExplanation, class_map, location_map, location_maps, pair_maps
@@ -74,6 +75,7 @@ __all__ = [
     "pixel_map",
     "random_blurred_map",
     "random_map",
+    "refined_cam",
     "rise",
     "smooth_grad",
     "smooth_grad_squared",

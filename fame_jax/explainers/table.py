@@ -35,7 +35,7 @@ from fame_jax.walk import Loss, Status, perturb
 from fame_jax.words import did_you_mean
 
 BEST: Mapping[Task, str] = MappingProxyType(
-    {"class": "evidence_cam", "location": "fame", "pair": "fame_evidence", "detect": "fame"}
+    {"class": "refined_cam", "location": "fame", "pair": "fame_evidence", "detect": "fame"}
 )
 """What `--method best` stands for, by task."""
 
@@ -174,6 +174,15 @@ _ROWS = (
         costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
         needs=frozenset({"features", "key"}),
         inner=(gradients.expected_gradients,),
+    ),
+    Explainer(
+        name="refined_cam",
+        title="Refined Grad-CAM",
+        source="this project",
+        of_class=evidence.refined_cam,
+        costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
+        needs=frozenset({"features", "key"}),
+        inner=(gradients.expected_gradients, evidence.expected_gradients_cam),
     ),
     Explainer(
         name="path_sums",

@@ -1,5 +1,6 @@
 """One photograph or pair with its maps, photographs by method, and the sheet of all locations."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from fame_jax.words import did_you_mean, nearest
 
 COLOURS = "inferno"
+
+_TITLE = 25
+"""Letters of a title that fit above a panel of `method_grid`."""
 
 
 class ColourError(ValueError):
@@ -97,8 +101,8 @@ def method_grid(
     columns = min(columns, 1 + len(maps))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(1.9 * columns, 2.1 * lines), layout="constrained")
-    for axes, panel in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
-        show(axes, *panel)
+    for axes, (picture, name) in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
+        show(axes, picture, textwrap.fill(name, _TITLE))
     for axes in figure.axes[len(panels) :]:
         axes.remove()
     return figure

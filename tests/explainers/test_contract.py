@@ -20,6 +20,7 @@ QUICK = {
     "fame_starts": {"starts": 2, "iterations": 2, "kernel_size": 9},
     "evidence_cam": {"starts": 2, "iterations": 2, "kernel_size": 9},
     "expected_gradients_cam": {"samples": 6, "chunk": 4, "kernel_size": 9},
+    "refined_cam": {"samples": 6, "chunk": 4, "kernel_size": 9},
     "path_sums": {"iterations": 3, "kernel_size": 9},
     "smooth_grad_squared": {"samples": 6, "chunk": 4},
     "var_grad": {"samples": 6, "chunk": 4},

@@ -11,7 +11,16 @@ from jax.tree_util import Partial
 from fame_jax import Split, Status, class_evidence, class_logit, pair_evidence, perturb, similarity
 from fame_jax.core import attribution
 from fame_jax.engine import Engine, explained
-from fame_jax.explainers import EXPLAINERS, PairExplanation, class_starts, evidence_cam, grad_cam, path_sums_map
+from fame_jax.explainers import (
+    EXPLAINERS,
+    PairExplanation,
+    class_starts,
+    evidence_cam,
+    expected_gradients_cam,
+    grad_cam,
+    path_sums_map,
+    refined_cam,
+)
 from fame_jax.explainers.evidence import pair_loss
 from fame_jax.explainers.gradients import class_loss
 from fame_jax.explainers.table import BEST, explainer
@@ -160,6 +169,17 @@ def test_a_product_is_the_product(classifier, images):
     assert expected.max() > 0
     found = evidence_cam(classifier, images[0], 1, key=KEY, **HOW)
     np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
+
+
+def test_a_refined_cam_is_grad_cam_plus_the_product_and_keeps_its_order_in_the_holes(classifier, images):
+    how = {"samples": 6, "kernel_size": 5, "sigma": 1.0}
+    cam = np.asarray(grad_cam(classifier, images[0], 1))
+    product = np.asarray(expected_gradients_cam(classifier, images[0], 1, key=KEY, **how))
+    found = np.asarray(refined_cam(classifier, images[0], 1, key=KEY, **how))
+    np.testing.assert_allclose(found, (cam + product) / (cam + product).max(), atol=1e-5)
+    holes = (product == 0) & (cam > 0)
+    assert holes.sum() > 5
+    np.testing.assert_allclose(found[holes] / cam[holes], 1 / (cam + product).max(), rtol=1e-4)
 
 
 def test_an_unknown_loss_is_refused():

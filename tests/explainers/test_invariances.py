@@ -21,6 +21,7 @@ OPTIONS = {
     "fame_starts": {"starts": 2, "iterations": 2, "kernel_size": 5},
     "evidence_cam": {"starts": 2, "iterations": 2, "kernel_size": 5},
     "expected_gradients_cam": {"samples": 6, "chunk": 4, "kernel_size": 5},
+    "refined_cam": {"samples": 6, "chunk": 4, "kernel_size": 5},
     "path_sums": {"iterations": 3, "kernel_size": 5},
     "smooth_grad_squared": {"samples": 6},
     "var_grad": {"samples": 6},

@@ -23,6 +23,7 @@ ZEROS = {
     "fame_starts": {"class": Status.ZERO_GRADIENT, "pair": Status.OK},
     "evidence_cam": {"class": Status.BLANK},
     "expected_gradients_cam": {"class": Status.BLANK},
+    "refined_cam": {"class": Status.BLANK},
     "path_sums": {"class": Status.OK},
     "grad_cam": {"class": Status.BLANK, "pair": Status.OK},
     "grad_cam_ew": {"class": Status.OK, "pair": Status.OK},
