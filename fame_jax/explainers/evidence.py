@@ -155,6 +155,7 @@ def refined_cam(
     label: ArrayLike,
     *,
     key: PRNGKeyArray,
+    loss: LossName = "evidence",
     samples: int = 25,
     kernel_size: int | None = None,
     sigma: ArrayLike | None = 12.0,
@@ -170,18 +171,19 @@ def refined_cam(
         image: `[H, W, C]` in [0, 1].
         label: index of the class; one outside the classes gives NaN.
         key: of the samples.
-        samples: see `expected_gradients`.
+        loss: see `expected_gradients`.
+        samples: likewise.
         kernel_size: of the blur of the expected gradients.
         sigma: likewise, in pixels.
-        **options: the others of `expected_gradients_cam`.
+        **options: the others of `expected_gradients`.
 
     Returns:
         `[H, W]` in [0, 1]; blank where Grad-CAM is.
     """
     options = {"samples": samples, "kernel_size": kernel_size, "sigma": sigma, **options}
-    return max_normalise(
-        grad_cam(network, image, label) + expected_gradients_cam(network, image, label, key=key, **options)
-    )
+    expected = expected_gradients(network, image, label, key=key, loss=loss, **options)
+    cam = grad_cam(network, image, label)
+    return max_normalise(cam + max_normalise(expected * cam))
 
 
 @compiled("optimizer", "kernel_size", "grey_of", "grey_weights", "normalise")

@@ -182,7 +182,7 @@ _ROWS = (
         of_class=evidence.refined_cam,
         costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
         needs=frozenset({"features", "key"}),
-        inner=(gradients.expected_gradients, evidence.expected_gradients_cam),
+        inner=(gradients.expected_gradients,),
     ),
     Explainer(
         name="path_sums",

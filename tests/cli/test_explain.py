@@ -169,7 +169,7 @@ def test_the_manifest_of_an_earlier_run_is_kept(fame, photographs, tmp_path):
 
 @pytest.mark.thorough
 def test_the_best_method_goes_by_its_own_name(fame, photographs, tmp_path):
-    out, few = tmp_path / "results", ["--option", "starts=1", "--iterations", "1", "--kernel", "9", "--sigma", "2"]
+    out, few = tmp_path / "results", ["--option", "samples=2", "--kernel", "9", "--sigma", "2"]
     ended = fame("explain", photographs / "photo.png", "--method", "best", *few, "--out", out, "--no-progress")
     assert ended.code == 0
     assert f"best is {BEST['class']}" in ended.out
