@@ -3,9 +3,11 @@
 import functools
 import importlib.metadata
 import os
+import pathlib
 import pickle
 import subprocess
 import sys
+import tomllib
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +181,11 @@ def test_functions_of_one_name_are_told_apart_by_their_code():
     assert of_libraries(named(lambda x: -x), LIBRARIES) != of_libraries(other, LIBRARIES)
     assert of_libraries(lambda x: x, LIBRARIES) is None
     assert of_libraries(functools.partial(lambda x: x, 1), LIBRARIES) is None
+
+
+def test_what_jax_needs_to_write_a_traced_program_is_installed_with_the_package():
+    project = tomllib.loads((pathlib.Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())["project"]
+    assert any(requirement.startswith("flatbuffers") for requirement in project["dependencies"])
 
 
 def test_commands_keep_them_beside_compiled_programs_unless_another_folder_is_named(tmp_path):
