@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 from fame_jax import class_logit
-from fame_jax.batching import kept, map_many, perturb_many
+from fame_jax.batching import map_many, perturb_many, traced
 from fame_jax.identity import of_libraries
 from fame_jax.network import vector
 
@@ -44,29 +44,29 @@ def walked(net, label=2, size=12, **options):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "folder", tmp_path)
+    monkeypatch.setattr(traced, "folder", tmp_path)
     forgotten(monkeypatch)
     return tmp_path
 
 
 def forgotten(monkeypatch):
     """As in a new process."""
-    kept._code.cache_clear()
-    monkeypatch.setattr(kept, "_programs", {})
-    monkeypatch.setattr(kept, "_refused", set())
+    traced._code.cache_clear()
+    monkeypatch.setattr(traced, "_programs", {})
+    monkeypatch.setattr(traced, "_refused", set())
 
 
 def traced_from_now(monkeypatch):
     """As in a new process; a list of what is traced there."""
     forgotten(monkeypatch)
-    names, write = [], kept._write
+    programs, trace = [], traced._traced
 
-    def noted(path, *args):
-        names.append(path.name)
-        write(path, *args)
+    def noted(plain, leaves):
+        programs.append(plain)
+        return trace(plain, leaves)
 
-    monkeypatch.setattr(kept, "_write", noted)
-    return names
+    monkeypatch.setattr(traced, "_traced", noted)
+    return programs
 
 
 def same(one, other):
@@ -75,14 +75,14 @@ def same(one, other):
 
 def test_a_program_of_another_process_gives_the_same_bits_and_is_not_traced(folder, monkeypatch):
     first = walked(network())
-    traced = traced_from_now(monkeypatch)
+    anew = traced_from_now(monkeypatch)
     assert same(walked(network()), first)
     # Weights, labels and numbers of steps are data.
     other = walked(network(1), label=0, iterations=3)
     assert not same(other, first)
-    assert not traced
-    assert not kept._refused
-    kept.folder = None
+    assert not anew
+    assert not traced._refused
+    traced.folder = None
     assert same(walked(network()), first)
     assert same(walked(network(1), label=0, iterations=3), other)
 
@@ -101,26 +101,26 @@ def test_whatever_tracing_looks_at_makes_another_program(folder, change):
 
 def test_sources_versions_and_settings_are_in_the_name(folder, monkeypatch):
     walked(network())
-    before = kept._surroundings()
+    before = traced._surroundings()
     monkeypatch.setenv("JAX_SOMETHING", "1")
-    assert kept._surroundings() != before
+    assert traced._surroundings() != before
     monkeypatch.delenv("JAX_SOMETHING")
-    assert kept._surroundings() == before
+    assert traced._surroundings() == before
     with jax.default_matmul_precision("bfloat16"):
-        assert kept._surroundings() != before
+        assert traced._surroundings() != before
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
-        kept._code.cache_clear()
-        assert kept._surroundings() != before
+        traced._code.cache_clear()
+        assert traced._surroundings() != before
     package = folder / "package"
     package.mkdir()
     (package / "a.py").write_text("a = 1")
-    monkeypatch.setattr(kept, "_PACKAGE", package)
-    kept._code.cache_clear()
-    one = kept._surroundings()
+    monkeypatch.setattr(traced, "_PACKAGE", package)
+    traced._code.cache_clear()
+    one = traced._surroundings()
     os.utime(package / "a.py", (1, 1))
-    kept._code.cache_clear()
-    assert kept._surroundings() != one
+    traced._code.cache_clear()
+    assert traced._surroundings() != one
 
 
 def test_code_of_somebody_else_is_traced_in_every_process(folder):
@@ -140,10 +140,13 @@ def test_a_damaged_file_is_made_anew(folder, monkeypatch):
     first = walked(network())
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:-50])
-    traced = traced_from_now(monkeypatch)
+    anew = traced_from_now(monkeypatch)
     assert same(walked(network()), first)
-    assert len(traced) == len(list(folder.iterdir()))
-    assert all(kept._read(path) for path in folder.iterdir())
+    assert len(anew) == len(list(folder.iterdir()))
+    anew.clear()
+    forgotten(monkeypatch)
+    assert same(walked(network()), first)
+    assert not anew
 
 
 class Evil:
@@ -155,15 +158,15 @@ def test_a_file_runs_no_code(folder, monkeypatch):
     monkeypatch.chdir(folder)
     path = folder / "traced-1"
     path.write_bytes(pickle.dumps((Evil(), b"")))
-    with pytest.raises(pickle.UnpicklingError, match="does not belong here"):
-        kept._read(path)
+    with path.open("rb") as file, pytest.raises(pickle.UnpicklingError, match="does not belong here"):
+        traced._Reader(file).load()
     assert not (folder / "evil").exists()
 
 
 def test_a_folder_that_cannot_be_written_only_costs_time(folder, monkeypatch):
-    monkeypatch.setattr(kept, "folder", folder / "missing")
+    monkeypatch.setattr(traced, "folder", folder / "missing")
     first = walked(network())
-    monkeypatch.setattr(kept, "folder", None)
+    monkeypatch.setattr(traced, "folder", None)
     assert same(walked(network()), first)
 
 
@@ -189,9 +192,9 @@ def test_what_jax_needs_to_write_a_traced_program_is_installed_with_the_package(
 
 
 def test_commands_keep_them_beside_compiled_programs_unless_another_folder_is_named(tmp_path):
-    code = "from fame_jax.cli import console; from fame_jax.batching import kept; console.keep_compiled_programs(); "
+    code = "from fame_jax.cli import console; from fame_jax.batching import traced; console.keep_compiled_programs(); "
     given = {**os.environ, "FAME_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": ""}
-    said = [sys.executable, "-c", code + "print(kept.folder)"]
+    said = [sys.executable, "-c", code + "print(traced.folder)"]
     assert subprocess.check_output(said, env=given, text=True).strip() == str(tmp_path / "compiled")
     given["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "own")
     assert subprocess.check_output(said, env=given, text=True).strip() == "None"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fame_jax.batching.kept import carried_out
+from fame_jax.batching.traced import carried_out
 
 MOST_ON_CPU = 1
 """Examples a device, on CPU: one image keeps all cores busy, and its map then does not depend on how many there are."""

@@ -13,7 +13,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from fame_jax.batching import kept
+from fame_jax.batching import traced
 from fame_jax.cli import interrupts
 from fame_jax.files import forget_oldest, home, readable
 
@@ -181,7 +181,7 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # By default it keeps what took a second; fifty small programs take one, too.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        kept.folder = folder
+        traced.folder = folder
 
 
 def for_people(error: BaseException) -> bool:

@@ -78,6 +78,19 @@ def _four_walks(options: Mapping[str, Any]) -> Cost:
     return Cost(each + 2, each)
 
 
+def _expected(name: str, title: str, of_class: Callable[..., Any]) -> Explainer:
+    """A map of expected gradients and Grad-CAM."""
+    return Explainer(
+        name=name,
+        title=title,
+        source="this project",
+        of_class=of_class,
+        costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
+        needs=frozenset({"features", "key"}),
+        inner=(gradients.expected_gradients,),
+    )
+
+
 def _cam(name: str, title: str, of_class: Callable[..., Attribution], weighting: cam.Weighting, source: str):
     return Explainer(
         name=name,
@@ -166,24 +179,8 @@ _ROWS = (
         needs=frozenset({"features", "key"}),
         inner=(*_WALK, evidence.class_starts),
     ),
-    Explainer(
-        name="expected_gradients_cam",
-        title="Expected gradients x Grad-CAM",
-        source="this project",
-        of_class=evidence.expected_gradients_cam,
-        costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
-        needs=frozenset({"features", "key"}),
-        inner=(gradients.expected_gradients,),
-    ),
-    Explainer(
-        name="refined_cam",
-        title="Refined Grad-CAM",
-        source="this project",
-        of_class=evidence.refined_cam,
-        costs={"class": lambda o: Cost(o["samples"] + 1, o["samples"] + 1)},
-        needs=frozenset({"features", "key"}),
-        inner=(gradients.expected_gradients,),
-    ),
+    _expected("expected_gradients_cam", "Expected gradients x Grad-CAM", evidence.expected_gradients_cam),
+    _expected("refined_cam", "Refined Grad-CAM", evidence.refined_cam),
     Explainer(
         name="path_sums",
         title="Path sums of FAME's walk",

@@ -62,17 +62,20 @@ def _found(place: pathlib.Path, program: Any, code: tuple[Any, ...], tree: Any, 
         _refused.add((program, code))
         return plain
     path = place / f"traced-{name}"
-    with contextlib.suppress(Exception):  # Whatever is wrong with the file, it is made anew.
-        return _read(path)
+    with contextlib.suppress(Exception), path.open("rb") as file:  # Whatever is wrong with it, it is made anew.
+        return _called(*_Reader(file).load())
     try:
-        _write(path, plain, leaves)
-        return _read(path)
-    except Exception:  # A disk that is full, or a program that cannot leave this process.
+        made = _traced(plain, leaves)
+    except Exception:  # A program that cannot leave this process; what is wrong with another is raised by the call.
         _refused.add((program, code))
         return plain
+    with contextlib.suppress(OSError):
+        files.write(path, lambda file: pickle.dump(made, file))
+    return _called(*made)
 
 
-def _write(path: pathlib.Path, plain: _Program, leaves: list[Any]) -> None:
+def _traced(plain: _Program, leaves: list[Any]) -> tuple[Any, bytes]:
+    """The structure of what a program returns, with numbers for its arrays, and the program for arrays alone."""
     structures = []
 
     def flat(*leaves: Any) -> list[Any]:
@@ -80,14 +83,12 @@ def _write(path: pathlib.Path, plain: _Program, leaves: list[Any]) -> None:
         structures.append(jax.tree.unflatten(structure, range(len(found))))
         return found
 
-    traced = jax.export.export(jax.jit(flat))(*leaves).serialize()
-    files.write(path, lambda file: pickle.dump((structures[0], bytes(traced)), file))
+    exported = jax.export.export(jax.jit(flat))(*leaves)
+    return structures[0], bytes(exported.serialize())
 
 
-def _read(path: pathlib.Path) -> _Program:
-    with path.open("rb") as file:
-        structure, traced = _Reader(file).load()
-    call = jax.jit(jax.export.deserialize(bytearray(traced)).call)
+def _called(structure: Any, program: bytes) -> _Program:
+    call = jax.jit(jax.export.deserialize(bytearray(program)).call)
     return lambda *leaves: jax.tree.unflatten(jax.tree.structure(structure), call(*leaves))
 
 
