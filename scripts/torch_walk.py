@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
+from reference.vision import torchvision
 
 FORMS = ("eager", "channels_last", "compile")
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -20,7 +21,7 @@ Walk = Callable[[int], torch.Tensor]
 
 def network(name: str, precision: str) -> torch.nn.Module:
     """Torchvision's network, or AdaFace's IResNet, with frozen random weights on the device."""
-    module = _iresnet(name) if name.startswith("iresnet") else _torchvision(name)
+    module = _iresnet(name) if name.startswith("iresnet") else torchvision().models.get_model(name, weights=None)
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():  # A head of zeros, ViT's for one, has no gradient.
@@ -66,18 +67,3 @@ def _iresnet(name: str) -> torch.nn.Module:
     from reference.iresnet_torch import DEPTHS, IResNet
 
     return IResNet(DEPTHS[int(name.removeprefix("iresnet"))])
-
-
-def _torchvision(name: str) -> torch.nn.Module:
-    # torchvision's wheel refuses to import beside a CPU-only torch until these two are known.
-    for operator in ("nms(Tensor dets, Tensor scores, float threshold)", "qnms(Tensor dets, Tensor scores, float x)"):
-        try:
-            _LIBRARY.define(f"{operator} -> Tensor")
-        except RuntimeError:
-            break
-    import torchvision
-
-    return torchvision.models.get_model(name, weights=None)
-
-
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")

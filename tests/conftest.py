@@ -107,21 +107,16 @@ def drop_once_heavy(_memory_at_rest):
     drop_if_heavy()
 
 
-def _declare_torchvision_operators() -> None:
-    """torchvision's wheel refuses to import beside a CPU-only torch until two of its operators are known."""
-    torch = pytest.importorskip("torch")
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declare_torchvision_operators.keep = library  # type: ignore[attr-defined]
-
-
 @pytest.fixture(scope="session")
 def torchvision():
     """torchvision, or a skip where torch is not installed."""
-    if not hasattr(_declare_torchvision_operators, "keep"):
-        _declare_torchvision_operators()
-    return pytest.importorskip("torchvision")
+    pytest.importorskip("torch")
+    from tests.reference import vision
+
+    try:
+        return vision.torchvision()
+    except ImportError:
+        pytest.skip("needs torchvision")
 
 
 @pytest.fixture(scope="session")

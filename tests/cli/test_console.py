@@ -50,6 +50,11 @@ def test_a_command_without_what_it_works_on_says_so(fame, command):
     assert "expected folders of fame run" in ended.err
 
 
+def test_the_package_runs_as_a_module():
+    ended = subprocess.run([sys.executable, "-m", "fame_jax", "--help"], capture_output=True, text=True, check=True)
+    assert "explain" in ended.stdout
+
+
 @pytest.fixture
 def terminal(monkeypatch):
     monkeypatch.setattr(progress, "_draws_over", lambda: True)

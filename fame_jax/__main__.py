@@ -1,0 +1,5 @@
+"""`python -m fame_jax` is `fame`."""
+
+from fame_jax.cli import main
+
+main()
