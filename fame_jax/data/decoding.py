@@ -82,7 +82,7 @@ def decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"] | Pixe
         with np.errstate(all="ignore"):
             pixels = _pixels(data)
         if pixels.size == 0:
-            raise ImageError("it has no pixels")
+            raise ImageError("it is damaged: it has no pixels")
         return pixels
     except ImageError as error:
         reason = str(error)
@@ -203,7 +203,7 @@ def _tiff(data: bytes) -> Pixels:
         if math.prod(page.chunked) > len(page.dataoffsets):
             raise ImageError("it is cut short: strips of pixels are missing")
         samples = page.asarray(maxworkers=1)
-        if samples.dtype.kind not in "uf":
+        if samples.size and samples.dtype.kind not in "uf":
             raise ImageError(f"its pixels are {samples.dtype.name}: neither unsigned integers nor floating-point")
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, -1)

@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import pathlib
+import sys
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -244,7 +245,8 @@ def test_damaged_annotations_say_why(tmp_path, data, words):
         (b",0,", "is no path"),
         (b"gone.png,0,", "no such file"),
         (b"inner,0,", "no file"),
-        (b"x" * 5000 + b".png,,", "File name too long"),
+        # From Python 3.14 on, a name that no system allows is one that is not there.
+        (b"x" * 5000 + b".png,,", "File name too long" if sys.version_info < (3, 14) else "no such file"),
     ],
 )
 def test_hostile_row_is_one_problem_that_says_why(tmp_path, row, words):

@@ -1,5 +1,6 @@
 """Networks of one's own, of six libraries, each in a file: found by `file.py:attribute`, equal to the function."""
 
+import importlib.util
 import os
 import textwrap
 
@@ -169,7 +170,11 @@ def test_what_makes_a_network_is_called(code, spec, written, image):
         (CODE["equinox"].replace("eqx.nn.inference_mode", ""), r"training mode.*network\.eval\(\)"),
         (CODE["linen"] + "\n        network = module", r"holds no parameters.*Partial\(network\.apply"),
         (CODE["haiku"] + "\n        network = transformed", "holds no parameters"),
-        ("import torch\nnetwork = torch.nn.Linear(3, 3)", "is a PyTorch module"),
+        pytest.param(
+            "import torch\nnetwork = torch.nn.Linear(3, 3)",
+            "is a PyTorch module",
+            marks=pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch"),
+        ),
         ("network = 3", "a int is no network"),
         ("network = (lambda image: image, 3)", "a pair without a card"),
         ("def network():\n    raise KeyError('weights')", r"network\(\): KeyError: 'weights'"),
