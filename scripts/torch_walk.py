@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
+from reference.iresnet_torch import DEPTHS, IResNet
 from reference.vision import torchvision
 
 FORMS = ("eager", "channels_last", "compile")
@@ -21,7 +22,10 @@ Walk = Callable[[int], torch.Tensor]
 
 def network(name: str, precision: str) -> torch.nn.Module:
     """Torchvision's network, or AdaFace's IResNet, with frozen random weights on the device."""
-    module = _iresnet(name) if name.startswith("iresnet") else torchvision().models.get_model(name, weights=None)
+    if name.startswith("iresnet"):
+        module = IResNet(DEPTHS[int(name.removeprefix("iresnet"))])
+    else:
+        module = torchvision().models.get_model(name, weights=None)
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():  # A head of zeros, ViT's for one, has no gradient.
@@ -61,9 +65,3 @@ def walk(module: torch.nn.Module, images: np.ndarray, precision: str, form: str)
 
     steps(1)
     return steps
-
-
-def _iresnet(name: str) -> torch.nn.Module:
-    from reference.iresnet_torch import DEPTHS, IResNet
-
-    return IResNet(DEPTHS[int(name.removeprefix("iresnet"))])
