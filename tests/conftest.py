@@ -9,6 +9,7 @@ import gc
 import os
 import pathlib
 import resource
+import signal
 import sys
 
 import jax
@@ -38,6 +39,8 @@ PEAKS = pytest.StashKey[list[float]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Compiles cheaply where no test of speed is chosen; one process of all forgets what was not used for longest."""
     config.stash[PEAKS] = []
+    # A shell starts what runs in the background deaf to Ctrl-C, and tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Of the processes that are started next: compiler threads with heaps of their own leave holes in all of them.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     if "not slow" in config.option.markexpr:
