@@ -167,6 +167,11 @@ class PReLU(nnx.Module):
         return jnp.where(x > 0, x, x * jnp.broadcast_to(self.slope[...], x.shape))
 
 
+def first_largest(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The larger of two; among equals the gradient goes to the first, as in torch, and no NaN is lost."""
+    return jnp.where((b > a) | (b != b), b, a)
+
+
 def max_pool(
     x: Float[Array, "rows columns channels"], size: int, stride: int, padding: int = 0
 ) -> Float[Array, "out_rows out_columns channels"]:
@@ -179,8 +184,5 @@ def max_pool(
 
     def shifted(i: int, j: int) -> jax.Array:
         return x[i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
-
-    def first_largest(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(b > a, b, a)
 
     return functools.reduce(first_largest, (shifted(i, j) for i in range(size) for j in range(size)))

@@ -81,7 +81,7 @@ class OnnxNetwork:
     """An ONNX graph for one RGB image `[H, W, 3]` in [0, 1]; made by `read`.
 
     Attributes:
-        parameters: the floating-point constants of the graph by name, as they are in the file. Another dtype,
+        parameters: the floating-point constants of the graph by name, those of 16 bits as float32. Another dtype,
             `jax.tree.map(lambda x: x.astype(jnp.float64), network)`, is another precision; outputs keep the image's.
         plan: all else.
     """

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import onnx
 
@@ -42,7 +43,7 @@ def read(
         class_tokens: how many tokens stand in front of those (a class token, registers), which are no part of the map.
 
     Returns:
-        The network; feature maps and outputs that are maps have channels last.
+        The network, in float32 if the file has 16 bits; feature maps and outputs that are maps have channels last.
 
     Raises:
         GraphError: for a file that is damaged or unsafe, a tensor that does not exist, an operator that fails; in one
@@ -68,8 +69,13 @@ def read(
         chosen = _told(rest[0], channels, grid, class_tokens)
     nodes, _ = needed(graph, names)
     used = {name for node in nodes for name in node.inputs}.union(names)
-    parameters = {name: jnp.asarray(value) for name, value in constants.items() if name in used}
+    parameters = {name: _single(jnp.asarray(value)) for name, value in constants.items() if name in used}
     return OnnxNetwork(parameters, Plan(graph, image, size or image.size, pixels, chosen, tuple(outputs)))
+
+
+def _single(values: jax.Array) -> jax.Array:
+    """16 bits as 32: a graph that computes in 16 bits goes back to 32 by casts where those overflow."""
+    return values.astype(jnp.float32) if values.dtype.itemsize == 2 else values
 
 
 def _told(

@@ -65,6 +65,7 @@ CASES = [
     ("Einsum", {"b": draw(CHANNELS, 5)}, {"equation": "nchw,ck->nkhw"}, 20),
     *((f"Reduce{kind}", {"a": ints(2, 3)}, {"keepdims": 1}, 18) for kind in ("Mean", "Max", "Min", "Sum", "L2", "L1")),
     *((f"Reduce{kind}", {"a": ints(1)}, {"keepdims": 0}, 18) for kind in ("Mean", "Prod", "SumSquare", "LogSumExp")),
+    *((f"Reduce{kind}", {"a": ints()}, {"noop_with_empty_axes": 1}, 18) for kind in ("Sum", "SumSquare", "L1", "L2")),
     ("ReduceMean", {}, {"axes": [-1], "keepdims": 0}, 13),
     ("ReduceSum", {}, {}, 13),
     ("ArgMax", {}, {"axis": 1}, 20),
@@ -102,6 +103,10 @@ CASES = [
     ("LessOrEqual", {"b": np.float32(0.1)}, {}, 20),
     ("Upsample", {"s": np.array([1, 1, 2, 3], np.float32)}, {}, 9),
     ("Resize", {"s": np.array([1, 1, 2, 2], np.float32)}, {}, 10),
+    # In 64 bits six times this is a little below five.
+    ("Resize", {"-": None, "s": np.array([1, 1, 5 / 6, 1.75], np.float32)}, {"mode": "linear"}, 20),
+    ("Resize", {"-": None, "s": np.ones(4, np.float32)}, {"mode": "linear", "antialias": 1}, 20),
+    ("Upsample", {"s": np.array([1, 1, 7 / 6, 2], np.float32)}, {}, 9),
     ("Resize", {"r": np.zeros(0, np.float32), "s": np.array([1, 1, 2, 0.5], np.float32)}, {"mode": "nearest"}, 20),
     ("Resize", {"-": None, "- ": None, "z": ints(1, 4, 9, 5)}, {"mode": "linear"}, 20),
     ("Resize", {"-": None, "- ": None, "z": ints(1, 4, 9, 5)}, {"mode": "cubic"}, 20),
@@ -193,3 +198,52 @@ def test_relu_and_clip_have_no_gradient_where_they_are_flat_and_at_their_limits(
         network = reader.read(made, photometry="unit")
         slopes = jax.grad(lambda image, network=network: network(image).sum())(picture)
         np.testing.assert_array_equal(np.ravel(slopes), expected)
+
+
+@pytest.mark.parametrize(("exponent", "expected"), [(0.5, [3, 2]), (1.5, [27, 8]), (2.0, [81, 16])])
+def test_a_power_of_integers_is_cut_after_it_is_taken(exponent, expected):
+    made = model(
+        [node("Pow", "n p", "q"), node("Cast", "q", "r", to=1), node("Add", "x r", "y")],
+        constants={"n": np.array([9, 4, 1], np.int64).reshape(3, 1, 1), "p": np.float32(exponent)},
+    )
+    network = reader.read(made, photometry="unit")
+    np.testing.assert_array_equal(network(jnp.zeros((1, 1, 3), jnp.float32))[0, 0], [*expected, 1])
+
+
+def test_a_maximum_keeps_what_is_no_number_wherever_it_is():
+    made = model([node("MaxPool", "x", kernel_shape=[2, 2])])
+    network = reader.read(made, photometry="unit")
+    for row, column in np.ndindex(2, 2):
+        picture = np.zeros((2, 2, 3), np.float32)
+        picture[row, column] = np.nan
+        assert np.isnan(network(jnp.asarray(picture))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"), [("ReduceL2", {"axes": [2, 3]}), ("LpNormalization", {"axis": 2, "p": 2})]
+)
+def test_the_gradient_of_a_norm_of_zero_is_zero(name, attributes):
+    made = model([node(name, "x", **attributes)], opset=13)
+    network = reader.read(made, photometry="unit")
+    picture = jnp.asarray(np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.ones((3, 3))], axis=-1), jnp.float32)
+    slopes = jax.grad(lambda image: jnp.sum(network(image)))(picture)
+    assert np.isfinite(slopes).all()
+    assert not np.any(slopes[..., 0])
+    assert np.any(slopes[..., 1]) or name == "LpNormalization"
+
+
+def test_a_graph_of_16_bits_is_read_into_32_where_its_own_casts_are_no_loss():
+    nodes = [
+        node("Cast", "x", "h", to=10),
+        node("Mul", "h k", "big"),
+        node("Cast", "big", "wide", to=1),
+        node("Pow", "wide two", "squares"),
+        node("ReduceMean", "squares", "mean", axes=[1, 2, 3]),
+        node("Sqrt", "mean", "root"),
+        node("Div", "wide root", "y"),
+    ]
+    made = model(nodes, constants={"k": np.full((1, 3, 1, 1), 500, np.float16), "two": np.float32(2)}, opset=13)
+    network = reader.read(made, photometry="unit")
+    picture = pixels(4)
+    expected = runtime(made, x=planes(picture))[0]
+    assert relative(np.moveaxis(np.asarray(network(jnp.asarray(picture)))[None], -1, 1), expected) <= 2e-3

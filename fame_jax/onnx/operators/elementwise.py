@@ -123,14 +123,17 @@ def _mod(call: Call, a: Values, b: Values) -> Values:
 
 @elementwise("Pow", folds=True)
 def _pow(call: Call, x: Values, exponent: Values) -> Values:
+    kind = x.dtype
+    if not jnp.issubdtype(kind, jnp.floating) and jnp.issubdtype(exponent.dtype, jnp.floating):
+        x = x.astype(exponent.dtype)  # The root of an integer is none; it is cut at the end.
     if call.np is jnp and isinstance(exponent, np.ndarray) and exponent.size == 1:
         power = exponent.item()
         if power == int(power) and abs(power) <= 8:
-            return lax.integer_pow(x, int(power))
+            return lax.integer_pow(x, int(power)).astype(kind)
         if power == 0.5:
-            return jnp.sqrt(x)
+            return jnp.sqrt(x).astype(kind)
     x, exponent = broadcast(call, call.np.asarray(x), exponent)
-    return call.np.power(x, exponent.astype(x.dtype)).astype(x.dtype)
+    return call.np.power(x, exponent.astype(x.dtype)).astype(kind)
 
 
 @elementwise("Where", folds=True)

@@ -52,9 +52,15 @@ def _sum_of_squares(np_: Any, x: Values, **how: Any) -> Values:
     return np_.sum(np_.square(x), **how)
 
 
+def _root(np_: Any, squares: Values) -> Values:
+    """The root of a sum of squares; at zero its gradient is zero, as torch's norm has it, where the root has none."""
+    zero = squares == 0
+    return np_.where(zero, 0, np_.sqrt(np_.where(zero, 1, squares)))
+
+
 _REDUCTIONS = {
     "ReduceL1": lambda np_, x, **how: np_.sum(np_.abs(x), **how),
-    "ReduceL2": lambda np_, x, **how: np_.sqrt(_sum_of_squares(np_, x, **how)),
+    "ReduceL2": lambda np_, x, **how: _root(np_, _sum_of_squares(np_, x, **how)),
     "ReduceLogSum": lambda np_, x, **how: np_.log(np_.sum(x, **how)),
     "ReduceLogSumExp": lambda np_, x, **how: jax.nn.logsumexp(x, **how),
     "ReduceMax": lambda np_, x, **how: np_.max(x, **how),
@@ -69,9 +75,9 @@ _REDUCTIONS = {
 @operator(*_REDUCTIONS, axes=Axes.ANY, folds=True)
 def _reduce(call: Call, x: Values, given: Values | None = None) -> Values:
     axes = (call.get("axes") or ()) if given is None else call.numbers(given, "axes")
-    if not axes and call.get("noop_with_empty_axes", 0):
-        return x
-    chosen = tuple(call.axis(a, x.ndim) for a in axes) or tuple(range(x.ndim))
+    if not axes and not call.get("noop_with_empty_axes", 0):
+        axes = range(x.ndim)
+    chosen = tuple(call.axis(a, x.ndim) for a in axes)
     how = {"axis": chosen, "keepdims": bool(call.get("keepdims", 1))}
     reduced = _REDUCTIONS[call.node.operator](call.np, x, **how)
     return np.asarray(reduced, x.dtype) if call.np is np else reduced.astype(x.dtype)
@@ -88,7 +94,8 @@ def _arg_max(call: Call, x: Values) -> Values:
 @operator("LpNormalization", axes=Axes.ANY)
 def _lp_normalization(call: Call, x: Values) -> Values:
     axis, p = call.axis(call.get("axis", -1), x.ndim), call.get("p", 2)
-    size = jnp.sum(jnp.abs(x) ** p, axis=axis, keepdims=True) ** (1 / p)
+    how = {"axis": axis, "keepdims": True}
+    size = _root(jnp, _sum_of_squares(jnp, x, **how)) if p == 2 else jnp.sum(jnp.abs(x), **how)
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
 
 

@@ -13,7 +13,7 @@ from fame_jax.onnx.operators.table import Axes, Call, Values, bounded, known, op
 @operator("Upsample", axes=Axes.CHANNELS_LAST)
 def _upsample(call: Call, x: Values, scales: Values | None = None) -> Values:
     factors = call.get("scales") if scales is None else known(scales, "scales").tolist()
-    sizes = [math.floor(n * f) for n, f in zip(_written(x.shape), factors, strict=True)]
+    sizes = [_scaled(n, f) for n, f in zip(_written(x.shape), factors, strict=True)]
     mode = {"nearest": "nearest", "linear": "linear", "bilinear": "linear"}[call.get("mode", "nearest")]
     return _resized(call, x, sizes, factors, mode=mode, coordinates="asymmetric", rounding="floor")
 
@@ -23,6 +23,8 @@ def _resize(call: Call, x: Values, *inputs: Values) -> Values:
     # Opset 10 has scales alone.
     given = (None, *inputs) if call.version < 11 else inputs
     _, scales, sizes = ((*given, None, None, None))[:3]
+    # Of interpolation, and without an effect where there is none.
+    call.asked.update(("antialias", "cubic_coeff_a", "exclude_outside"))
     shape = _written(x.shape)
     axes = [a % x.ndim for a in call.get("axes", range(x.ndim))]
     factors, wanted = [1.0] * x.ndim, list(shape)
@@ -36,7 +38,7 @@ def _resize(call: Call, x: Values, *inputs: Values) -> Values:
                 factors[axis], wanted[axis] = factor, math.floor(shape[axis] * factor + 0.5)
     elif scales is not None:
         for axis, factor in zip(axes, known(scales, "scales").tolist(), strict=True):
-            factors[axis], wanted[axis] = factor, math.floor(shape[axis] * factor)
+            factors[axis], wanted[axis] = factor, _scaled(shape[axis], factor)
     else:
         raise GraphError("neither scales nor sizes")
     old = call.version < 11
@@ -49,6 +51,11 @@ def _resize(call: Call, x: Values, *inputs: Values) -> Values:
         coordinates=call.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel"),
         rounding=call.get("nearest_mode", "floor" if old else "round_prefer_floor"),
     )
+
+
+def _scaled(size: int, factor: float) -> int:
+    """In 32 bits, as a file has its scales: there ten times 1.4 is 14, in 64 bits it is a little less."""
+    return math.floor(np.float32(size) * np.float32(factor))
 
 
 def _written(shape: Sequence[int]) -> tuple[int, ...]:

@@ -111,8 +111,7 @@ def _channels(values: Values, x: Values) -> Values:
 def _max_pool(call: Call, x: Values) -> Values:
     if len([name for name in call.node.outputs if name]) > 1:
         raise GraphError("the places of maxima are not supported")
-    # Among equals the gradient goes to the first, as in torch.
-    return _slide(call, x, lambda a, b: jnp.where(b > a, b, a), -jnp.inf)[0]
+    return _slide(call, x, layers.first_largest, -jnp.inf)[0]
 
 
 @spatial("AveragePool")
