@@ -28,8 +28,8 @@ Embedder = Callable[[Image], Embedding]
 Scores = Float[np.ndarray, " n"]
 """Similarities of pairs."""
 
-Genuine = Bool[np.ndarray, " n"]
-"""True for two faces of one person, False for impostors."""
+Genuine = Shaped[np.ndarray, " n"] | Sequence[int]
+"""True or 1 for two faces of one person, False or 0 for impostors."""
 
 Criterion = Literal["equal_error_rate", "max_accuracy"] | float
 """What a threshold is chosen for; a number is a false match rate."""
@@ -114,8 +114,10 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         Threshold and rates.
 
     Raises:
-        OptionError: without both kinds of pairs, for a score that is not finite, or an unknown criterion.
+        OptionError: without both kinds of pairs, for a pair that is neither, a score that is not finite, or an unknown
+            criterion.
     """
+    genuine = _of_kinds(genuine)
     pairs, impostors = np.sort(scores[genuine]), np.sort(scores[~genuine])
     if not (len(pairs) and len(impostors)):
         raise OptionError(
@@ -159,13 +161,25 @@ def verification_accuracy(
 
     Returns:
         One accuracy, or `[k]`, of the pairs that have a score; NaN if none has.
+
+    Raises:
+        OptionError: for a pair that is neither genuine nor an impostor.
     """
+    genuine = _of_kinds(genuine)
     # Compared in double precision, in which a threshold taken from the scores is still one of them.
     accepted = scores.astype(np.float64) >= threshold
     counted = ~np.isnan(scores).T
     number = counted.sum(axis=-1)
     right = np.sum((genuine == accepted.T) & counted, axis=-1)
     return np.where(number > 0, right / np.maximum(number, 1), np.nan)
+
+
+def _of_kinds(genuine: Genuine) -> Bool[np.ndarray, " n"]:
+    """As truth values, by which arrays are told apart: ones and zeros would be places in them."""
+    kinds = np.asarray(genuine)
+    if not np.isin(kinds, (0, 1)).all():
+        raise OptionError(f"genuine: {kinds[~np.isin(kinds, (0, 1))][0]}; expected 1 or True, 0 or False for each pair.")
+    return kinds.astype(bool)
 
 
 def pair_scores(
@@ -259,6 +273,9 @@ def verification_curves(
     Warns:
         UserWarning: for maps that are all zero or not finite, with their number.
     """
+    genuine = _of_kinds(genuine)
+    if len(genuine) != len(maps):
+        raise OptionError(f"verification_curves: genuine tells of {len(genuine)} pairs, and there are {len(maps)} maps.")
     blank, not_finite = warn_of_maps(maps, method)
     options = {"method": method, "order": order, "batch_size": batch_size}
 

@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 from fame_jax.losses import cosine
 from fame_jax.metrics.masks import selected
 from fame_jax.metrics.verification import operating_point, pair_scores, verification_accuracy, verification_curves
+from fame_jax.options import OptionError
 
 SIDE = 12
 EYES = np.s_[2:5, 2:10]
@@ -122,6 +123,21 @@ def test_a_rate_that_is_none_is_refused(rate):
 def test_a_threshold_needs_finite_scores_of_both_kinds(scores, genuine, message):
     with pytest.raises(ValueError, match=message):
         operating_point(scores, genuine)
+
+
+def test_pairs_may_be_told_by_ones_and_zeros_and_by_nothing_else():
+    scores, genuine = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1]), [1, 1, 1, 0, 0, 0]
+    expected = operating_point(scores, np.array(genuine, bool))
+    assert expected.threshold == 0.7
+    assert operating_point(scores, np.array(genuine)) == operating_point(scores, genuine) == expected
+    assert verification_accuracy(scores, genuine, 0.25) == 5 / 6
+    probes, galleries, maps, truth = pairs()
+    curves = [verification_curves(NETWORK, probes, galleries, maps, told) for told in (truth, truth.astype(int))]
+    assert curves[0].threshold == curves[1].threshold
+    assert curves[0].deletion_auc == curves[1].deletion_auc
+    for told, message in (([1, 1, 2, 0, 0, 0], "genuine: 2"), ([1, 1, 0, 0], "of 4 pairs")):
+        with pytest.raises(OptionError, match=message):
+            verification_curves(NETWORK, probes, galleries, maps, told)
 
 
 def test_a_score_at_the_threshold_is_accepted_in_single_precision_too():
