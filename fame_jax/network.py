@@ -75,7 +75,7 @@ class Picked:
     """A network of which one output is taken: from a dict, a tuple, a batch of one, a map of the image.
 
     Args:
-        network: anything with `__call__`; `features` and `head` are passed on where it has them.
+        network: anything with `__call__`; `features`, `head`, `head_of` and `extent` are passed on where it has them.
         pick: a key of a dictionary, an index of a tuple or of the leading axis of an array (0 for `[1, n]`), or a
             function of the outputs to one vector `[o]`, which is code, hence static.
 
@@ -89,11 +89,16 @@ class Picked:
         self.pick = pick
 
     def __getattr__(self, name: str) -> Any:
-        """`features` and `head`, if the network has them."""
-        if name not in ("features", "head") or "network" not in self.__dict__:
+        """`features` and what goes with them, if the network has them."""
+        if name not in ("features", "head", "head_of", "extent") or "network" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         part = getattr(self.network, name)
-        return part if name == "features" else lambda features: self._picked(part(features))
+        match name:
+            case "head":
+                return lambda features: self._picked(part(features))
+            case "head_of":
+                return lambda image: lambda features: self._picked(part(image)(features))
+        return part
 
     def __call__(self, image: Image) -> Output:
         """What is picked of the network's outputs."""

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax.architectures import Precision, precision_of
+from fame_jax.network import head_of
 
 
 @jax.tree_util.register_pytree_node_class
@@ -58,6 +59,12 @@ class Adapted:
         self.network = network
         self.precision: Precision = precision
 
+    def __getattr__(self, name: str) -> Any:
+        """What else detectors say of themselves: whether scores are square roots, and what a feature map is of."""
+        if name not in ("root", "extent") or "network" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.network, name)
+
     def _outputs(self, function: Any, value: jax.Array) -> Any:
         _, dtype, products = precision_of(self.precision)
         with jax.default_matmul_precision(products.name.lower()):
@@ -94,6 +101,12 @@ class AdaptedSplit(Adapted):
     def head(self, features: jax.Array) -> Any:
         """The outputs from the feature map."""
         return self._outputs(self.network.head, features)
+
+    def head_of(self, image: jax.Array) -> Any:
+        """The same for one image, see `fame_jax.network.head_of`."""
+        _, dtype, _ = precision_of(self.precision)
+        head = head_of(self.network, image.astype(dtype))
+        return lambda features: self._outputs(head, features)
 
 
 def adapted(network: Any, precision: Precision) -> Adapted:

@@ -15,7 +15,7 @@ from fame_jax import class_logit, explain, models
 from fame_jax.identity import identity
 from fame_jax.models import Card, OwnNetworkError
 from fame_jax.models.own import imported
-from fame_jax.network import NetworkError
+from fame_jax.network import NetworkError, Picked, extent, head_of
 
 START = """
 import jax
@@ -228,3 +228,37 @@ def test_a_network_of_ones_own_computes_in_the_precision(precision, inner, image
     output = models.find(network, precision=precision).network(image)
     assert str(seen[0]) == inner
     assert output.dtype == image.dtype
+
+
+@jax.tree_util.register_static
+class _Passing:
+    """A network part of which passes its feature map by, and what detectors say of themselves."""
+
+    root = True
+    extent = (40, 40)
+
+    def features(self, image):
+        return image[::2, ::2]
+
+    def head(self, features):
+        raise ValueError("something passes the features by")
+
+    def head_of(self, image):
+        return lambda features: features.mean((0, 1)) + image[0, 0]
+
+    def __call__(self, image):
+        return self.head_of(image)(self.features(image))
+
+
+@pytest.mark.parametrize("wrap", [lambda own: models.own.loaded(own).network, lambda own: Picked(own, lambda x: x)])
+def test_what_a_network_says_of_itself_is_not_lost_by_loading_or_picking(wrap, image):
+    own = _Passing()
+    found = wrap(own)
+    head = head_of(found, image)
+    np.testing.assert_allclose(head(found.features(image)), own(image), rtol=1e-6)
+    assert extent(found, image) == own.extent
+    assert isinstance(found, Picked) or found.root
+    bare = wrap(lambda image: image.mean((0, 1)))
+    assert extent(bare, image) == image.shape[:2]
+    assert not hasattr(bare, "root")
+    assert not hasattr(bare, "head_of")
