@@ -22,7 +22,7 @@ from fame_jax.batching import map_many, perturb_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
 from fame_jax.detection.detected import asked, of_box
-from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, kind_of, pixel_digest
+from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, Told, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
 from fame_jax.questions import Boxed, Question, Seen
@@ -69,14 +69,15 @@ class Engine:
         method: str | Explainer | Callable[..., Any],
         options: Mapping[str, Any] | None = None,
         preset: str = "paper",
+        card: Told | None = None,
     ) -> "Method":
-        """A method, ready for any number of questions; nothing is compiled twice.
+        """A method, ready for any number of questions; nothing is compiled twice. See `Explainer.chosen`.
 
         Raises:
             MethodError: for an unknown method or option, or a method that does not explain what is asked.
         """
         row = explainer(method, self.task)
-        return Method(self, row, row.chosen(self.task, options or {}, preset))
+        return Method(self, row, row.chosen(self.task, options or {}, preset, card))
 
     def refusal(self, question: Question) -> str:
         """Why a question makes no sense to the network; empty if nothing is wrong with it."""

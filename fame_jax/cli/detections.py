@@ -76,7 +76,7 @@ def explain(command: Any, which: str) -> int:
         raise InputError(f"--detection {which}: expected a number from 1, or all.")
     if command.target is not None or command.sanity:
         raise InputError("--detection goes with neither --class nor --sanity.")
-    rows = command.methods.rows("class")
+    rows = command.methods.rows("detect")
     network, folder = detector(command.network), output.output_folder(command.out)
     view = geometry(network.card, resize=command.pixels.resize)
     done: list[dict[str, Any]] = []
@@ -120,7 +120,8 @@ def _job(
     if numbers[-1] >= len(found):
         raise PictureError(f"{path}: there is no detection {which}: {len(found)} found, see fame detect.")
     labels = tuple(network.named(number, one) for number, one in enumerate(found, 1))
-    card = replace(network.card, labels=labels)
+    # The score of a box is its own output.
+    card = replace(network.card, labels=labels, score="logit")
     of_boxes = detected(network.of_size(*image.shape[:2]), found)
     engine = command.methods.engine(of_boxes, "class", command.network.precision)
     methods = command.methods.methods(engine, rows, card)

@@ -154,7 +154,7 @@ class MethodFlags:
         Args:
             rows: the methods.
             task: what is explained.
-            card: of the network, whose kind of score the methods may want.
+            card: of the network, whose threshold methods of faces may want.
             threshold: of the network, in place of the stored one.
 
         Raises:
@@ -165,7 +165,7 @@ class MethodFlags:
         given = {"kernel_size" if name == "kernel" else name: value for name, value in given.items()}
         given |= AUTO_STOP if self.stop == "auto" else {}
         given |= self._named({name for options in known.values() for name in options})
-        usual = {} if card is None or task == "detect" else {"score": card.score}
+        usual: dict[str, Any] = {}
         if card is not None and card.task == "face":
             threshold = threshold or stored_threshold(card.name, card.sha256)
             usual |= {"threshold": threshold.value} if threshold.known else {}
@@ -174,7 +174,7 @@ class MethodFlags:
     def methods(self, engine: Engine, rows: list[Explainer], card: Card | None = None) -> list[Method]:
         """The methods of an engine, with their options."""
         options = self.options(rows, engine.task, card)
-        return [engine.method(row, options[row.name], self.preset) for row in rows]
+        return [engine.method(row, options[row.name], self.preset, card) for row in rows]
 
     def engine(self, network: Any, task: Task, precision: Precision) -> Engine:
         """A network at work."""

@@ -148,7 +148,7 @@ def prepared(
         pending = unfinished(store, processes.share(store.blocks), repair)
         if pending and processes.index == 0:
             note_environment(store, say, device.environment)
-        yield Job(store, row, row.chosen(dataset.task, settings.options, settings.preset), pending)
+        yield Job(store, row, row.chosen(dataset.task, settings.options, settings.preset, card), pending)
 
 
 @dataclass(frozen=True)

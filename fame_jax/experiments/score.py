@@ -108,6 +108,8 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
         raise ScoreError(f"{row.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
     if known.get("score") == "softmax":
         known["score"] = "logit" if run.task == "detect" else run.manifest.get("score", "softmax")
+    if "mean" in known:
+        known["mean"] = run.manifest.get("mean", known["mean"])
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
         values = [float(value) for value in chosen[name]]

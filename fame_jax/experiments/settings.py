@@ -17,6 +17,7 @@ from fame_jax.explainers.explainer import MAPS, Explainer
 from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import environment
 from fame_jax.identity import identity as identity_of
+from fame_jax.image import IMAGENET_MEAN
 from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
 from fame_jax.models import Card
 
@@ -153,7 +154,8 @@ def manifest(
         "method": method.name,
         "method_sha256": "" if EXPLAINERS.get(method.name) is method else identity_of(method, "method"),
         "preset": settings.preset,
-        "options": method.options(dataset.task) | method.chosen(dataset.task, settings.options, settings.preset),
+        "options": method.options(dataset.task)
+        | method.chosen(dataset.task, settings.options, settings.preset, card),
         "precision": settings.precision,
         "seed": settings.seed,
         "batch_size": min(batch, block * len(MAPS[dataset.task])),
@@ -161,6 +163,9 @@ def manifest(
         "size": chosen.size,
         "dtype": settings.dtype or there.get("dtype") or "float32",
     }
+    if dataset.task == "class" and tuple(card.mean) != IMAGENET_MEAN:
+        # The colour that RISE's deletion puts in.
+        content["mean"] = list(card.mean)
     if card.architecture == "onnx":
         # Of a file that was told from outside, and by which alone it is read again.
         content["card"] = {**card.to_json(), "labels": None}

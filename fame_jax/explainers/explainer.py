@@ -2,9 +2,9 @@
 
 import inspect
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,21 @@ WHAT = {"class": "classes", "location": "locations", "pair": "pairs of faces", "
 def kind_of(task: str) -> Any:
     """As what a task is carried out: a box is a class of the network that `fame_jax.detection.asked` makes."""
     return "class" if task == "detect" else task
+
+
+@runtime_checkable
+class Told(Protocol):
+    """What a network's card tells methods: a `fame_jax.models.Card`, or as much of one."""
+
+    @property
+    def score(self) -> str:
+        """The kind of score that an output is."""
+        ...
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Of the channels, by which the network divides."""
+        ...
 
 
 class MethodError(ValueError):
@@ -151,8 +166,17 @@ class Explainer:
             and not callable(parameter.default)
         }
 
-    def chosen(self, task: Task, options: Mapping[str, Any], preset: str = "paper") -> dict[str, Any]:
-        """The options to call the method with: the preset's, then those given. The score of a box is its own output.
+    def chosen(
+        self, task: Task, options: Mapping[str, Any], preset: str = "paper", card: Told | None = None
+    ) -> dict[str, Any]:
+        """The options to call the method with: the preset's, then the card's, then those given.
+
+        Args:
+            task: what is explained; the score of a box is its own output.
+            options: those given.
+            preset: `paper` or `official`.
+            card: of the network, whose kind of score is taken, and whose standard deviation where the preset walks in
+                the network's normalised space.
 
         Raises:
             MethodError: for an option that the method does not have.
@@ -162,8 +186,13 @@ class Explainer:
             raise MethodError(
                 f"{self.name} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}."
             )
-        score = {"score": "logit"} if task == "detect" and "score" in known else {}
-        return {**score, **PRESETS[preset].get(self.presets.get(kind_of(task), ""), {}), **options}
+        of_preset = PRESETS[preset].get(self.presets.get(kind_of(task), ""), {})
+        told = {} if card is None else {"score": card.score}
+        if card is not None and "scale" in of_preset:
+            told["scale"] = card.std
+        if task == "detect":
+            told["score"] = "logit"
+        return {**of_preset, **{name: value for name, value in told.items() if name in known}, **options}
 
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.

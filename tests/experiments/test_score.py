@@ -1,6 +1,7 @@
 """Metrics of finished maps: known answers, interruptions, refusals, and what is said about them."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,15 @@ from jax.tree_util import Partial
 
 from fame_jax.data.images import load
 from fame_jax.experiments.rows import ScoreError, read_scores
-from fame_jax.experiments.score import score
+from fame_jax.experiments.run import run
+from fame_jax.experiments.score import score, settings
 from fame_jax.experiments.store import Run
 from fame_jax.experiments.summary import by_record, comparison, correct, remarks, summary, threshold
 from fame_jax.explainers import image_key
+from fame_jax.image import IMAGENET_MEAN, IMAGENET_STD
 from fame_jax.metrics import operating_point, road_delete, verification_curves
 from fame_jax.metrics.table import UnknownMetricError, metric
+from tests.experiments import tiny
 from tests.experiments.runs import FACE, SIDE, pairs, photographs, run_of, write_block
 
 BOX = (2, 3, 9, 12)
@@ -278,3 +282,23 @@ def test_a_function_of_ones_own_is_a_metric(class_run):
     mass_of_another_kind.__name__ = "mass"
     with pytest.raises(ScoreError, match="computed with the code"):
         score(class_run, mass_of_another_kind, network=CLASSIFIER)
+
+
+def test_a_run_follows_the_card_in_score_step_and_colour(tmp_path):
+    tiny.pictures(tmp_path / "photos", 3)
+    photos = tiny.dataset(tmp_path / "photos")
+    card = replace(tiny.card(), score="sigmoid", mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7))
+
+    def options(method, name, card=card, **given):
+        how = replace(tiny.settings(None, **given), options={"masks": 4} if method == "rise" else {"iterations": 1})
+        made = run(tiny.network(), photos, method, tmp_path / name, how, card=card)
+        return made, made.manifest["options"]
+
+    assert options("rise", "rise")[1]["score"] == "sigmoid"
+    assert options("fame", "paper")[1]["scale"] == 1
+    official, chosen = options("fame", "official", preset="official")
+    assert chosen["scale"] == [0.5, 0.6, 0.7]
+    assert settings(official, metric("rise_deletion"), "official", {})["mean"] == [0.5, 0.4, 0.3]
+    usual, chosen = options("fame", "usual", tiny.card(), preset="official")
+    assert chosen["scale"] == list(IMAGENET_STD)
+    assert settings(usual, metric("rise_deletion"), "official", {})["mean"] == IMAGENET_MEAN
