@@ -316,11 +316,21 @@ def explain_many(
 
     Raises:
         MethodError: for an unknown method or option.
+        ValueError: for fewer targets than images, once they end.
     """
     engine = Engine(network, batch_size=batch_size, seed=seed)
-    questions = (Question((np.asarray(image),), target) for image, target in zip(images, targets, strict=False))
-    found = explained(engine, [engine.method(method, options, preset)], questions)
+    found = explained(engine, [engine.method(method, options, preset)], _asked(images, targets))
     return (results[0][0] for _, results in found)  # type: ignore[misc]
+
+
+def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:
+    rest = iter(targets)
+    for number, image in enumerate(images):
+        try:
+            target = next(rest)
+        except StopIteration:
+            raise ValueError(f"explain_many: {number} targets and more images; expected one for each.") from None
+        yield Question((np.asarray(image),), target)
 
 
 def without_filling(seen: Seen, results: Results) -> Results:

@@ -89,7 +89,8 @@ def blurred(attribution: Attribution, kernel_size: int | None, sigma: ArrayLike 
     """`gaussian_blur` of a map; as it is where neither is given. A sigma alone takes as many taps as the map allows."""
     if kernel_size is None and sigma is None:
         return attribution
-    return gaussian_blur(attribution, kernel_size or 2 * min(attribution.shape) - 1, sigma)
+    widest = 2 * min(attribution.shape) - 1
+    return gaussian_blur(attribution, widest if kernel_size is None else kernel_size, sigma)
 
 
 def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size size"]:

@@ -1,7 +1,7 @@
 """What is taken from the whole path of a walk, not from its last image: the mean image, and shares of the loss."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -32,8 +32,7 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
     Raises:
         TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
     """
-    if unable := {"stop_change", "window"} & options.keys():
-        raise TypeError(f"path_average: {min(unable)} is not possible with an average; give iterations or stop_loss.")
+    _refuse_comparisons("path_average", options)
     args = arguments(args)
     total, walk = _summed(_so_far, loss, optimizer, image, args, rules_from(**options))
     mean = image + total / jnp.maximum(walk.steps, 1).astype(image.dtype)
@@ -58,10 +57,19 @@ def path_sums(
         The shares `[H, W, C]`, in units of the loss, which add up to `last_loss - first_loss` as steps become small;
         and what `perturb` returns.
 
+    Raises:
+        TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
+
     References:
         Zhu et al., "MFABA: A More Faithful and Accelerated Boundary-Based Attribution Method", AAAI 2024.
     """
+    _refuse_comparisons("path_sums", options)
     return _summed(_share, loss, optimizer, image, arguments(args), rules_from(**options))
+
+
+def _refuse_comparisons(what: str, options: Mapping[str, Any]) -> None:
+    if unable := {"stop_change", "window"} & options.keys():
+        raise TypeError(f"{what}: {min(unable)} is not possible with a sum over steps; give iterations or stop_loss.")
 
 
 def _so_far(image: Image, gradient: Image, here: Image, there: Image) -> Image:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fame_jax import Status, attribution, explain, perturb
-from fame_jax.paths import path_average
+from fame_jax.paths import path_average, path_sums
 from tests.test_core import IMAGE, SIZE, linear, status
 
 
@@ -67,6 +67,8 @@ def test_average_of_no_steps_is_the_image():
     assert status(result) is Status.STOPPED_BEFORE_FIRST_STEP
 
 
-def test_average_refuses_to_compare_maps_of_single_images():
-    with pytest.raises(TypeError, match="stop_change"):
-        path_average(linear, IMAGE, jnp.ones_like(IMAGE), stop_change=0.02)
+@pytest.mark.parametrize("summed", [path_average, path_sums])
+def test_sums_over_a_path_refuse_to_compare_maps_of_single_images(summed):
+    for option in ({"stop_change": 0.02}, {"window": 5}):
+        with pytest.raises(TypeError, match=f"{summed.__name__}: {min(option)}"):
+            summed(linear, IMAGE, jnp.ones_like(IMAGE), **option)

@@ -1,5 +1,6 @@
 """One way from a photograph to its maps, whichever door it comes in by."""
 
+import itertools
 import pathlib
 
 import jax
@@ -65,6 +66,13 @@ def network(image):
 
 def pictures(count):
     return list(np.random.default_rng(0).uniform(0, 1, (count, SIDE, SIDE, 3)).astype("float32"))
+
+
+def test_targets_that_end_before_the_images_are_an_error_and_not_fewer_maps():
+    found = explain_many(network, pictures(3), "gradient", targets=[1, 2])
+    assert len(list(itertools.islice(found, 2))) == 2
+    with pytest.raises(ValueError, match="explain_many: 2 targets and more images"):
+        list(explain_many(network, pictures(3), "gradient", targets=[1, 2]))
 
 
 @pytest.mark.parametrize("method", ["fame", "smooth_grad", "random"])

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 
 from fame_jax import image
-from fame_jax.image import gaussian_blur, grey, kernel_sigma, max_normalise, minmax_normalise, resize
+from fame_jax.image import blurred, gaussian_blur, grey, kernel_sigma, max_normalise, minmax_normalise, resize
 
 
 def test_grey_equals_torchvision(torchvision):
@@ -62,6 +62,12 @@ def test_blur_leaves_a_constant_map_as_it_is():
 def test_even_kernel_is_raised_by_one():
     map = jnp.asarray(np.random.default_rng(3).random((40, 40), np.float32))
     np.testing.assert_array_equal(gaussian_blur(map, 24, 5.0), gaussian_blur(map, 25, 5.0))
+
+
+def test_a_kernel_of_no_taps_is_refused_and_not_taken_for_the_widest():
+    for blur in (gaussian_blur, blurred):
+        with pytest.raises(ValueError, match="kernel_size=0"):
+            blur(jnp.ones((20, 20)), 0, 2.0)
 
 
 def test_blur_refuses_a_map_that_cannot_be_mirrored():

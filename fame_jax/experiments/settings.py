@@ -154,8 +154,7 @@ def manifest(
         "method": method.name,
         "method_sha256": "" if EXPLAINERS.get(method.name) is method else identity_of(method, "method"),
         "preset": settings.preset,
-        "options": method.options(dataset.task)
-        | method.chosen(dataset.task, settings.options, settings.preset, card),
+        "options": method.options(dataset.task) | method.chosen(dataset.task, settings.options, settings.preset, card),
         "precision": settings.precision,
         "seed": settings.seed,
         "batch_size": min(batch, block * len(MAPS[dataset.task])),

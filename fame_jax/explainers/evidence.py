@@ -236,6 +236,10 @@ def _from_starts(
     **options: Any,
 ) -> Explanation:
     of_walk, of_map = split_options(options)
+    if of_map.get("grey_of", "change") != "change":
+        raise OptionError(
+            f"grey_of={of_map['grey_of']!r}: of several starts it is the changes that are added; expected 'change'."
+        )
 
     def of_start(index: Scalar) -> Perturbation:
         drawn = jax.random.normal(jax.random.fold_in(key, index), image.shape, jnp.float32)

@@ -187,7 +187,7 @@ class Explainer:
                 f"{self.name} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}."
             )
         of_preset = PRESETS[preset].get(self.presets.get(kind_of(task), ""), {})
-        told = {} if card is None else {"score": card.score}
+        told: dict[str, Any] = {} if card is None else {"score": card.score}
         if card is not None and "scale" in of_preset:
             told["scale"] = card.std
         if task == "detect":

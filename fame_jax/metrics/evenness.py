@@ -64,11 +64,13 @@ def strongest_tenth(attribution: AnyMap) -> Scalar:
 
 
 def remark(attribution: np.ndarray) -> Remark:
-    """What to say beside a map `[H, W]`, in words."""
+    """What to say beside a map `[H, W]`, in words; nothing of how even one is that has fewer pixels than cells."""
     if not np.isfinite(attribution).all():
         return Remark("not finite", "not finite: some pixels of the map are no numbers")
     if not attribution.any():
         return Remark("blank map", "blank map: every pixel is zero")
+    if min(attribution.shape) < CELLS:
+        return Remark()
     share = float(strongest_tenth(np.asarray(attribution, np.float32)))
     if share >= NEARLY_UNIFORM:
         return Remark()

@@ -161,13 +161,13 @@ def canvas_of(canvas: Canvas, image: Image, sigma: ArrayLike = 5.0) -> Array:
     Raises:
         OptionError: for another word.
     """
+    if not isinstance(canvas, str):
+        return jnp.asarray(canvas)
     if canvas == "mean":
         return jnp.mean(image, axis=(0, 1))
     if canvas == "blur":
-        return jax.vmap(blurred, (2, None, None), 2)(image, None, sigma)
-    if isinstance(canvas, str):
-        raise OptionError(f"canvas={canvas!r}; expected numbers, 'mean' or 'blur'.")
-    return jnp.asarray(canvas)
+        return jax.vmap(blurred, (2, None, None), 2)(jnp.asarray(image), None, sigma)
+    raise OptionError(f"canvas={canvas!r}; expected numbers, 'mean' or 'blur'.")
 
 
 def warn_of_maps(maps: Shaped[Array | np.ndarray, "n height width"], method: Method) -> tuple[int, int]:

@@ -178,7 +178,9 @@ def _of_kinds(genuine: Genuine) -> Bool[np.ndarray, " n"]:
     """As truth values, by which arrays are told apart: ones and zeros would be places in them."""
     kinds = np.asarray(genuine)
     if not np.isin(kinds, (0, 1)).all():
-        raise OptionError(f"genuine: {kinds[~np.isin(kinds, (0, 1))][0]}; expected 1 or True, 0 or False for each pair.")
+        raise OptionError(
+            f"genuine: {kinds[~np.isin(kinds, (0, 1))][0]}; expected 1 or True, 0 or False for each pair."
+        )
     return kinds.astype(bool)
 
 
@@ -275,7 +277,9 @@ def verification_curves(
     """
     genuine = _of_kinds(genuine)
     if len(genuine) != len(maps):
-        raise OptionError(f"verification_curves: genuine tells of {len(genuine)} pairs, and there are {len(maps)} maps.")
+        raise OptionError(
+            f"verification_curves: genuine tells of {len(genuine)} pairs, and there are {len(maps)} maps."
+        )
     blank, not_finite = warn_of_maps(maps, method)
     options = {"method": method, "order": order, "batch_size": batch_size}
 

@@ -132,6 +132,11 @@ def test_starts_without_noise_are_one_walk(classifier, images):
     assert float(found.first_loss) == pytest.approx(float(one.first_loss), rel=1e-4)
 
 
+def test_starts_refuse_to_turn_images_grey_before_their_changes(classifier, images):
+    with pytest.raises(ValueError, match="grey_of='images': of several starts"):
+        class_starts(classifier, images[0], 1, key=KEY, **HOW, grey_of="images")
+
+
 def test_starts_stop_early_each_by_itself(classifier, images):
     first = class_starts(classifier, images[0], 1, key=KEY, **HOW)
     at = float(first.first_loss + first.last_loss) / 2

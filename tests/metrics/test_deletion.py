@@ -203,7 +203,13 @@ def test_canvas_may_be_the_images_own_colour_or_a_blur_of_it():
     mean = np.asarray(IMAGE).mean((0, 1))
     blur = np.stack([gaussian_blur(IMAGE[..., c], 2 * SIDE - 1, 2.0) for c in range(3)], axis=-1)
     for name, of in (("deletion", deletion), ("insertion", insertion)):
-        for given, canvas in ({"canvas": "mean"}, mean), ({"canvas": "blur", "canvas_sigma": 2.0}, blur):
+        given_as = (
+            {"canvas": "mean"},
+            {"canvas": "blur", "canvas_sigma": 2.0},
+            {"canvas": mean},
+            {"canvas": mean.tolist()},
+        )
+        for given, canvas in zip(given_as, (mean, blur, mean, mean), strict=True):
             expected = of(NETWORK, IMAGE, RANDOM, LABEL, canvas=jnp.asarray(canvas))
             found = METRICS[name].measure(NETWORK, subject, **given)
             np.testing.assert_allclose(found["score"], expected.scores, atol=1e-6)

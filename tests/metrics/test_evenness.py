@@ -51,6 +51,8 @@ def test_noise_is_nearly_uniform_and_a_map_that_points_somewhere_is_not():
 
 def test_blank_and_damaged_maps_are_named():
     assert remark(np.zeros((20, 20), np.float32)).kind == "blank map"
+    assert remark(np.ones((8, 8), np.float32)) == Remark()  # too small for cells
+    assert remark(np.zeros((8, 8), np.float32)).kind == "blank map"
     assert remark(np.full((20, 20), np.nan, np.float32)).kind == "not finite"
 
 
