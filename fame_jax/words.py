@@ -13,7 +13,8 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about a name that does not exist: the nearest ones, or all where none is near."""
     known = [*known]
-    return f"did you mean {' or '.join(nearest(name, known) or known)}?"
+    near = nearest(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known)}."
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

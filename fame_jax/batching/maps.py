@@ -37,7 +37,7 @@ def map_many(
             ahead.
         *shared: arguments common to all examples, copied to every device once: the network.
         batch_size: number of examples in a batch, over all devices, raised to a multiple of their number. The last
-            batch is padded with its last example, and the padding is cut off. None: on CPU 4 a device; on GPU and TPU
+            batch is padded with its last example, and the padding is cut off. None: on CPU one a device; on GPU and TPU
             up to 64 a device, as many as fit into free memory; no more than there are examples.
         mesh: devices of this process, whatever its axes; None for all of them.
         count: number of examples, where they have no `len`; only the choice of the batch size looks at it.

@@ -51,8 +51,8 @@ def perturb_many(
         examples: image `[H, W, C]` and the tuple of its own arguments, such as a label; all of one shape. A thread
             reads them and sends them to the devices, at most `batch_size` ahead.
         *shared: arguments common to all images, copied to every device once: the network.
-        batch_size: number of slots over all devices, raised to a multiple of their number. None: on CPU 4 a device; on
-            GPU and TPU up to 64 a device, as many as fit into free memory; no more than there are examples.
+        batch_size: number of slots over all devices, raised to a multiple of their number. None: on CPU one a device;
+            on GPU and TPU up to 64 a device, as many as fit into free memory; no more than there are examples.
         mesh: devices of this process, whatever its axes; None for all of them.
         in_order: yield in the order of the examples. A result then waits on the host for those before it, at most 8
             batches of them: further examples do not begin before the oldest is finished. False yields in the order in

@@ -78,9 +78,10 @@ class Calibrate:
         scores = np.array([float(embeddings[p.gallery.path] @ embeddings[p.probe.path]) for p in kept])
         point, (low, high) = operating_point(scores, genuine, criterion), _interval(scores, genuine, criterion)
         if isinstance(criterion, float) and criterion * (~genuine).sum() < 1:
+            wanted = f"Give {math.ceil(1 / criterion)} or more." if criterion else "No number of pairs could."
             say_error(
                 f"{self.pairs}: {(~genuine).sum()} impostor pairs cannot show a false match rate of {criterion:g}; "
-                f"the threshold accepts none of them. Give {math.ceil(1 / criterion) if criterion else 'more'} or more."
+                f"the threshold accepts none of them. {wanted}"
             )
         file = threshold_file(card.name, identity)
         kept_scores = models.home() / "scores" / f"{file.stem}.csv"

@@ -9,7 +9,7 @@ import tyro
 from fame_jax import files, plots
 from fame_jax.cli import detections, output
 from fame_jax.cli.console import InputError, say, say_error
-from fame_jax.cli.flags import Flat, InputFlags, NetworkFlags, Number
+from fame_jax.cli.flags import Flat, NetworkFlags, Number, SizeFlags
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
 from fame_jax.data.records import Picture
@@ -30,7 +30,7 @@ class Detect:
     threshold: Number = THRESHOLD
     """Lowest score, from 0 to 1."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
-    pixels: Flat[InputFlags] = field(default_factory=InputFlags)
+    pixels: Flat[SizeFlags] = field(default_factory=SizeFlags)
     out: pathlib.Path = pathlib.Path("fame-out")
     """Folder for the results."""
     progress: bool = True

@@ -18,7 +18,7 @@ from fame_jax.core import explain as walked
 from fame_jax.data.images import Pixels, sample_path
 from fame_jax.data.records import Picture
 from fame_jax.detection import Detection, detected, detections
-from fame_jax.detection.candidates import Box
+from fame_jax.detection.candidates import THRESHOLD, Box
 from fame_jax.explainers.explainer import Explainer
 from fame_jax.inputs import Geometry, PictureError, geometry, read
 from fame_jax.losses import class_logit
@@ -113,9 +113,10 @@ def _job(
 ) -> tuple[Photographs, list[int]]:
     """The work on one photograph, and which of its detections are asked for."""
     image = read(Picture(path), view).image
-    found = network.detections(image, command.threshold)
+    threshold = THRESHOLD if command.threshold is None else command.threshold
+    found = network.detections(image, threshold)
     if not found:
-        raise PictureError(f"{path}: nothing was detected above {command.threshold}; see --threshold.")
+        raise PictureError(f"{path}: nothing was detected above {threshold}; see --threshold.")
     numbers = list(range(len(found))) if which == "all" else [int(which) - 1]
     if numbers[-1] >= len(found):
         raise PictureError(f"{path}: there is no detection {which}: {len(found)} found, see fame detect.")

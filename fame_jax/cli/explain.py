@@ -10,12 +10,11 @@ import tyro
 from fame_jax import files, models
 from fame_jax.cli import output
 from fame_jax.cli.console import InputError, say
-from fame_jax.cli.flags import Flat, InputFlags, MethodFlags, NetworkFlags, Number
+from fame_jax.cli.flags import Flat, MethodFlags, NetworkFlags, Number, SizeFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.classes import resolve_class
 from fame_jax.data.images import sample_path
-from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.inputs import geometry
 
 
@@ -33,11 +32,11 @@ class Explain:
     """Class to explain: an index, a name, or a part of one that is unambiguous ("egyptian"). Omitted: the top class."""
     network: Flat[NetworkFlags] = field(default_factory=NetworkFlags)
     methods: Flat[MethodFlags] = field(default_factory=MethodFlags)
-    pixels: Flat[InputFlags] = field(default_factory=InputFlags)
+    pixels: Flat[SizeFlags] = field(default_factory=SizeFlags)
     detection: str | None = None
     """Explain a detection, its number as fame detect prints it, or "all". The usual detector is yunet."""
-    threshold: Number = THRESHOLD
-    """Lowest score of a detection, from 0 to 1."""
+    threshold: Number | None = None
+    """Lowest score of a detection, from 0 to 1. Omitted: 0.5."""
     sanity: bool = False
     """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a
     correlation near 1) does not depend on what the network has learned."""
@@ -53,6 +52,8 @@ class Explain:
             from fame_jax.cli import detections
 
             return detections.explain(self, self.detection)
+        if self.threshold is not None:
+            raise InputError("--threshold is that of --detection; add it.")
         rows = self.methods.rows("class")
         loaded = self.network.load("class")
         engine = self.methods.engine(loaded.network, "class", self.network.precision)

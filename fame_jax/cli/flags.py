@@ -40,7 +40,8 @@ class NetworkFlags:
 
     model: str | None = None
     """Network: a name that fame models lists, a folder of converted weights, a publisher's file, any ONNX file, or one
-    of your own as package.module:name or file.py:name. Omitted: mobilenet_v2 for classes, sface for faces."""
+    of your own as package.module:name or file.py:name. Omitted: mobilenet_v2 for classes, sface for faces, yunet for
+    detections."""
     weights: pathlib.Path | None = None
     """A converted folder or the publisher's own file, instead of what is installed of the model."""
     precision: Precision = "float32"
@@ -105,7 +106,7 @@ class MethodFlags:
     preset: Literal["paper", "official"] = "paper"
     """The paper's choices, or those of the authors' published code."""
     iterations: int | None = None
-    """Number of steps of a walk, at most. Omitted: 500."""
+    """Number of steps of a walk, at most. Omitted: the method's own, 500 for FAME."""
     stop: Literal["off", "auto"] = "off"
     """auto ends a walk once its map hardly changes any more: some 40 steps, as faithful as 500 where we measured."""
     step_size: Number | None = None
@@ -161,9 +162,12 @@ class MethodFlags:
             InputError: for an option that none of the methods has.
         """
         known = {row.name: row.options(task) for row in rows}
-        given = self._given("iterations", "step_size", "sigma", "kernel")
-        given = {"kernel_size" if name == "kernel" else name: value for name, value in given.items()}
+        flags = {name: name for name in ("iterations", "step_size", "sigma")} | {"kernel": "kernel_size"}
+        given = {flags[name]: value for name, value in self._given(*flags).items()}
         given |= AUTO_STOP if self.stop == "auto" else {}
+        for flag, name in {**flags, "stop": "stop_change"}.items():
+            if name in given and not any(name in options for options in known.values()):
+                raise InputError(f"--{flag.replace('_', '-')} means nothing to {' or '.join(known)}; leave it out.")
         given |= self._named({name for options in known.values() for name in options})
         usual: dict[str, Any] = {}
         if card is not None and card.task == "face":
@@ -196,12 +200,18 @@ class MethodFlags:
 
 
 @dataclass(frozen=True)
-class InputFlags:
-    """How pictures become pixels."""
+class SizeFlags:
+    """How photographs become pixels."""
 
     resize: int | None = None
-    """Short side of a photograph before the central crop. Omitted: the rule of the network's card; 232 is the paper's
-    protocol, for all classifiers alike."""
+    """Short side of a photograph before the central crop; of a detector the longer side, at most. Omitted: the rule of
+    the network's card, 640 for yunet; 232 is the paper's protocol, for all classifiers alike."""
+
+
+@dataclass(frozen=True)
+class InputFlags(SizeFlags):
+    """How pictures become pixels, faces included."""
+
     aligned: bool = False
     """The faces are aligned: take them as they are."""
     detector: FaceDetector = "opencv"

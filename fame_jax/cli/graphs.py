@@ -109,6 +109,8 @@ class GraphFlags:
             InputError: for flags that such a network has no use for; see `card`.
         """
         path, given = pathlib.Path(name), self.given()
+        if path.suffix == ".onnx" and not path.exists() and ":" not in name:
+            raise InputError(f"{name}: no such file; expected an ONNX file.")
         if path.suffix == ".onnx" and path.is_file() and (given or card_of_file(path) is None):
             return self.card(path, task)
         if given:

@@ -15,6 +15,7 @@ from fame_jax.core import Explanation
 from fame_jax.data.records import Picture
 from fame_jax.engine import Engine, Method, explained
 from fame_jax.inputs import Geometry, PictureError, read
+from fame_jax.losses import class_evidence
 from fame_jax.metrics.evenness import remark
 from fame_jax.questions import Question, Seen
 from fame_jax.scores import scores_of
@@ -165,7 +166,7 @@ class Photographs:
             "seconds": round(seconds, 3),
         }
         self.done.append(entry)
-        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), logit"
+        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), {_measured(method)}"
         if box is not None:
             about = f"{title} of {target}, similarity"
         losses = f"{result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
@@ -184,3 +185,11 @@ class Photographs:
             f"SSIM {alike.ssim:.2f}"
         )
         return {**{name: files.number(value) for name, value in alike._asdict().items()}, "status": status}
+
+
+def _measured(method: Method) -> str:
+    """What the losses of a method are, where it explains a class."""
+    of_walk, options = method.row.losses.get("class"), {**method.row.options("class"), **method.options}
+    of_starts = method.row.name == "fame_starts" and options["loss"] == "evidence"
+    of_evidence = of_starts if of_walk is None else of_walk(options) is class_evidence
+    return "evidence" if of_evidence else "logit"

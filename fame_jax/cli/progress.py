@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ def progress_bar(total: int, unit: str, *, hide: bool) -> Iterator["Bar | Lines"
         bar = Bar(total=total, unit=unit, unit_scale=scale, delay=DELAY, disable=hide, dynamic_ncols=True)
     else:
         bar = Lines(total, unit, scale)
-    with contextlib.closing(bar):
+    with contextlib.closing(bar), bar.begun():
         yield bar
 
 
@@ -37,6 +38,20 @@ class Bar(tqdm):
     """A bar at which a Ctrl-C takes effect even if it was lost on the way, and which nothing shows before its delay."""
 
     _shown = False
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Draws it after the delay, though nothing is done yet: the first one is compiled for longer than that."""
+        timer = threading.Timer(DELAY, self.refresh)
+        timer.daemon = True
+        if not self.disable:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if timer.ident:
+                timer.join()
 
     def update(self, n: float | int | None = 1) -> bool | None:
         """One more, or n."""
@@ -65,6 +80,10 @@ class Lines:
         self.total, self.n, self._description = total, 0, ""
         self._unit = {"unit": unit, "unit_scale": unit_scale}
         self._start = self._last = time.monotonic()
+
+    def begun(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing: a line comes with the first that is done."""
+        return contextlib.nullcontext()
 
     def set_description(self, text: str, refresh: bool = True) -> None:
         """What lines begin with from now on."""

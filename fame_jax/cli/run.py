@@ -64,7 +64,7 @@ class Run:
     align: Literal["template", "bob"] = "template"
     """Where annotated eyes are moved to: this project's template, or that of bob.bio.face."""
     block_size: int | None = None
-    """Records written, and after a crash repeated, together. Omitted: two batches."""
+    """Records written, and after a crash repeated, together. Omitted: two batches, 8 at the least."""
     dtype: MapDtype | None = None
     """Of the stored maps: float16 is off by 2^-11 of a value at the most, uint8 by half a grey level and only for maps
     in [0, 1]. Omitted: float32."""

@@ -23,6 +23,9 @@ from weight_conversion import CheckpointError, sha256
 
 Path = str | os.PathLike[str]
 
+_FILES = (".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".py")
+"""Endings of files with networks: a name that has one is no misspelt name of a network."""
+
 
 def find(
     spec: Any, weights: Path | None = None, precision: Precision = "float32", *, card: Card | None = None
@@ -69,7 +72,7 @@ def find(
         return _file(pathlib.Path(name), card, precision)
     if ":" in name:
         return own.located(name, card, precision)
-    if os.path.basename(name) != name:
+    if os.path.basename(name) != name or pathlib.Path(name).suffix in _FILES:
         raise WeightsNotFoundError(f"{name}: no such file or folder; expected a network.")
     raise UnknownNetworkError(_unknown(name))
 
@@ -122,6 +125,8 @@ def _file(path: pathlib.Path, card: Card | None, precision: Precision) -> Loaded
         from fame_jax.models import graphs
 
         return graphs.loaded(path, card, precision)
+    if path.suffix == ".py":
+        raise own.OwnNetworkError(f"{path}: name what is in it, as in {path}:network.")
     if published is None:
         raise CheckpointError(
             f"{path}: not the official file of a published network, and nothing says what network it holds. "

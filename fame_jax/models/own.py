@@ -55,8 +55,8 @@ def imported(spec: str) -> Any:
     except AttributeError as error:
         names = [n for n, value in vars(module).items() if not n.startswith("_") and not inspect.ismodule(value)]
         raise OwnNetworkError(
-            f"{module_name} has no {attribute!r}; {did_you_mean(attribute, names)} Expected a network, or a function "
-            "that makes one."
+            f"{module_name} has no {attribute!r}{f'; {did_you_mean(attribute, names)}' if names else '.'} Expected a "
+            "network, or a function that makes one."
         ) from error
 
 

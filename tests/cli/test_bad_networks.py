@@ -39,6 +39,7 @@ unnamed = f, Card("mine", "class", 32, 36)
 def here(folder):  # noqa: F811
     (folder / "mine.py").write_text(START + BAD + LABELS.replace("pair = network", "named = f"))
     (folder / "noisy.py").write_text("raise RuntimeError('two\\nlines')")
+    (folder / "nothing.py").write_text("_network = 1")
     (folder / "script.py").write_text("import sys\nnetwork = 1\nsys.exit(3)")
     (folder / "relative.py").write_text("from . import mine")
     (folder / "empty").mkdir()
@@ -71,6 +72,15 @@ def here(folder):  # noqa: F811
         ("explain --model mine.py:named --class circel", "the nearest names are circle (0)"),
         ("explain --model mine.py:named --class 3", "class 3 does not exist: the classes are 0 to 2"),
         ("explain --model mine.py:unnamed --class circle", "none is near; the classes are class 0 (0), class 1 (1)"),
+        ("explain --model mine.py", "mine.py: name what is in it, as in mine.py:network"),
+        ("explain --model nothing.py:network", "nothing.py has no 'network'. Expected a network"),
+        ("explain --model gone.onnx --preset-input torchvision", "gone.onnx: no such file; expected an ONNX file"),
+        ("explain --model gone.pth", "gone.pth: no such file or folder; expected a network"),
+        ("explain --model zzz", "unknown network 'zzz'; expected one of mobilenet_v2, "),
+        ("explain --method grad_cam,random --sigma 2", "--sigma means nothing to grad_cam or random; leave it out"),
+        ("explain --method grad_cam --iterations 2", "--iterations means nothing to grad_cam"),
+        ("explain --method grad_cam --stop auto", "--stop means nothing to grad_cam"),
+        ("explain --threshold 0.3", "--threshold is that of --detection"),
         ("explain --model empty", "empty: no network.json; expected a folder made by"),
         ("run folder empty --out maps --model mine.py:named", "empty: no photographs"),
         ("run folder nowhere --out maps --model mine.py:named", "nowhere: there is no such folder"),

@@ -80,6 +80,17 @@ def test_a_line_above_a_young_bar_does_not_show_the_bar(capsys):
     assert capsys.readouterr().err.split() == ["fame:", "one", "thing", "was", "wrong"]
 
 
+@pytest.mark.usefixtures("terminal")
+def test_a_bar_is_there_before_the_first_is_done(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "DELAY", 0.02)
+    with progress_bar(3, "step", hide=False):
+        time.sleep(0.2)
+        assert "0/3" in capsys.readouterr().err
+    with progress_bar(3, "step", hide=True):
+        time.sleep(0.1)
+    assert "0/3" not in capsys.readouterr().err
+
+
 def test_in_a_log_there_are_plain_lines_now_and_then_and_at_the_end(capsys, monkeypatch):
     clock = iter(np.arange(0, 1000, 3.5))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))

@@ -39,9 +39,10 @@ def test_faces_are_listed_and_drawn_beside_pictures_that_cannot_be_read(fame, pi
 
 @pytest.mark.thorough
 def test_all_detections_of_a_photograph_are_explained(fame, pictures, tmp_path):
-    options = ("--detection", "all", "--iterations", 5, "--out", tmp_path, "--no-progress")
+    options = ("--detection", "all", "--method", "best", "--iterations", 5, "--out", tmp_path, "--no-progress")
     ended = fame("explain", pictures / "two.png", *options)
     assert ended.code == 0
+    assert "best is fame\n" in ended.out
     assert "2 explained, 0 failed" in ended.out
     assert "two.png: FAME of face 2 (0.9" in ended.out
     maps = [arrays(tmp_path / f"two.{number}.fame.npz") for number in (1, 2)]

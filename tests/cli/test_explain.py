@@ -175,3 +175,11 @@ def test_the_best_method_goes_by_its_own_name(fame, photographs, tmp_path):
     assert f"best is {BEST['class']}" in ended.out
     assert (out / f"photo.{BEST['class']}.npz").is_file()
     assert manifest(out)["methods"] == [BEST["class"]]
+
+
+@pytest.mark.thorough
+def test_what_a_walk_lowers_goes_by_its_name(fame, photographs, tmp_path):
+    few = ("--method", "fame_evidence,fame", "--iterations", 2, "--out", tmp_path, "--no-progress")
+    ended = fame("explain", photographs / "photo.png", *few)
+    assert "FAME on the evidence" in ended.out.split(", evidence ")[0]
+    assert "; FAME of" in ended.out.split(", logit ")[0].splitlines()[-1]
