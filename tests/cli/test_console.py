@@ -86,6 +86,7 @@ def test_a_bar_is_there_before_the_first_is_done(capsys, monkeypatch):
     with progress_bar(3, "step", hide=False):
         time.sleep(0.2)
         assert "0/3" in capsys.readouterr().err
+    capsys.readouterr()
     with progress_bar(3, "step", hide=True):
         time.sleep(0.1)
     assert "0/3" not in capsys.readouterr().err
