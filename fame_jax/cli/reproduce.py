@@ -16,6 +16,7 @@ from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.records import RecordFlags
 from fame_jax.cli.run import Run as RunCommand
 from fame_jax.data.records import Dataset
+from fame_jax.engine import passes_of
 from fame_jax.experiments.rows import Scores
 from fame_jax.experiments.run import run
 from fame_jax.experiments.score import score
@@ -128,9 +129,11 @@ class MethodSheets(_Item):
 
     def _run(self, network: models.Loaded, dataset: Dataset, method: str, folder: pathlib.Path) -> Run:
         wanted = {"iterations": self.iterations, "masks": self.masks}
-        known = explainer(method).options(dataset.task)
-        options = {name: value for name, value in wanted.items() if name in known}
-        return run(network, dataset, method, folder, Settings(options=options, resize=numbers.RESIZE))
+        row = explainer(method)
+        options = {name: value for name, value in wanted.items() if name in row.options(dataset.task)}
+        settings, passes = Settings(options=options, resize=numbers.RESIZE), passes_of(row, dataset.task, options)
+        with progress_bar(len(dataset.records) * passes, f"pass ({method})", hide=not self.progress) as bar:
+            return run(network, dataset, method, folder, settings, progress=bar.update)
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,9 @@ class Sweeps(_Item):
         cases = [sweeps.case(network, record, how) for record in records]
         shown = [case.image for case in cases]
         for option in self.options:
-            swept = sweeps.sweep(option, network, cases, self.iterations)
+            total = len(cases) * sweeps.walks(option, self.iterations)
+            with progress_bar(total, f"walk ({option})", hide=not self.progress) as bar:
+                swept = sweeps.sweep(option, network, cases, self.iterations, bar.update)
             output.write_figure(folder / f"{option}.png", swept.figure(option, shown, self.colours))
             output.write_arrays(folder / f"{option}.npz", images=jnp.stack(shown), **swept._asdict())
             say(f"{name}, {option}: correlation with the next value, mean over {len(shown)}: {swept.agreement()}")
@@ -270,11 +275,14 @@ class Seconds(_Item):
             loaded = models.find(name)
             how = geometry(loaded.card, resize=numbers.RESIZE)
             shown = [jnp.asarray(image) for image in images(dataset.records[0], how)]
-            if len(shown) == 1:
-                found.append(seconds.of_steps(loaded, shown[0], self.steps, self.repeats))
-            else:
-                options = {"iterations": self.iterations, "stop_loss": self.stop_loss}
-                found.append(seconds.of_pairs(loaded, *shown, methods=self.methods, repeats=self.repeats, **options))
+            timed = self.steps if len(shown) == 1 else self.methods
+            with progress_bar(len(timed), f"timing ({name})", hide=not self.progress) as bar:
+                how_often = {"repeats": self.repeats, "progress": bar.update}
+                if len(shown) == 1:
+                    found.append(seconds.of_steps(loaded, shown[0], self.steps, **how_often))
+                else:
+                    options = {"iterations": self.iterations, "stop_loss": self.stop_loss, **how_often}
+                    found.append(seconds.of_pairs(loaded, *shown, methods=self.methods, **options))
             files.write_json(folder / f"seconds.{name}.json", found[-1])
         return found
 

@@ -26,16 +26,32 @@ class SecondsError(ValueError):
     """A file that holds no seconds; the message is one line and names it."""
 
 
-def of_steps(loaded: Loaded, image: Any, steps: Sequence[int], repeats: int = 3) -> Seconds:
+Progress = Callable[[int], object]
+"""Called with 1 after each number of steps, or method."""
+
+
+def of_steps(
+    loaded: Loaded, image: Any, steps: Sequence[int], repeats: int = 3, progress: Progress = lambda done: None
+) -> Seconds:
     """Tab. 3a: FAME of one photograph `[H, W, 3]`, the fastest of several times without compilation."""
     network = loaded.network
     label = jnp.argmax(network(image))
     explain = jax.jit(lambda network, image, label, steps: class_map(network, image, label, iterations=steps))
-    found = {str(n): _fastest(functools.partial(explain, network, image, label, n), repeats) for n in steps}
+    found = {}
+    for n in steps:
+        found[str(n)] = _fastest(functools.partial(explain, network, image, label, n), repeats)
+        progress(1)
     return _seconds(loaded, KINDS[0], found)
 
 
-def of_pairs(loaded: Loaded, *faces: Any, methods: Sequence[str], repeats: int = 3, **wanted: Any) -> Seconds:
+def of_pairs(
+    loaded: Loaded,
+    *faces: Any,
+    methods: Sequence[str],
+    repeats: int = 3,
+    progress: Progress = lambda done: None,
+    **wanted: Any,
+) -> Seconds:
     """Tab. 3b: probe and gallery by each method; `wanted` are options of those methods that have them."""
     key, found = jax.random.key(0), {}
     for method in methods:
@@ -43,6 +59,7 @@ def of_pairs(loaded: Loaded, *faces: Any, methods: Sequence[str], repeats: int =
         options = {name: value for name, value in wanted.items() if name in row.options("pair")}
         explain = jax.jit(functools.partial(row.explain_pair, key=key, **options))
         found[method] = _fastest(functools.partial(explain, loaded.network, *faces), repeats)
+        progress(1)
     return _seconds(loaded, KINDS[1], found)
 
 

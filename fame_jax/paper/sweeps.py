@@ -1,9 +1,10 @@
 """Figures 5 and 6: one map as the blur, the number of steps or the step size is swept."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
@@ -67,7 +68,22 @@ def case(network: Any, record: Record, geometry: Geometry) -> Case:
     return Case(first, class_logit, (int(jnp.argmax(network(first))) if label is None else label,))
 
 
-def sweep(option: Option, network: Any, cases: Sequence[Case], iterations: int = 500) -> Swept:
+def walks(option: Option, iterations: int = 500) -> int:
+    """How many walks, or parts of one, a sweep takes an image; see `sweep`."""
+    return {"blur": 1, "step_size": len(STEP_SIZES), "steps": len(_counts(iterations))}[option]
+
+
+def _counts(iterations: int) -> list[int]:
+    return sorted({min(count, iterations) for count in TABLE_3_STEPS})
+
+
+def sweep(
+    option: Option,
+    network: Any,
+    cases: Sequence[Case],
+    iterations: int = 500,
+    progress: Callable[[int], object] = lambda walks: None,
+) -> Swept:
     """Maps of every image along an option.
 
     Args:
@@ -75,27 +91,34 @@ def sweep(option: Option, network: Any, cases: Sequence[Case], iterations: int =
         network: see `fame_jax.perturb`.
         cases: at least one, of images of one size.
         iterations: steps for `blur`, and the most for `steps`. The step size is swept at a fifth of it.
+        progress: called with 1 after every one of `walks`.
     """
+
+    def done(image: Any) -> Any:
+        jax.block_until_ready(image)
+        progress(1)
+        return image
+
     if option == "blur":
         sizes = [k for k in KERNELS if 2 * min(cases[0].image.shape[:2]) > k]
-        ends = [(c.image, c.walked(network, iterations)) for c in cases]
+        ends = [(c.image, done(c.walked(network, iterations))) for c in cases]
         return _swept(map(str, sizes), [[attribution(image, end, kernel_size=k) for k in sizes] for image, end in ends])
     if option == "step_size":
         steps = max(1, iterations // 5)
-        maps = [[attribution(c.image, c.walked(network, steps, size)) for size in STEP_SIZES] for c in cases]
+        maps = [[attribution(c.image, done(c.walked(network, steps, size))) for size in STEP_SIZES] for c in cases]
         return _swept((f"{size:g}/255" for size in STEP_SIZES), maps)
-    counts = sorted({min(count, iterations) for count in TABLE_3_STEPS})
-    return _swept(map(str, counts), [_along(c, network, counts) for c in cases])
+    counts = _counts(iterations)
+    return _swept(map(str, counts), [_along(c, network, counts, done) for c in cases])
 
 
 def _swept(values: Any, maps: Any) -> Swept:
     return Swept(list(values), np.asarray(maps, np.float32))
 
 
-def _along(case: Case, network: Any, counts: Sequence[int]) -> list[Any]:
+def _along(case: Case, network: Any, counts: Sequence[int], done: Callable[[Any], Any]) -> list[Any]:
     """Maps at ascending numbers of steps of one walk."""
     maps, there = [], case.image
     for before, count in itertools.pairwise([0, *counts]):
-        there = case.walked(network, count - before, start=there)
+        there = done(case.walked(network, count - before, start=there))
         maps.append(attribution(case.image, there))
     return maps
