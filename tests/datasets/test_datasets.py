@@ -274,7 +274,7 @@ def test_a_folder_of_other_pictures_alone_says_what_they_are(tmp_path):
     ("name", "protocol", "words"),
     [
         ("imagnet", None, "imagenet"),
-        ("nothing like it", None, "imagenet or cfp or arface"),
+        ("nothing like it", None, "expected one of imagenet, cfp, arface"),
         ("cfp", "FP-11", "FP-01 to FP-10"),
         ("arface", "hat", "neutral, glass, scarf"),
         ("scface", "near", "close, medium or far"),
