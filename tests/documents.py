@@ -12,6 +12,7 @@ import jax
 
 from fame_jax.cli.console import COMMANDS, run
 from fame_jax.cli.reproduce import ITEMS
+from fame_jax.explainers import EXPLAINERS
 
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<language>\w*).*?\n(?P<code>.*?)^```$", re.M | re.S
@@ -73,11 +74,22 @@ def shortened(arguments: list[str]) -> list[str]:
     known = {field.name for field in fields} | (
         {"iterations"} if "methods" in {field.name for field in fields} else set()
     )
+    if not _walks(arguments):
+        known -= {"iterations"}
     expanded = [found for word in arguments for found in (sorted(glob.glob(word)) if "*" in word else [word])]
     for option, value in QUICK.items():
         if option in known and f"--{option}" not in expanded:
             expanded += [f"--no-{option}"] if value is None else [f"--{option}", value]
     return expanded
+
+
+def _walks(arguments: list[str]) -> bool:
+    """Whether one of the methods of a command takes steps; FAME does, which is the usual one."""
+    named = arguments[arguments.index("--method") + 1].split(",") if "--method" in arguments else ["fame"]
+    rows = [EXPLAINERS.get(name) for name in named]
+    tasks = ("class", "pair")
+    able = [(row, task) for row in rows if row for task in tasks if getattr(row, f"of_{task}")]
+    return None in rows or any("iterations" in row.options(task) for row, task in able)
 
 
 def _joined(code: str) -> list[str]:

@@ -236,13 +236,18 @@ class ScoredTable(_Item):
                     place if len(folders) > 1 else folders[0],
                     RecordFlags(protocol or None),
                     network=NetworkFlags(network),
-                    methods=MethodFlags(",".join(self.methods), iterations=self.iterations),
+                    methods=self._flags(_task(network)),
                     pixels=replace(_PIXELS, aligned=self.aligned),
                     limit=self.limit,
                     progress=self.progress,
                 )()
                 given += folders
         return given
+
+    def _flags(self, task: Literal["class", "pair"]) -> MethodFlags:
+        """The methods, with the steps if one of them walks."""
+        walk = any("iterations" in explainer(method, task).options(task) for method in self.methods)
+        return MethodFlags(",".join(self.methods), iterations=self.iterations if walk else None)
 
 
 @dataclass(frozen=True)
