@@ -36,7 +36,7 @@ class Explain:
     detection: str | None = None
     """Explain a detection, its number as fame detect prints it, or "all". The usual detector is yunet."""
     threshold: Number | None = None
-    """Lowest score of a detection, from 0 to 1. Omitted: 0.5."""
+    """Lowest score of a detection, from 0 to 1. Omitted: 0.6."""
     sanity: bool = False
     """Explain a second time with random weights and tell how alike the maps are: a map that hardly changes (a
     correlation near 1) does not depend on what the network has learned."""

@@ -169,10 +169,10 @@ class MethodFlags:
             if name in given and not any(name in options for options in known.values()):
                 raise InputError(f"--{flag.replace('_', '-')} means nothing to {' or '.join(known)}; leave it out.")
         given |= self._named({name for options in known.values() for name in options})
-        usual: dict[str, Any] = {}
+        usual = {}
         if card is not None and card.task == "face":
             threshold = threshold or stored_threshold(card.name, card.sha256)
-            usual |= {"threshold": threshold.value} if threshold.known else {}
+            usual = {"threshold": threshold.value} if threshold.known else {}
         return {name: {n: v for n, v in (usual | given).items() if n in options} for name, options in known.items()}
 
     def methods(self, engine: Engine, rows: list[Explainer], card: Card | None = None) -> list[Method]:

@@ -26,14 +26,17 @@ class SecondsError(ValueError):
     """A file that holds no seconds; the message is one line and names it."""
 
 
-Progress = Callable[[int], object]
-"""Called with 1 after each number of steps, or method."""
-
-
 def of_steps(
-    loaded: Loaded, image: Any, steps: Sequence[int], repeats: int = 3, progress: Progress = lambda done: None
+    loaded: Loaded,
+    image: Any,
+    steps: Sequence[int],
+    repeats: int = 3,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Seconds:
-    """Tab. 3a: FAME of one photograph `[H, W, 3]`, the fastest of several times without compilation."""
+    """Tab. 3a: FAME of one photograph `[H, W, 3]`, the fastest of several times without compilation.
+
+    Progress is called with 1 after each number of steps.
+    """
     network = loaded.network
     label = jnp.argmax(network(image))
     explain = jax.jit(lambda network, image, label, steps: class_map(network, image, label, iterations=steps))
@@ -49,7 +52,7 @@ def of_pairs(
     *faces: Any,
     methods: Sequence[str],
     repeats: int = 3,
-    progress: Progress = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
     **wanted: Any,
 ) -> Seconds:
     """Tab. 3b: probe and gallery by each method; `wanted` are options of those methods that have them."""
