@@ -92,7 +92,7 @@ class Desk:
         return self._methods.find(key) or self._methods.put(key, self.engine.method(row, options))
 
     def methods(self) -> list[Mapping[str, Any]]:
-        """What a page may offer: names and titles, whether a method walks, and whether it has a blur of its own."""
+        """What a page may offer: names and titles, whether a method walks, what it lowers, whether it blurs."""
         rows = [row for row in EXPLAINERS.values() if getattr(row, f"of_{self.task}") is not None]
         if not hasattr(self.network, "features"):
             rows = [row for row in rows if "features" not in row.needs]
@@ -101,6 +101,7 @@ class Desk:
                 "name": row.name,
                 "title": row.title,
                 "walks": self.task in row.losses,
+                "lowers": row.lowers({}),
                 "blurs": "sigma" in row.options(self.task),
                 "passes": max(1, row.cost(self.task).forward),
             }

@@ -12,6 +12,7 @@ from fame_jax import files
 from fame_jax.app.asked import Asked
 from fame_jax.engine import Results
 from fame_jax.explainers.explainer import MAPS
+from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.models import Card
 from fame_jax.questions import Seen
 from fame_jax.report import page
@@ -105,12 +106,13 @@ def _item(look: Look) -> Item:
     }
     images = [np.asarray(image, np.float32) for image in look.seen.images]
     method = look.asked.method
+    loss = {"location": "activation", "detection": "similarity"}.get(kind) or EXPLAINERS[method].lowers({})
     return Item(
         kind="pair" if pair else "class",
         name=" and ".join(look.names),
         key=(kind, *(f"{side}" for side in look.asked.sides)),
         pictures=dict(zip(_PICTURES[len(images)], map(encoded_image, images), strict=True)),
-        columns=(Column(method, method_title(method), look.target, layers),),
+        columns=(Column(method, method_title(method), look.target, layers, loss=loss),),
         facts=(look.facts,) if look.facts else (),
         similarity=look.seen.similarity if pair else None,
     )

@@ -15,7 +15,6 @@ from fame_jax.core import Explanation
 from fame_jax.data.records import Picture
 from fame_jax.engine import Engine, Method, explained
 from fame_jax.inputs import Geometry, PictureError, read
-from fame_jax.losses import class_evidence
 from fame_jax.metrics.evenness import remark
 from fame_jax.questions import Question, Seen
 from fame_jax.scores import scores_of
@@ -132,6 +131,7 @@ class Photographs:
         attribution = np.asarray(result.attribution, np.float32)
         box = None if self._boxes is None else self._boxes[int(seen.target)]
         boxed = {} if box is None else {"box": box}
+        loss = method.row.lowers(method.options) if box is None else "similarity"
         output.write_arrays(
             self.folder / f"{name}.npz",
             image=shown,
@@ -158,6 +158,7 @@ class Photographs:
             "target": int(seen.target),
             "target_name": target,
             **boxed,
+            "loss": loss,
             "first_loss": files.number(result.first_loss),
             "last_loss": files.number(result.last_loss),
             "steps": int(result.steps),
@@ -166,9 +167,9 @@ class Photographs:
             "seconds": round(seconds, 3),
         }
         self.done.append(entry)
-        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), {_measured(method)}"
+        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), {loss}"
         if box is not None:
-            about = f"{title} of {target}, similarity"
+            about = f"{title} of {target}, {loss}"
         losses = f"{result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")
         say(f"{photograph.path.name}: {about} {losses}{walked}, {seconds:.1f} s, {noted.beside(status)}")
         if other is not None:
@@ -185,11 +186,3 @@ class Photographs:
             f"SSIM {alike.ssim:.2f}"
         )
         return {**{name: files.number(value) for name, value in alike._asdict().items()}, "status": status}
-
-
-def _measured(method: Method) -> str:
-    """What the losses of a method are, where it explains a class."""
-    of_walk, options = method.row.losses.get("class"), {**method.row.options("class"), **method.options}
-    of_starts = method.row.name == "fame_starts" and options["loss"] == "evidence"
-    of_evidence = of_starts if of_walk is None else of_walk(options) is class_evidence
-    return "evidence" if of_evidence else "logit"

@@ -87,6 +87,7 @@ class Explainer:
         inner: functions that take the options which the functions above only pass on.
         losses: of a method that walks, by task: from its options (which lose what only chooses the loss) to the loss.
         presets: the group of `fame_jax.presets` with the options, by task.
+        lowers: what the losses of a class are, in a word, from the options.
         blank: the status of a blank map, or of two of one face: why there may be one.
     """
 
@@ -101,6 +102,7 @@ class Explainer:
     inner: tuple[Callable[..., Any], ...] = ()
     losses: Mapping[str, Callable[[dict[str, Any]], Loss]] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
+    lowers: Callable[[Mapping[str, Any]], str] = lambda options: "logit"
     blank: Status = Status.BLANK
 
     def explain(

@@ -159,6 +159,7 @@ _ROWS = (
         needs=frozenset({"features"}),
         inner=(explain, *_WALK),
         losses={"class": lambda options: class_evidence, "pair": lambda options: pair_evidence},
+        lowers=lambda options: "evidence",
     ),
     Explainer(
         name="fame_starts",
@@ -169,6 +170,7 @@ _ROWS = (
         costs={"class": _walks(), "pair": _four_walks},
         needs=frozenset({"features", "key"}),
         inner=_WALK,
+        lowers=lambda options: options.get("loss", "evidence"),
     ),
     Explainer(
         name="evidence_cam",

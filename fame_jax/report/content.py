@@ -51,6 +51,7 @@ class Column:
         scores: of this record, by metric.
         sanity: rank correlation with the map of the randomised network; None if it was not asked for.
         pictures: those below its maps, where another network's geometry made them other than the item's.
+        loss: what its walks descend, in a word.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Column:
     scores: Mapping[str, float] = field(default_factory=dict)
     sanity: float | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    loss: str = "logit"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ class Item:
         columns: one a method.
         facts: lines about the record itself.
         similarity: of a pair.
-        loss: what its walks descend, in a word.
     """
 
     kind: Kind
@@ -84,7 +85,6 @@ class Item:
     columns: tuple[Column, ...]
     facts: tuple[str, ...] = ()
     similarity: float | None = None
-    loss: str = "logit"
 
 
 @dataclass(frozen=True)

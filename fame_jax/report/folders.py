@@ -82,7 +82,9 @@ def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
     sanity = _number((entry.get("randomised_network") or {}).get("spearman"))
     method, box = _text(entry["method"]), entry.get("box")
     fact = f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}"
-    column = Column(method, method_title(method), _text(entry["target_name"]), {"attribution": told}, sanity=sanity)
+    loss = _text(entry.get("loss", "logit" if box is None else "similarity"))
+    target, layers = _text(entry["target_name"]), {"attribution": told}
+    column = Column(method, method_title(method), target, layers, sanity=sanity, loss=loss)
     return Item(
         kind="class",
         name=pathlib.PurePath(entry["path"]).name,
@@ -90,7 +92,6 @@ def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
         pictures={"photograph": encoded_image(outlined(arrays["image"], box))},
         columns=(column,),
         facts=(fact if box is None else f"box {', '.join(map(number, box))}",),
-        loss="logit" if box is None else "similarity",
     )
 
 

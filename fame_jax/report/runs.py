@@ -9,6 +9,7 @@ import numpy as np
 from fame_jax.data.classes import class_names
 from fame_jax.data.records import ClassRecord, Record, pictures_of
 from fame_jax.experiments.store import DONE, FAILED, PENDING, Run, RunError
+from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import sha256
 from fame_jax.inputs import Geometry, PictureError, geometry_of, images, question
 from fame_jax.report.content import Column, Failure, Item, Layer, Source
@@ -67,14 +68,14 @@ def _item(opened: _Opened, index: int) -> Item:
     record, method = opened.run.records[index], _method(opened.run)
     target = "" if opened.run.task == "pair" else _class_name(opened.run, int(opened.columns["label"][index]))
     layers = {role: _layer(opened, index, position) for position, role in enumerate(opened.run.roles)}
-    column = Column(method, method_title(method), target, layers, opened.figures.get(index, {}))
+    figures, loss = opened.figures.get(index, {}), _lowered(opened.run)
+    column = Column(method, method_title(method), target, layers, figures, loss=loss)
     pictures, problem = _pictures(opened, index)
     facts = [problem] if problem else []
     if isinstance(record, ClassRecord):
         boxed = opened.run.task == "detect"
         key = ("class", str(record.picture.path), *(map(str, record.boxes[0]) if boxed else ()))
-        loss = "similarity" if boxed else "logit"
-        return Item("class", record.name, key, pictures, (column,), tuple(facts), loss=loss)
+        return Item("class", record.name, key, pictures, (column,), tuple(facts))
     if record.genuine is not None:
         facts.append("one person" if record.genuine else "two persons")
     similarity = float(opened.columns["similarity"][index])
@@ -87,6 +88,14 @@ def _item(opened: _Opened, index: int) -> Item:
         facts=tuple(facts),
         similarity=similarity if np.isfinite(similarity) else None,
     )
+
+
+def _lowered(run: Run) -> str:
+    """What walks of classes descend, in a word; that of a method of one's own is a logit."""
+    row = EXPLAINERS.get(_method(run))
+    if run.task == "detect":
+        return "similarity"
+    return row.lowers(run.manifest.get("options", {})) if row else "logit"
 
 
 def _layer(opened: _Opened, index: int, position: int) -> Layer:

@@ -39,7 +39,7 @@ def entry(path, method="fame", **changes):
 def explained(tmp_path):
     """One photograph by two methods, one that could not be read."""
     folder = tmp_path / "explained"
-    inputs = [entry("cat.png"), entry("cat.png", "grad_cam", randomised_network={"spearman": 0.875})]
+    inputs = [entry("cat.png", loss="evidence"), entry("cat.png", "grad_cam", randomised_network={"spearman": 0.875})]
     inputs.append({"path": "dog.png", "error": "dog.png: it is cut short"})
     write_manifest(folder, {"command": "explain", "methods": ["fame", "grad_cam"], "inputs": inputs})
     for of in inputs[:2]:
@@ -53,6 +53,7 @@ def test_explained_photographs_with_all_methods_and_failures(explained):
     assert page.records[0]["classes"] == ["tiger cat"]
     assert "predicted tabby, probability 0.750" in page.words
     assert "logit 3.250" in page.words
+    assert "evidence 3.250" in page.words
     assert "correlation with random weights 0.88" in page.words
     assert "dog.png: it is cut short" in page.inside("td")
     assert "fame explain cat.png dog.png --model mobilenet_v2 --method fame,grad_cam --iterations=5" in page.words

@@ -60,6 +60,21 @@ def test_losses_and_their_change_are_those_of_the_store(class_run):
     assert changes == [pytest.approx(-16.346), 0.5, 0, None]
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "word"),
+    [
+        ("fame_evidence", {}, "evidence"),
+        ("fame_starts", {"loss": "evidence"}, "evidence"),
+        ("fame_starts", {"loss": "logit"}, "logit"),
+        ("of_my_own", {}, "logit"),
+    ],
+)
+def test_a_loss_goes_by_the_name_of_what_the_method_lowers(class_run, method, options, word):
+    losses = {"first_loss": np.full((4, 1), 2.0), "last_loss": np.full((4, 1), 1.0)}
+    page = shown(class_run("run", method, manifest={"options": options}, **losses))
+    assert f"{word} 2.000 → 1.000" in page.words
+
+
 @pytest.mark.parametrize("status", [status for status in WalkStatus if status != WalkStatus.NO_MAP])
 def test_every_status_stands_beside_its_map(class_run, status):
     page = shown(class_run("run", status=np.full((4, 1), int(status), np.int8)))

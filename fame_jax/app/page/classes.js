@@ -130,7 +130,7 @@ async function one(name, how) {
 function tellDone(view, asked, done) {
   const { words, steps: walked, first_loss: first, last_loss: last } = done.maps.attribution;
   const number = (value) => (value === null ? "?" : value.toFixed(2));
-  view.words.textContent = `logit ${number(first)}${walked ? ` → ${number(last)} in ${steps(walked)}` : ""}, ${done.seconds} s${words === "ok" ? "" : ", "}`;
+  view.words.textContent = `${about(asked.method).lowers} ${number(first)}${walked ? ` → ${number(last)} in ${steps(walked)}` : ""}, ${done.seconds} s${words === "ok" ? "" : ", "}`;
   if (words !== "ok") view.words.append(element("span", { class: "remark" }, words));
   view.below(deeds(view, asked, done), again(done.again));
 }
@@ -195,7 +195,7 @@ function drawCurve() {
   const step = byId("step").valueAsNumber;
   for (const end of ["x1", "x2"]) svg.querySelector(".now").setAttribute(end, across(step));
   const here = known.reduce((best, point) => (!best || Math.abs(point[0] - step) <= Math.abs(best[0] - step) ? point : best), null);
-  const words = here ? `${view.title}: logit ${here[1].toFixed(2)} after ${steps(here[0])}, from ${losses[0].toFixed(2)}` : "";
+  const words = here ? `${view.title}: ${about(name).lowers} ${here[1].toFixed(2)} after ${steps(here[0])}, from ${losses[0].toFixed(2)}` : "";
   byId("curve-words").textContent = words;
   svg.setAttribute("aria-label", `Loss curve. ${words}`);
 }
