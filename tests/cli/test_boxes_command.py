@@ -71,7 +71,7 @@ def test_boxes_are_drawn_on_what_a_report_shows(fame, pictures, tmp_path):
     assert fame("explain", pictures / "bright.png", *walk).code == 0
     for folder in ("maps", "explained"):
         (source,) = read([tmp_path / folder])
-        assert {item.loss for item in source.items} == {"similarity"}
+        assert {column.loss for item in source.items for column in item.columns} == {"similarity"}
         picture = np.asarray(Image.open(_file(tmp_path, source.items[0].pictures["photograph"])).convert("RGB"), int)
         assert picture.shape == (64, 96, 3)
         green = picture[..., 1] - picture[..., 0] > 80
