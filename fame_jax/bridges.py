@@ -156,7 +156,8 @@ def from_keras(model: Any, *, features: str | None = None) -> Any:
         halves = keras.Model(model.inputs, between), keras.Model(between, model.output)
     except ValueError as error:
         raise ValueError(f"from_keras: something bypasses the layer {features!r}; name another one.") from error
-    return Split(*map(Keras.of, halves))
+    first, second = map(Keras.of, halves)
+    return Split(first, second)
 
 
 def _output(image: Any, network: Any) -> Any:

@@ -44,30 +44,40 @@ class Split:
     Args:
         features: image `[H, W, C]` to feature map `[h, w, c]`.
         head: feature map to logits or embedding `[o]`.
+        head_of: image `[H, W, C]` to the head that holds for it, see `fame_jax.network.head_of`.
+        extent: rows and columns of pixels that the feature map is of, see `fame_jax.network.extent`.
 
     Example:
         >>> from jax.tree_util import Partial
         >>> network = Split(Partial(backbone.apply, parameters), Partial(classifier.apply, other_parameters))
     """
 
-    def __init__(self, features: Callable[[Image], FeatureMap], head: Callable[[FeatureMap], Output]):
-        self.features = features
-        self.head = head
+    def __init__(
+        self,
+        features: Callable[[Image], FeatureMap],
+        head: Callable[[FeatureMap], Output],
+        head_of: Callable[[Image], Callable[[FeatureMap], Output]] | None = None,
+        *,
+        extent: tuple[int, int] | None = None,
+    ):
+        self.features, self.head, self.head_of, self.extent = features, head, head_of, extent
 
     def __call__(self, image: Image) -> Any:
         """Logits or embedding `[o]` of one image; what is no vector is refused where it is used."""
-        return self.head(self.features(image))
+        return head_of(self, image)(self.features(image))
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Pytree callables are children; plain functions are part of the structure."""
-        static = tuple(f if jax.tree_util.all_leaves([f]) else None for f in (self.features, self.head))
-        children = tuple(None if s is not None else f for s, f in zip(static, (self.features, self.head), strict=True))
-        return children, static
+        parts = (self.features, self.head, self.head_of)
+        static = tuple(f if jax.tree_util.all_leaves([f]) else None for f in parts)
+        children = tuple(None if s is not None else f for s, f in zip(static, parts, strict=True))
+        return children, (static, self.extent)
 
     @classmethod
-    def tree_unflatten(cls, static: tuple[Any, ...], children: tuple[Any, ...]) -> "Split":
+    def tree_unflatten(cls, code: tuple[Any, ...], children: tuple[Any, ...]) -> "Split":
         """The inverse of `tree_flatten`."""
-        return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)))
+        static, extent = code
+        return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)), extent=extent)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -96,7 +106,7 @@ class Picked:
         match name:
             case "head":
                 return lambda features: self._picked(part(features))
-            case "head_of":
+            case "head_of" if part is not None:
                 return lambda image: lambda features: self._picked(part(image)(features))
         return part
 
@@ -143,7 +153,9 @@ def _without_code(leaf: Any) -> Any:
     if not (callable(leaf) and jax.tree_util.all_leaves([leaf])):
         return leaf
     features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
-    return jax.tree_util.Partial(leaf) if features is None or head is None else Split(features, head)
+    if features is None or head is None:
+        return jax.tree_util.Partial(leaf)
+    return Split(features, head, getattr(leaf, "head_of", None), extent=getattr(leaf, "extent", None))
 
 
 def refuse_training(network: Any) -> None:
@@ -219,4 +231,5 @@ def head_of(network: Any, image: Image) -> Callable[[FeatureMap], Any]:
 def extent(network: Any, image: Image) -> tuple[int, int]:
     """Rows and columns of pixels that a feature map is of: the image's, or those a network fills it up to below."""
     height, width, _ = image.shape
-    return getattr(network, "extent", (height, width))
+    own = getattr(network, "extent", None)
+    return (height, width) if own is None else own

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fame_jax import Network, Split, class_logit, perturb, walk
+from fame_jax.network import Picked, extent, head_of, traceable
 
 IMAGE = jax.random.uniform(jax.random.key(0), (8, 8, 3))
 
@@ -46,3 +47,37 @@ def test_split_survives_flattening():
     again = jax.tree.unflatten(structure, leaves)
     assert again.features is features
     assert again.head is head
+
+
+class Plain:
+    """A network that is no pytree, whose head depends on the image."""
+
+    extent = (16, 12)
+
+    def features(self, image):
+        return features(image)
+
+    def head_of(self, image):
+        return lambda map: head(map) * image.max()
+
+    def head(self, map):
+        raise AssertionError("the head without its image")
+
+    def __call__(self, image):
+        return self.head_of(image)(self.features(image))
+
+
+def test_a_plain_object_keeps_what_its_feature_map_is_of_and_its_head_of_an_image():
+    for network in (traceable(Plain()), traceable(Picked(Plain(), slice(None)))):
+        np.testing.assert_array_equal(head_of(network, IMAGE)(features(IMAGE)), head(features(IMAGE)) * IMAGE.max())
+        assert extent(network, IMAGE) == Plain.extent
+        np.testing.assert_array_equal(network(IMAGE), Plain()(IMAGE))
+    leaves, structure = jax.tree.flatten(traceable(Plain()))
+    assert leaves == []
+    assert extent(jax.tree.unflatten(structure, leaves), IMAGE) == Plain.extent
+
+
+def test_a_split_without_them_has_its_head_and_the_image():
+    for network in (Split(features, head), Picked(Split(features, head), slice(None))):
+        np.testing.assert_array_equal(head_of(network, IMAGE)(features(IMAGE)), head(features(IMAGE)))
+        assert extent(network, IMAGE) == (8, 8)
