@@ -1,12 +1,13 @@
 """What a network or method of one's own is, by its parameters and its code, so that two are never taken for one.
 
-Arrays count by their bytes, functions and classes by their source and what they enclose, those of libraries by their
-names. What has neither is refused rather than given a constant or an address.
+Arrays count by their bytes, functions and classes by their source and what they enclose or name of their module, those
+of libraries by their names. What has neither is refused rather than given a constant or an address.
 """
 
 import functools
 import hashlib
 import inspect
+import itertools
 import sys
 import types
 from collections.abc import Container
@@ -105,6 +106,8 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
         return sorted(thing, key=repr)
     if isinstance(thing, list | tuple):
         return list(thing)
+    if isinstance(thing, types.ModuleType):
+        return _of_module(thing, digest)
     if isinstance(thing, functools.partial):
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, types.MethodType):
@@ -125,10 +128,34 @@ def _of_code(thing: Any, digest: Any) -> list[Any]:
         except (OSError, TypeError):
             raise _Unknown(f"{_name(thing)} has no source file") from None
     if isinstance(thing, type):
-        return list(thing.__bases__)
+        methods = () if library else (getattr(one, "fget", one) for one in vars(thing).values())
+        return [*thing.__bases__, *itertools.chain(*map(_named, filter(inspect.isroutine, methods)))]
     thing = inspect.unwrap(thing)
     cells = [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
-    return [*cells, getattr(thing, "__defaults__", None), getattr(thing, "__kwdefaults__", None)]
+    enclosed = [*cells, getattr(thing, "__defaults__", None), getattr(thing, "__kwdefaults__", None)]
+    return enclosed if library else [*enclosed, *_named(thing)]
+
+
+def _named(function: Any) -> list[Any]:
+    """What the code of a function names of its module: its weights there, the functions that it calls."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    around, codes = getattr(function, "__globals__", {}), [getattr(function, "__code__", None)]
+    names: dict[str, None] = {}
+    while codes:
+        if (code := codes.pop()) is not None:
+            names |= dict.fromkeys(code.co_names)
+            codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return [around[name] for name in names if name in around]
+
+
+def _of_module(module: types.ModuleType, digest: Any) -> list[Any]:
+    digest.update(module.__name__.encode())
+    if not _is_of_a_library(module):
+        try:
+            digest.update(inspect.getsource(module).encode())
+        except (OSError, TypeError):
+            raise _Unknown(f"the module {module.__name__} has no source file") from None
+    return []
 
 
 def _of_object(thing: Any) -> list[Any]:
@@ -144,8 +171,10 @@ def _of_object(thing: Any) -> list[Any]:
 
 def _is_of_a_library(thing: Any) -> bool:
     """Whether it is of Python, of this package or of an installed one, whose version the manifest has."""
-    module = getattr(thing, "__module__", None) or ""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    module = (thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)) or ""
+    found = sys.modules.get(module)
+    # A package without a file of its own has folders.
+    file = getattr(found, "__file__", None) or next(iter(getattr(found, "__path__", ())), "")
     return (
         module.split(".")[0] in (*sys.stdlib_module_names, "fame_jax")
         or "site-packages" in file

@@ -22,6 +22,7 @@ from fame_jax.detection import asked
 from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
+from fame_jax.experiments.settings import DECIDING, told_of
 from fame_jax.experiments.store import FAILED, Run, RunError
 from fame_jax.explainers.explainer import WHAT, kind_of, pixel_digest
 from fame_jax.inputs import PictureError, geometry_of, images, question
@@ -161,6 +162,7 @@ def same_network(run: Run, network: Any) -> Any:
     expected = run.manifest.get("weights_sha256")
     found = ""
     if isinstance(network, models.Loaded):
+        _same_card(run, network.card)
         network, found = network.network, network.card.sha256
     found = found or network_identity(network, run.manifest["network"], run.manifest.get("precision", "float32"))
     if expected not in (None, found):
@@ -169,6 +171,18 @@ def same_network(run: Run, network: Any) -> Any:
             "network of the run: --model, --weights or network=."
         )
     return network
+
+
+def _same_card(run: Run, card: models.Card) -> None:
+    there, here = run.manifest.get("card"), told_of(card)
+    if not there or not here:
+        return
+    for name in DECIDING:
+        if there[name] != here[name]:
+            raise ScoreError(
+                f"{run.folder}: explained {card.name} with {name} {there[name]}, and this has {here[name]}; "
+                "give the network of the run: --model, --weights or network=."
+            )
 
 
 def _even(batch_size: int | None, run: Run) -> int:

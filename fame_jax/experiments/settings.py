@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from fame_jax.files import environment
 from fame_jax.identity import identity as identity_of
 from fame_jax.image import IMAGENET_MEAN
 from fame_jax.inputs import FaceDetector, geometry, geometry_as_json
-from fame_jax.models import Card
+from fame_jax.models import REGISTRY, Card
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
     """The data set with its classes counted as a network's card does, by name; records of others become problems."""
     if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
         return dataset
-    places = {name.casefold(): place for place, name in enumerate(card.labels)}
+    place_of = _finder(card.labels)
     records, others = [], Counter()
     for record in dataset.records:
         label = record.label  # type: ignore[union-attr]
@@ -101,14 +101,33 @@ def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
             records.append(record)
             continue
         name = dataset.labels[label]
-        if name.casefold() in places:
-            records.append(replace(record, label=places[name.casefold()]))
-        else:
+        if (place := place_of(name)) is None:
             others[name] += 1
-    known = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
+        else:
+            records.append(replace(record, label=place))
+    few = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
     what = "boxes" if dataset.task == "detect" else "records"
-    problems = [Problem(f"class {name}", f"{n} {what}: {card.name} knows {known}") for name, n in others.items()]
+    folded = Counter(name.casefold() for name in card.labels)
+    problems = []
+    for name, n in others.items():
+        times = folded[name.casefold()]
+        known = f"has {times} classes of that name" if times else f"knows {few}"
+        problems.append(Problem(f"class {name}", f"{n} {what}: {card.name} {known}"))
     return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
+
+
+def _finder(labels: Sequence[str]) -> Callable[[str], int | None]:
+    """From a name to its place among labels: as it is written, else in whatever case, if there is but one such label.
+
+    ImageNet has a Cardigan, which is a dog, beside a cardigan, and two cranes.
+    """
+
+    def single(names: Sequence[str]) -> dict[str, int]:
+        times = Counter(names)
+        return {name: place for place, name in enumerate(names) if times[name] == 1}
+
+    written, folded = single(labels), single([name.casefold() for name in labels])
+    return lambda name: written.get(name, folded.get(name.casefold()))
 
 
 def manifest(
@@ -165,11 +184,26 @@ def manifest(
     if dataset.task == "class" and tuple(card.mean) != IMAGENET_MEAN:
         # The colour that RISE's deletion puts in.
         content["mean"] = list(card.mean)
-    if card.architecture == "onnx":
-        # Of a file that was told from outside, and by which alone it is read again.
-        content["card"] = {**card.to_json(), "labels": None}
+    if told := told_of(card):
+        content["card"] = told
     # Tuples become lists here, as in the manifest of the run that this one is compared with.
     return json.loads(json.dumps(content))
+
+
+DECIDING = ("mean", "std", "reverse_channels", "key")
+"""What else than the publisher's file decides the numbers of a converted network."""
+
+
+def told_of(card: Card) -> dict[str, Any] | None:
+    """The card of a file that was told from outside, without its labels; None of a published network as it is.
+
+    By it alone an ONNX file is read again, and of one file of weights several networks can be made.
+    """
+    published = REGISTRY.get(card.name)
+    usual = published is not None and all(getattr(card, of) == getattr(published.card, of) for of in DECIDING)
+    if card.architecture != "onnx" and (usual or not card.sha256):
+        return None
+    return {**card.to_json(), "labels": None}
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

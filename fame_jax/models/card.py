@@ -44,6 +44,7 @@ class Card:
         source: who publishes the weights, in words.
         licence: of the weights.
         sha256: of the publisher's file, in hexadecimal digits.
+        key: where in that file the weights are, if it was given.
         parameters: number of trained values.
     """
 
@@ -66,6 +67,7 @@ class Card:
     source: str = ""
     licence: str = ""
     sha256: str = ""
+    key: str = ""
     parameters: int = 0
 
     def __post_init__(self) -> None:

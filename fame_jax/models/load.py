@@ -92,7 +92,7 @@ def converted(
     last = f"{architectures.architecture(card.architecture).last}.kernel"
     outputs = next(row.shape[0] for row in conversion.rows if row.layer == last)
     labels = card.labels if card.labels and len(card.labels) == outputs else None
-    card = replace(card, labels=labels, sha256=sha256(path), parameters=parameter_count(network))
+    card = replace(card, labels=labels, sha256=sha256(path), key=key or "", parameters=parameter_count(network))
     return Loaded(card, with_precision(network, precision))
 
 

@@ -1,6 +1,8 @@
 """Two networks are one only if parameters and code are."""
 
 import functools
+import importlib
+import linecache
 import subprocess
 import sys
 import textwrap
@@ -105,3 +107,52 @@ def test_a_published_network_is_the_same_from_its_file_and_as_installed(shared_d
     installed = models.find("mobilenet_v2")
     assert identity(from_file.network) == identity(installed.network)
     assert network_identity(from_file.network, "mobilenet_v2") == installed.card.sha256 == from_file.card.sha256
+
+
+USING = """
+import helping
+import numpy as np
+
+WEIGHTS = np.full((12, 3), {weight})
+
+def scale():
+    return {scale}
+
+class Layer:
+    def __call__(self, image):
+        return image.reshape(-1) @ WEIGHTS
+
+def network(image):
+    return [scale() * one for one in (Layer()(image), helping.more())]
+
+def layer():
+    return Layer()
+"""
+
+
+@pytest.mark.parametrize("what", ["network", "layer"])
+def test_what_code_names_of_its_module_counts(tmp_path, monkeypatch, what):
+    def of(weight, scale, more):
+        (tmp_path / "helping.py").write_text(f"def more():\n    return {more}\n")
+        (tmp_path / "using.py").write_text(USING.format(weight=weight, scale=scale))
+        for name in ("using", "helping"):
+            sys.modules.pop(name, None)
+        linecache.clearcache()
+        return identity(getattr(importlib.import_module("using"), what))
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = of(1, 2, 3)
+    assert of(1, 2, 3) == found
+    assert of(1.5, 2, 3) != found
+    if what == "network":
+        assert of(1, 2.5, 3) != found
+        assert of(1, 2, 3.5) != found
+
+
+def test_a_recursive_function_and_its_module_end():
+    assert identity(again) == identity(again)
+
+
+def again(image):
+    return again(image) + sys.maxsize if image is None else jnp.sum(image)
