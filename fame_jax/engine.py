@@ -212,7 +212,9 @@ class Method:
             yield tuple(itertools.islice(found, len(MAPS[engine.task])))
 
     def _mapped(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
-        size = self.engine.batch_size or batch_of(self.row, self.engine.task)
+        size = self.engine.batch_size
+        if size is None and "chunk" in self.row.options(self.engine.task):
+            size = min(batch_of(self.row, self.engine.task), len(seen))
         examples = [(one.images, (one.target, one.digest)) for one in seen]
         found = map_many(
             self._explain,
@@ -330,7 +332,12 @@ def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:
             target = next(rest)
         except StopIteration:
             raise ValueError(f"explain_many: {number} targets and more images; expected one for each.") from None
-        yield Question((np.asarray(image),), target)
+        image = np.asarray(image)
+        if not jnp.issubdtype(image.dtype, jnp.floating):
+            raise ValueError(
+                f"explain_many: image {number} is {image.dtype}; expected floating-point RGB in [0, 1]: divide by 255."
+            )
+        yield Question((image,), target)
 
 
 def without_filling(seen: Seen, results: Results) -> Results:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fame_jax import models
+from fame_jax import engine, models
+from fame_jax.batching import map_many
 from fame_jax.bridges import numpy_explainer
 from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine, explain_many, explained
@@ -73,6 +74,27 @@ def test_targets_that_end_before_the_images_are_an_error_and_not_fewer_maps():
     assert len(list(itertools.islice(found, 2))) == 2
     with pytest.raises(ValueError, match="explain_many: 2 targets and more images"):
         list(explain_many(network, pictures(3), "gradient", targets=[1, 2]))
+
+
+def test_pixels_of_eight_bits_are_refused_rather_than_taken_for_0_to_255():
+    with pytest.raises(ValueError, match=r"image 0 is uint8; expected floating-point RGB in \[0, 1\]"):
+        list(explain_many(network, [np.zeros((SIDE, SIDE, 3), np.uint8)], "gradient"))
+
+
+@pytest.mark.parametrize(("method", "size"), [("gradient", None), ("rise", 2)])
+def test_as_many_images_as_fit_are_taken_at_once_and_no_more_than_there_are(monkeypatch, method, size):
+    """On an accelerator: 64 images if they fit, or 16 of a method of many copies; never more than are asked about."""
+    seen = []
+
+    def spied(*args, batch_size, **how):
+        seen.append(batch_size)
+        return map_many(*args, batch_size=1, **how)
+
+    monkeypatch.setattr(engine, "usual_batch", lambda: 64)
+    monkeypatch.setattr(engine, "map_many", spied)
+    found = list(explain_many(network, pictures(2), method, **({"masks": 4} if method == "rise" else {})))
+    assert len(found) == 2
+    assert seen[-1] == size
 
 
 @pytest.mark.parametrize("method", ["fame", "smooth_grad", "random"])
