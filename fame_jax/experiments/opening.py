@@ -134,18 +134,28 @@ def sha256s(given: Iterable[Picture]) -> np.ndarray:
     return np.frombuffer(b"".join(bytes.fromhex(files.sha256(picture.path)) for picture in given), np.uint8)
 
 
-def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
-    """A picture whose file is another than when it was explained; one that has gone has not changed."""
-    indices = store.indices(block)
-    kept = store.column("sha256", indices).reshape(len(indices), -1, 32)
-    for index, hashes in zip(indices, kept, strict=True):
-        for picture, expected in zip(pictures_of(store.records[index]), hashes, strict=True):
-            if isinstance(picture.path, Remote):
-                continue  # All pictures of a large run would come over the network once more.
-            with contextlib.suppress(OSError):
-                if expected.any() and not np.array_equal(sha256s([picture]), expected):
-                    return picture.path
+def changed_picture(record: Record, hashes: np.ndarray) -> pathlib.Path | None:
+    """A picture of a record whose file is another than when it was explained; one that has gone has not changed.
+
+    Args:
+        record: of a run.
+        hashes: its pictures' when it was explained, `uint8 [32 * pictures]`; zeros where none was kept.
+    """
+    for picture, expected in zip(pictures_of(record), hashes.reshape(-1, 32), strict=True):
+        if isinstance(picture.path, Remote):
+            continue  # All pictures of a large run would come over the network once more.
+        with contextlib.suppress(OSError):
+            if expected.any() and not np.array_equal(sha256s([picture]), expected):
+                return picture.path
     return None
+
+
+def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
+    """The first picture of a block that has changed."""
+    indices = store.indices(block)
+    kept = zip(indices, store.column("sha256", indices), strict=True)
+    found = (changed_picture(store.records[index], hashes) for index, hashes in kept)
+    return next((path for path in found if path is not None), None)
 
 
 def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, say: Say) -> Run:
