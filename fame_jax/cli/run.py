@@ -23,7 +23,7 @@ from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.kept import MapDtype
 from fame_jax.experiments.lock import locked
-from fame_jax.experiments.opening import wait_for
+from fame_jax.experiments.opening import at_work, wait_for
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes, this_process
 from fame_jax.experiments.run import finish, prepared
 from fame_jax.experiments.settings import Device, Settings, check_network, differences, in_classes_of
@@ -37,6 +37,7 @@ from fame_jax.remote import located
 from fame_jax.walk import Status
 
 _SHOWN = 3
+_SEARCHING = ".searching"  # Beside the boxes that process 0 is looking for.
 _WORTH_TELLING = 60.0  # Seconds of a run; less is mostly compilation.
 
 
@@ -169,7 +170,7 @@ class Run:
                 "resize": self.pixels.resize,
             }
             if us.index:
-                wait_for(file, PATIENCE)
+                wait_for(file, PATIENCE, file.parent / _SEARCHING)
             elif not file.exists():
                 self._find(dataset, loaded, file, about)
             there = read_json(file)["info"]
@@ -184,12 +185,20 @@ class Run:
         """Writes down the boxes that a detector finds."""
         output_folder(file.parent)
         how = {"threshold": self.threshold, "resize": self.pixels.resize}
+        beat = at_work(file.parent / _SEARCHING)
         with progress_bar(len(photographs.records), "photograph", hide=not self.progress) as bar:
-            found = detections_of(loaded.network, loaded.card, photographs, progress=bar.update, **how)
+
+            def searched(count: int) -> None:
+                bar.update(count)
+                beat()
+
+            beat()
+            found = detections_of(loaded.network, loaded.card, photographs, progress=searched, **how)
         shown = len({picture for record in found.records for picture in pictures_of(record)})
         say(f"{len(found.records)} boxes in {shown} of {len(photographs.records)} photographs, see {file}")
         problems = [[problem.where, problem.reason] for problem in found.problems]
         write_json(file, as_coco(found, self.root, {**about, "problems": problems}))
+        (file.parent / _SEARCHING).unlink(missing_ok=True)
 
     def _settings(self, options: dict[str, object]) -> Settings:
         return Settings(

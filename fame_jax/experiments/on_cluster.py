@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fame_jax.experiments.block import Progress, explain_block
 from fame_jax.experiments.cluster import Cluster, MachineError
@@ -22,6 +22,20 @@ from fame_jax.metrics.table import Metric
 
 Task = tuple[int, tuple[int, ...]]
 """A block, and the numbers of the jobs that it is to be computed for."""
+
+
+class Computed(NamedTuple):
+    """What became of a task.
+
+    Attributes:
+        who: the worker.
+        parts: what it has spent on each job of the task.
+        raised: numbers of the jobs that failed, if others did not.
+    """
+
+    who: Times
+    parts: list[Times]
+    raised: tuple[int, ...]
 
 
 def device_of(cluster: Cluster) -> Device:
@@ -63,12 +77,13 @@ def finish(
 
     spent: dict[tuple[Any, ...], list[Spent]] = {}
 
-    def arrived(task: Task, found: tuple[Times, list[Times]]) -> None:
-        (block, numbers), (who, parts) = task, found
-        of_worker = spent.setdefault(tuple(who.items()), [Spent() for _ in jobs])
-        for number, part in zip(numbers, parts, strict=True):
+    def arrived(task: Task, found: Computed) -> None:
+        block, numbers = task
+        of_worker = spent.setdefault(tuple(found.who.items()), [Spent() for _ in jobs])
+        for number, part in zip(numbers, found.parts, strict=True):
             of_worker[number].add(part)
-            progress(passes[number] * len(jobs[number].store.indices(block)))
+            if number not in found.raised:
+                progress(passes[number] * len(jobs[number].store.indices(block)))
 
     try:
         _finish(cluster, jobs, begin, arrived, progress, failed)
@@ -84,19 +99,33 @@ def _finish(
     cluster: Cluster,
     jobs: Sequence[Job],
     begin: "_Begin",
-    arrived: Callable[[Task, Any], object],
+    arrived: Callable[[Task, Computed], object],
     progress: Progress,
     failed: list[dict[int, str]],
 ) -> None:
-    tasks = _tasks(jobs)
+    """Of several methods of a block those that failed are tried again, each by itself: none is blamed for another."""
+    # Not told from what is on disk: a block that is to be repaired is complete all the while.
+    tasks, unsure = _tasks(jobs), set[tuple[int, int]]()
+
+    def take(task: Task, found: Computed) -> None:
+        unsure.update((task[0], number) for number in found.raised)
+        arrived(task, found)
+
     while tasks:
-        for (block, numbers), reason in cluster.compute(begin, tasks, arrived, lambda: progress(0)).items():
-            for number in numbers:
-                # Of several methods those that did their part are not to blame.
-                if len(numbers) == 1 or not jobs[number].store.is_complete(block):
-                    failed[number][block] = reason
-        # Workers of a driver that was killed may have been at the same blocks.
-        tasks = [task for task in tasks if not _is_done(jobs, task, failed)]
+        unsure.clear()
+        for (block, numbers), reason in cluster.compute(begin, tasks, take, lambda: progress(0)).items():
+            if len(numbers) == 1:
+                failed[numbers[0]][block] = reason
+            else:
+                unsure.update((block, number) for number in numbers)
+        tasks = [
+            (block, (number,))
+            for block, numbers in tasks
+            for number in numbers
+            if block not in failed[number]
+            # Workers of a driver that was killed may have been at the same blocks.
+            and ((block, number) in unsure or not jobs[number].store.is_complete(block))
+        ]
 
 
 def _tasks(jobs: Sequence[Job]) -> list[Task]:
@@ -105,11 +134,6 @@ def _tasks(jobs: Sequence[Job]) -> list[Task]:
         for block in job.pending:
             found.setdefault((block, job.store.block_size), []).append(number)
     return [(block, tuple(found[block, size])) for block, size in sorted(found)]
-
-
-def _is_done(jobs: Sequence[Job], task: Task, failed: Sequence[dict[int, str]]) -> bool:
-    block, numbers = task
-    return all(block in failed[number] or jobs[number].store.is_complete(block) for number in numbers)
 
 
 def score(
@@ -204,9 +228,9 @@ class _Blocks:
         self._device, self._clock = threading.Lock(), threading.Lock()
         self._counted = time.perf_counter()
 
-    def __call__(self, task: Task) -> tuple[Times, list[Times]]:
+    def __call__(self, task: Task) -> Computed:
         block, numbers = task
-        reasons = []
+        reasons: dict[int, str] = {}
         with contextlib.closing(ahead(self._jobs[numbers[0]][0].store, [block], self._read)) as pictures:
             _, found = next(pictures)
         for number in numbers:
@@ -217,10 +241,11 @@ class _Blocks:
             except NoSpaceError as error:
                 raise MachineError(str(error)) from error
             except Exception as error:  # The other methods' maps of this block are computed all the same.
-                reasons.append(f"{job.row.name}: {type(error).__name__}: {error}")
-        if reasons:
-            raise RunError("; ".join(reasons))
+                reasons[number] = f"{job.row.name}: {type(error).__name__}: {error}"
+        if len(reasons) == len(numbers):
+            raise RunError("; ".join(reasons.values()))
         with self._clock:
             before, self._counted = self._counted, time.perf_counter()
         self._jobs[numbers[0]][0].store.spent.add({"seconds": self._counted - before})
-        return this_worker(), [self._jobs[number][0].store.spent.taken() for number in numbers]
+        parts = [self._jobs[number][0].store.spent.taken() for number in numbers]
+        return Computed(this_worker(), parts, tuple(reasons))

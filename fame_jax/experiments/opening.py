@@ -14,7 +14,6 @@ import numpy as np
 from fame_jax import files
 from fame_jax.data.records import Dataset, Picture, Record, pictures_of
 from fame_jax.experiments.manifest import VERSION
-from fame_jax.experiments.processes import PATIENCE, Processes
 from fame_jax.experiments.settings import differences
 from fame_jax.experiments.store import Run, RunError, create_run, replace_manifest
 from fame_jax.explainers.explainer import MAPS
@@ -27,42 +26,34 @@ _OURS = {"records.jsonl", "arrays", "failures", "detections.json", "times.jsonl"
 _OTHERS = 20
 """Seconds that another process may take to lay out a run in object storage."""
 
+_BEAT = 10.0
+"""Seconds between two signs that process 0 is at work."""
+
 _ASKED_AT_ONCE = 16
 """Blocks that are looked at together."""
 
 
 def opened(
-    folder: pathlib.Path,
-    manifest: dict[str, Any],
-    dataset: Dataset,
-    processes: Processes,
-    say: Say,
-    environment: dict[str, Any],
-    patience: int = PATIENCE,
+    folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, say: Say, environment: dict[str, Any]
 ) -> Run:
-    """The run of a manifest in a folder; process 0 lays out a new one, the others wait for it.
+    """The run of a manifest in a folder, laid out if there is none; of several processes only 0 comes here before that.
 
     Args:
         folder: new, empty, half laid out by an earlier process, or holding this very run.
         manifest: what decides the numbers, see `settings.manifest`.
         dataset: the records.
-        processes: who this process is.
         say: told of what a user should know.
         environment: what a new one is computed with.
-        patience: seconds to wait for process 0.
 
     Raises:
-        RunError: for a folder that holds something else, naming what differs, or if process 0 does not come.
+        RunError: for a folder that holds something else, naming what differs.
     """
     if not (folder / "manifest.json").exists():
-        if processes.index:
-            wait_for(folder / "manifest.json", patience)
-        else:
-            try:
-                return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
-            except RunError:
-                if not (isinstance(folder, Remote) and _comes(folder / "manifest.json", _OTHERS)):
-                    raise  # Else another process was laying out the same run, since nothing is locked there.
+        try:
+            return _laid_out(folder, {**manifest, "provenance": [environment]}, dataset, say)
+        except RunError:
+            if not (isinstance(folder, Remote) and _comes(folder / "manifest.json", _OTHERS)):
+                raise  # Else another process was laying out the same run, since nothing is locked there.
     store = Run(folder)
     if store.manifest["version"] != VERSION:
         raise RunError(
@@ -134,18 +125,28 @@ def sha256s(given: Iterable[Picture]) -> np.ndarray:
     return np.frombuffer(b"".join(bytes.fromhex(files.sha256(picture.path)) for picture in given), np.uint8)
 
 
-def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
-    """A picture whose file is another than when it was explained; one that has gone has not changed."""
-    indices = store.indices(block)
-    kept = store.column("sha256", indices).reshape(len(indices), -1, 32)
-    for index, hashes in zip(indices, kept, strict=True):
-        for picture, expected in zip(pictures_of(store.records[index]), hashes, strict=True):
-            if isinstance(picture.path, Remote):
-                continue  # All pictures of a large run would come over the network once more.
-            with contextlib.suppress(OSError):
-                if expected.any() and not np.array_equal(sha256s([picture]), expected):
-                    return picture.path
+def changed_picture(record: Record, hashes: np.ndarray) -> pathlib.Path | None:
+    """A picture of a record whose file is another than when it was explained; one that has gone has not changed.
+
+    Args:
+        record: of a run.
+        hashes: its pictures' when it was explained, `uint8 [32 * pictures]`; zeros where none was kept.
+    """
+    for picture, expected in zip(pictures_of(record), hashes.reshape(-1, 32), strict=True):
+        if isinstance(picture.path, Remote):
+            continue  # All pictures of a large run would come over the network once more.
+        with contextlib.suppress(OSError):
+            if expected.any() and not np.array_equal(sha256s([picture]), expected):
+                return picture.path
     return None
+
+
+def _changed_picture(store: Run, block: int) -> pathlib.Path | None:
+    """The first picture of a block that has changed."""
+    indices = store.indices(block)
+    kept = zip(indices, store.column("sha256", indices), strict=True)
+    found = (changed_picture(store.records[index], hashes) for index, hashes in kept)
+    return next((path for path in found if path is not None), None)
 
 
 def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, say: Say) -> Run:
@@ -171,17 +172,46 @@ def _laid_out(folder: pathlib.Path, manifest: dict[str, Any], dataset: Dataset, 
     return create_run(folder, manifest, dataset.records, size=manifest["size"], dtype=manifest["dtype"])
 
 
-def wait_for(file: pathlib.Path, patience: int) -> None:
+def wait_for(file: pathlib.Path, patience: int, sign: pathlib.Path | None = None) -> None:
     """Waits for what process 0 writes.
 
+    Args:
+        file: what it writes.
+        patience: seconds.
+        sign: a file of `at_work`, where process 0 takes long: as long as that changes the wait goes on.
+
     Raises:
-        RunError: if it does not come within so many seconds.
+        RunError: if neither comes within so many seconds.
     """
-    if not _comes(file, patience):
-        raise RunError(
-            f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it see "
-            "the same folder?"
-        )
+    seen = _content(sign)
+    while not _comes(file, patience):
+        before, seen = seen, _content(sign)
+        if seen == before:
+            raise RunError(
+                f"{file.parent}: process 0 has not laid out the run within {patience} s; is it at work, and does it "
+                "see the same folder?"
+            )
+
+
+def at_work(sign: pathlib.Path) -> Callable[[], None]:
+    """What process 0 calls again and again to be waited for; it writes the time into a file, now and then."""
+    last = -_BEAT
+
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last >= _BEAT:
+            last = time.monotonic()
+            with contextlib.suppress(OSError):
+                files.write_json(sign, time.time_ns())
+
+    return beat
+
+
+def _content(sign: pathlib.Path | None) -> str:
+    """Of a file that may be absent, or just not readable."""
+    with contextlib.suppress(OSError, ValueError):
+        return "" if sign is None else files.read_text(sign)
+    return ""
 
 
 def _comes(file: pathlib.Path, patience: int) -> bool:

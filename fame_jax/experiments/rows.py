@@ -2,7 +2,8 @@
 
     RUN/scores/METRIC.json    what was asked for, and of which run
     RUN/scores/METRIC.jsonl   one line a record: index, name, values, or the reason why it was left out; rows of maps
-                              that were repaired since are measured again
+                              that were repaired since are measured again, and those of blocks in which `unread`
+                              ones, left out for want of a picture or map, can be read by now
 
 With the preset `official` the names are `METRIC.official`.
 """
@@ -45,6 +46,7 @@ class Row:
         blank: whether the map is all zero.
         genuine: of a pair, whether both faces are one person.
         reason: why the record was left out; None if it was not.
+        unread: whether it was because its picture or map could not be read or was another, which may be mended.
     """
 
     index: int
@@ -53,6 +55,7 @@ class Row:
     blank: bool = False
     genuine: bool | None = None
     reason: str | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Rows:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Writes the rows of a block at once."""
+        # What was measured stays, though its picture is missing while others of its block are measured again.
+        rows = [self.known.get(row.index, row) if row.unread else row for row in rows]
         contents = [_as_json(row, self._along) | self._rewritten(row.index) for row in rows]
         with self._file.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(content, allow_nan=False) + "\n" for content in contents))
@@ -227,7 +232,7 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
     if type(index) is not int or not 0 <= index < len(run.records) or content["name"] != run.records[index].name:
         return False
     if "reason" in content:
-        return isinstance(content["reason"], str)
+        return isinstance(content["reason"], str) and content.get("unread", True) is True
     pair = "genuine" in row.needs
     # A summary of pairs needs the accuracies that its figures, areas, are made of.
     needed = ("clean", "deletion", "insertion") if pair else [figure.name for figure in row.figures]
@@ -245,7 +250,7 @@ def _fits(content: Any, run: Run, row: Metric, along: Sequence[str]) -> bool:
 def _as_json(found: Row, along: Sequence[str]) -> dict[str, Any]:
     content: dict[str, Any] = {"index": found.index, "name": found.name}
     if found.reason is not None:
-        return content | {"reason": found.reason}
+        return content | {"reason": found.reason} | ({"unread": True} if found.unread else {})
     if found.genuine is not None:
         content["genuine"] = found.genuine
     values = {
@@ -267,4 +272,5 @@ def _from_json(content: Mapping[str, Any]) -> Row:
         content.get("blank", False),
         content.get("genuine"),
         content.get("reason"),
+        content.get("unread", False),
     )

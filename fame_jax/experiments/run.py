@@ -29,7 +29,7 @@ from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.lock import locked
 from fame_jax.experiments.manifest import IN_A_ROW, read_manifest
-from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished
+from fame_jax.experiments.opening import Say, note_environment, opened, sha256s, unfinished, wait_for
 from fame_jax.experiments.processes import ALONE, PATIENCE, Processes
 from fame_jax.experiments.settings import DEFAULTS, Device, Settings
 from fame_jax.experiments.spent import Times, note, side_by_side, this_worker
@@ -140,11 +140,14 @@ def prepared(
     dataset = replace(dataset, records=tuple(map(absolute_paths, dataset.records)))
     folder, device = located(folder), device or of_run.this_device()
     with locked(folder / f".lock-{processes.index}"):
+        if processes.index:
+            # What nobody has asked for is as process 0 has it, whose devices may be others.
+            wait_for(folder / "manifest.json", patience)
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
         manifest = of_run.manifest(
             dataset, card, row, settings, identity=identity, source=source, device=device, there=there
         )
-        store = opened(folder, manifest, dataset, processes, say, device.environment, patience)
+        store = opened(folder, manifest, dataset, say, device.environment)
         pending = unfinished(store, processes.share(store.blocks), repair)
         if pending and processes.index == 0:
             note_environment(store, say, device.environment)

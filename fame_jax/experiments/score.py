@@ -4,7 +4,6 @@ Blocks are those of the run: one is measured as a whole, always in the same batc
 however often the work is interrupted.
 """
 
-import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,17 +15,14 @@ import numpy as np
 from fame_jax import models
 from fame_jax.batching import map_many
 from fame_jax.batching.devices import usual_batch
-from fame_jax.data.images import ImageError, dimensions
-from fame_jax.data.records import ClassRecord, PairRecord, Record
 from fame_jax.detection import asked
 from fame_jax.experiments.detections import detector_of
 from fame_jax.experiments.identity import network_identity
 from fame_jax.experiments.rows import Row, Rows, ScoreError, Scores
 from fame_jax.experiments.settings import DECIDING, told_of
-from fame_jax.experiments.store import FAILED, Run, RunError
-from fame_jax.explainers.explainer import WHAT, kind_of, pixel_digest
-from fame_jax.inputs import PictureError, geometry_of, images, question
-from fame_jax.metrics.iou import box_masks, cropped_boxes
+from fame_jax.experiments.store import Run
+from fame_jax.experiments.subjects import Subjects
+from fame_jax.explainers.explainer import WHAT, kind_of
 from fame_jax.metrics.table import Metric, Subject, metric
 from fame_jax.presets import PRESETS
 
@@ -48,6 +44,9 @@ def score(
     **options: Any,
 ) -> Scores:
     """Measures the maps of a run that are there and not measured yet, and returns all rows.
+
+    A record whose picture or map cannot be read, or whose picture is not the one that was explained, is left out with
+    the reason; where that has been mended, the next call measures its block again.
 
     Args:
         run: finished or partial; only complete blocks are measured.
@@ -83,12 +82,23 @@ def score(
 def begun(
     run: Run, name: str | Metric | Callable[..., Any], preset: str, options: Mapping[str, Any]
 ) -> tuple[Metric, dict[str, Any], Rows, list[int]]:
-    """The metric, all its options, the rows that are there, and the complete blocks without; see `score`."""
+    """The metric, all its options, the rows that are there, and the complete blocks to be measured; see `score`."""
     row = metric(name, kind_of(run.task))
     chosen = settings(run, row, preset, options)
     rows = Rows(run, row, preset, chosen)
-    pending = [b for b in range(run.blocks) if run.indices(b).start not in rows.known and run.is_complete(b)]
+    subjects = Subjects(run, row, chosen)
+    pending = [b for b in range(run.blocks) if _is_due(run, b, rows, subjects) and run.is_complete(b)]
     return row, chosen, rows, pending
+
+
+def _is_due(run: Run, block: int, rows: Rows, subjects: Subjects) -> bool:
+    """Whether a block has no rows, or a record whose picture or map could not be read then and can be now."""
+    indices = run.indices(block)
+    if indices.start not in rows.known:
+        return True
+    unread = [index for index in indices if rows.known[index].unread]
+    # Tried before anything is measured: what is still missing does not cost a block its measurement once more.
+    return bool(unread) and any(isinstance(found, Subject) for _, found in subjects.of(np.asarray(unread)))
 
 
 def scores_of(run: Run, row: Metric, preset: str, chosen: Mapping[str, Any], rows: Rows) -> Scores:
@@ -196,12 +206,11 @@ class Measuring:
 
     def __init__(self, run: Run, row: Metric, chosen: Mapping[str, Any], network: Any, batch_size: int | None):
         options = {name: value for name, value in chosen.items() if name not in _OF_BOXES}
-        self._run, self._row, self._chosen, self._network = run, row, chosen, network
+        self._run, self._network = run, network
         if network is not None and run.task == "detect":
             self._network = detector_of(run, network)
         self._size = _even(batch_size, run)
-        # So many boxes for all, since all examples have one shape.
-        self._boxes = max((len(getattr(record, "boxes", ())) for record in run.records), default=0)
+        self._subjects = Subjects(run, row, chosen)
 
         def measure(subject: Subject, network: Any) -> Any:
             if subject.box is not None and network is not None:
@@ -213,7 +222,7 @@ class Measuring:
     def rows(self, blocks: Sequence[int]) -> Iterator[list[Row]]:
         """The rows of block after block; the next pictures are read while the metric is at work."""
         run, remaining = self._run, list(blocks)
-        read = _Reading(run, self._row, blocks, self._chosen, self._size, self._boxes)
+        read = _Reading(run, self._subjects, blocks, self._size)
         for place, values in map_many(self._measure, read.examples(), self._network, batch_size=self._size):
             read.finish(place, values)
             while remaining and all(index in read.rows for index in run.indices(remaining[0])):
@@ -225,22 +234,22 @@ class Measuring:
 class _Reading:
     """What is known of each record while others are still read."""
 
-    def __init__(self, run: Run, row: Metric, blocks: Sequence[int], chosen: Mapping[str, Any], size: int, boxes: int):
-        self._run, self._row, self._blocks, self._chosen, self._size = run, row, blocks, chosen, size
-        self._boxes = boxes
+    def __init__(self, run: Run, subjects: Subjects, blocks: Sequence[int], size: int):
+        self._run, self._subjects, self._blocks, self._size = run, subjects, blocks, size
         self._places: list[tuple[int, bool] | None] = []
         self.rows: dict[int, Row] = {}
 
     def examples(self) -> Iterator[tuple[Subject, tuple[()]]]:
         """All examples; a block is filled up with copies of its last one, so that batches never cross blocks."""
         for block in self._blocks:
-            last, count, indices = None, 0, self._run.indices(block)
-            known = (self._run.column(name, indices) for name in ("state", "label"))
-            for index, state, label in zip(indices, *known, strict=True):
-                if (subject := self._example(index, int(state), int(label))) is not None:
-                    self._places.append((index, not subject.attribution.any()))
-                    last, count = subject, count + 1
-                    yield subject, ()
+            last, count = None, 0
+            for index, found in self._subjects.of(self._run.indices(block)):
+                if isinstance(found, Row):
+                    self.rows[index] = found
+                    continue
+                self._places.append((index, not found.attribution.any()))
+                last, count = found, count + 1
+                yield found, ()
             for _ in range(-count % self._size):
                 self._places.append(None)
                 yield last, ()  # type: ignore[misc]
@@ -251,77 +260,3 @@ class _Reading:
             (index, blank), record = whose, self._run.records[whose[0]]
             found = {name: np.asarray(value) for name, value in values.items()}
             self.rows[index] = Row(index, record.name, found, blank, getattr(record, "genuine", None))
-
-    @functools.cached_property
-    def _failures(self) -> dict[int, str]:
-        return self._run.failures()
-
-    def _example(self, index: int, state: int, label: int) -> Subject | None:
-        record = self._run.records[index]
-        try:
-            if state == FAILED:
-                raise _LeftOut(self._failures.get(index, "could not be explained"))
-            return _subject(self._run, self._row, index, label, self._boxes, self._chosen)
-        except (_LeftOut, PictureError, ImageError, RunError) as error:
-            self.rows[index] = Row(index, record.name, {}, reason=" ".join(str(error).split()))
-            return None
-
-
-class _LeftOut(Exception):
-    """Why a record cannot be measured."""
-
-
-def _subject(run: Run, row: Metric, index: int, label: int, boxes: int, chosen: Mapping[str, Any]) -> Subject:
-    """What the metric needs of one record, on the host.
-
-    Raises:
-        _LeftOut: with the reason.
-        PictureError, ImageError: for a picture that is not what it was.
-        RunError: for a map that cannot be read.
-    """
-    record, attribution = run.records[index], run.map(index)
-    if not np.isfinite(attribution).all():
-        raise _LeftOut("the map is not finite")
-    if run.task == "detect":
-        return _subject_of_box(run, record, attribution)
-    if "label" in row.needs and label < 0:
-        raise _LeftOut("the class is unknown")
-    masks = _masks(run, record, attribution.shape[0], boxes, chosen) if "boxes" in row.needs else None
-    if "genuine" in row.needs and isinstance(record, PairRecord) and record.genuine is None:
-        raise _LeftOut("nobody said whether the pair is genuine")
-    # A pair has two images, a photograph one; most metrics of boxes look at none.
-    image, gallery = (*images(record, geometry_of(run.manifest)), None)[:2] if "network" in row.needs else (None, None)
-    digest = pixel_digest(*(one for one in (image, gallery) if one is not None))
-    return Subject(image, attribution, np.asarray(label, np.int32), digest, masks, gallery)
-
-
-def _subject_of_box(run: Run, record: Record, attribution: np.ndarray) -> Subject:
-    """A box on the canvas of its run. What is beyond the photograph counts for no metric."""
-    asked = question(record, geometry_of(run.manifest))
-    (image,), filled, (rows, columns) = asked.images, np.asarray(asked.filled[0]), asked.target.shape
-    if attribution.shape != (rows, columns):
-        raise _LeftOut("the photograph is not the one that was explained")
-    whole = np.zeros(filled.shape, np.float32)
-    whole[:rows, :columns] = attribution
-    masks = box_masks(asked.target.box[None], *filled.shape) & ~filled
-    box = asked.target.typed(np.float32)
-    return Subject(image, whole, np.int32(0), pixel_digest(image), masks, None, filled, box)
-
-
-def _masks(run: Run, record: Record, size: int, number: int, chosen: Mapping[str, Any]) -> np.ndarray:
-    """The boxes of a record as masks, filled up with empty ones to a number that all records have."""
-    assert isinstance(record, ClassRecord)
-    if not record.boxes:
-        raise _LeftOut("no boxes")
-    width, height = dimensions(record.picture.path)
-    corners = cropped_boxes(
-        np.asarray(record.boxes, np.float64),
-        width,
-        height,
-        short_side=geometry_of(run.manifest).resize,
-        crop=size,
-        convention=chosen["convention"],
-    )
-    masks = np.zeros((number, size, size), bool)
-    masks[: len(corners)] = box_masks(corners, size, size)
-    return masks

@@ -208,7 +208,13 @@ class Run:
             ) from error
 
     def note_failure(self, block: int, reason: str) -> None:
-        """Leaves word of why a block is still to come; computing it takes the word away."""
+        """Leaves word of why a block is still to come; computing it takes the word away.
+
+        A complete block, which was to be repaired, keeps its maps, and with them its own reasons.
+        """
+        with contextlib.suppress(RunError):
+            if self.is_complete(block):
+                return
         with contextlib.suppress(OSError):
             (self.folder / "failures").mkdir(exist_ok=True)
             write_json(self.folder / "failures" / f"{block:06}.json", {str(i): reason for i in self.indices(block)})

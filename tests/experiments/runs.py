@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from fame_jax.data.records import ClassRecord, PairRecord, Picture
+from fame_jax.data.records import ClassRecord, PairRecord, Picture, pictures_of
+from fame_jax.experiments.opening import sha256s
 from fame_jax.experiments.store import DONE, FAILED, Run, block_arrays, create_run
 from fame_jax.inputs import Geometry, geometry_as_json
 
@@ -38,9 +39,12 @@ def pairs(folder, number, *, side=FACE, seed=0):
 
 
 def run_of(
-    folder, records, maps, *, block_size=2, blocks=None, failures=None, network="mobilenet_v2", **manifest
+    folder, records, maps, *, block_size=2, blocks=None, failures=None, network="mobilenet_v2", hashed=False, **manifest
 ) -> Run:
-    """A run with these maps `[N, H, W]` (of a pair, e+ of the probe), complete but for blocks that are not listed."""
+    """A run with these maps `[N, H, W]` (of a pair, e+ of the probe), complete but for blocks that are not listed.
+
+    With `hashed` it keeps which pictures were explained.
+    """
     task = "class" if isinstance(records[0], ClassRecord) else "pair"
     side = np.shape(maps)[-1]
     geometry = Geometry(task, side, side, aligned=task == "pair")
@@ -55,11 +59,11 @@ def run_of(
     }
     run = create_run(folder, content, records, size=side)
     for block in range(run.blocks) if blocks is None else blocks:
-        write_block(run, block, maps, failures or {})
+        write_block(run, block, maps, failures or {}, hashed)
     return Run(folder)
 
 
-def write_block(run, block, maps, failures):
+def write_block(run, block, maps, failures, hashed=False):
     indices = run.indices(block)
     missing = {i: reason for i, reason in failures.items() if i in indices}
     labels = [getattr(run.records[i], "label", None) for i in indices]
@@ -68,4 +72,6 @@ def write_block(run, block, maps, failures):
         "label": np.asarray([-1 if label is None else label for label in labels], np.int32),
         "state": np.asarray([FAILED if i in missing else DONE for i in indices], np.uint8),
     }
+    if hashed:
+        arrays["sha256"][:] = [sha256s(pictures_of(run.records[index])) for index in indices]
     run.write_block(block, arrays, missing)

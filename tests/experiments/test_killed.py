@@ -9,13 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from fame_jax.experiments import opening
+from fame_jax.experiments.opening import at_work, wait_for
 from fame_jax.experiments.processes import ALONE, Processes, this_process
-from fame_jax.experiments.run import run
+from fame_jax.experiments.run import prepared, run
+from fame_jax.experiments.settings import this_device
 from fame_jax.experiments.store import Run, RunError
 from tests.experiments import tiny
 
@@ -160,6 +165,44 @@ def test_a_process_whose_first_one_is_missing_says_so(pictures, tmp_path):
             tiny.network(), tiny.dataset(pictures), "fame", tmp_path / "out", tiny.settings(), card=tiny.card(),
             processes=Processes(1, 2), patience=0,
         )  # fmt: skip
+
+
+def test_a_process_that_is_early_takes_what_the_first_one_chose(pictures, tmp_path):
+    """Their devices may differ, and with them the usual batch."""
+    data = replace(tiny.dataset(pictures), records=tiny.dataset(pictures).records[:3])
+
+    def job(index, usual):
+        device = this_device()._replace(batch=usual)
+        how = {"processes": Processes(index, 2), "device": device, "identity": "0", "patience": 30}
+        chosen = tiny.settings(batch_size=None, block_size=None)
+        with prepared(data, tiny.card(), "random", tmp_path / "out", replace(chosen, options={}), **how) as found:
+            return found.store.manifest["batch_size"]
+
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(job, 1, 1)
+        time.sleep(0.3)
+        assert job(0, 2) == early.result() == 2
+
+
+def test_a_first_process_that_is_at_work_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "_BEAT", 0.0)
+    file, sign = tmp_path / "boxes", tmp_path / ".sign"
+    beat = at_work(sign)
+
+    def works():
+        for _ in range(16):
+            beat()
+            time.sleep(0.1)
+        file.touch()
+
+    beat()
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(works)
+        wait_for(file, 1, sign)
+        done.result()
+    file.unlink()
+    with pytest.raises(RunError, match="process 0 has not"):
+        wait_for(file, 0, sign)
 
 
 @pytest.mark.parametrize("nodes", [1, 4])

@@ -115,6 +115,20 @@ def test_one_method_that_does_not_fit_leaves_the_other_alone(device, pictures, t
     assert (other.store.column("state") == DONE).all()
 
 
+def test_a_block_that_cannot_be_repaired_keeps_its_maps_and_reasons(device, pictures, tmp_path):
+    (pictures / "0001.png").write_bytes(b"no picture")
+    found = explained(pictures, tmp_path / "out", batch_size=2)
+    reasons, before = found.failures(), tiny.contents(found.folder)
+    device.most = 1
+    chosen = tiny.settings(None, batch_size=2, block_size=4)
+    how = {"identity": "0", "repair": True}
+    with prepared(tiny.dataset(pictures), tiny.card(), "random", found.folder, chosen, **how) as job:
+        (failed,) = finish([job], tiny.network())
+    assert list(failed) == [0]
+    assert job.store.failures() == reasons
+    assert tiny.contents(found.folder) == before
+
+
 def test_another_error_of_the_device_is_not_taken_for_it(device, pictures, tmp_path, monkeypatch):
     def broken(*args):
         raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
