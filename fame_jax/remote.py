@@ -15,8 +15,8 @@ import io
 import os
 import pathlib
 import tarfile
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, NamedTuple
 
 from fame_jax import array_records
 
@@ -24,6 +24,9 @@ SCHEMES = ("s3:", "gs:")
 
 _RETRIES = {"max_retries": 32, "initial_delay": "100ms", "max_delay": "8s"}
 """Storage that is away for three minutes is waited for."""
+
+Place = tuple[int, int]
+"""In a tar archive: where a file begins, and its size, in bytes."""
 
 
 def located(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -159,7 +162,7 @@ class Member(pathlib.PosixPath):
         """Whether the archive has such a file."""
         if self._is_record:
             return array_records.has(self.archive, self._name)
-        return self._name in members(self.archive)
+        return self._name in members(self.archive).files
 
     exists = is_file
 
@@ -181,7 +184,7 @@ class Member(pathlib.PosixPath):
             return array_records.contents(self.archive, self._name)
         if not self.is_file():
             raise FileNotFoundError(errno.ENOENT, "the archive has no such file", str(self))
-        start, size = members(self.archive)[self._name]
+        start, size = members(self.archive).files[self._name]
         with self.archive.open("rb") as file:
             file.seek(start)
             return file.read(size)
@@ -203,12 +206,29 @@ class Member(pathlib.PosixPath):
         return array_records.is_array_record(self.archive.name)
 
 
+def is_tar(path: pathlib.Path) -> bool:
+    """Whether there is a file on a disk that is called like a tar archive; a folder may be, too."""
+    return path.name.endswith(".tar") and not isinstance(path, Remote) and path.is_file()
+
+
 def _is_archive(name: str) -> bool:
     return name.endswith(".tar") or array_records.is_array_record(name)
 
 
-def members(archive: pathlib.Path) -> dict[str, tuple[int, int]]:
-    """The files of a tar archive by name, in its order: where each begins, and its size.
+class Members(NamedTuple):
+    """What a tar archive holds, by name, in its order; of folders nothing.
+
+    Attributes:
+        files: the place of each; that of a hard link is its file's.
+        unread: why something else is not read.
+    """
+
+    files: dict[str, Place]
+    unread: dict[str, str]
+
+
+def members(archive: pathlib.Path) -> Members:
+    """What a tar archive holds.
 
     Raises:
         OSError: if it cannot be read.
@@ -218,12 +238,36 @@ def members(archive: pathlib.Path) -> dict[str, tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=256)
-def _members(archive: pathlib.Path, *version: int) -> dict[str, tuple[int, int]]:
+def _members(archive: pathlib.Path, *version: int) -> Members:
+    found: dict[str, Place | str] = {}
     try:
         with tarfile.open(archive, "r:") as file:
-            return {os.path.normpath(one.name): (one.offset_data, one.size) for one in file if one.isfile()}
+            for one in file:
+                if not one.isdir():
+                    name = os.path.normpath(one.name)
+                    found[name] = _place(name, one, found)
     except tarfile.TarError as error:
         raise OSError(errno.EIO, f"it is no tar archive that can be read ({error})", str(archive)) from None
+    return Members(
+        {name: place for name, place in found.items() if not isinstance(place, str)},
+        {name: reason for name, reason in found.items() if isinstance(reason, str)},
+    )
+
+
+def _place(name: str, one: tarfile.TarInfo, before: Mapping[str, Place | str]) -> Place | str:
+    """Where a member lies, or why it is not read."""
+    if name.startswith(("/", "../")):
+        return "its name leads out of the archive, expected a relative one; pack it again, without tar's -P"
+    if one.isfile():
+        return one.offset_data, one.size
+    if one.islnk():
+        # Its bytes are stored once, with the first of the names.
+        place = before.get(os.path.normpath(one.linkname), "")
+        told = f"it is a hard link to {one.linkname}, and no such file comes before it in the archive; pack it again"
+        return told if isinstance(place, str) else place
+    if one.issym():
+        return "it is a link, which is not followed in an archive; tar --dereference packs what it leads to"
+    return "it is no regular file"
 
 
 class _Written(io.BytesIO):

@@ -1,7 +1,6 @@
 """`fame convert`: a publisher's or trainer's file becomes an installed network."""
 
 import pathlib
-import re
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -68,13 +67,8 @@ class Convert:
             raise InputError("--name: an ONNX file needs one, for fame explain --model NAME.")
         if self.key or self.format != "orbax":
             raise InputError("--key, --format: an ONNX file is kept as it is.")
-        self._check_name()
+        models.check_own_name(self.name)
         return self.graph.card(self.checkpoint, None, self.name, self.resize)
-
-    def _check_name(self) -> None:
-        name = self.name or ""
-        if name in models.REGISTRY or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-            raise InputError(f"--name {name}: expected letters, digits and '_-.+', no published network's name.")
 
     def _card(self) -> models.Card | None:
         """The card of a network of one's own; None for the published one."""
@@ -96,7 +90,7 @@ class Convert:
         if self.name is None:
             given = ", ".join("--bgr or --rgb" if name == "reverse_channels" else f"--{name}" for name in changes)
             raise InputError(f"{given}: a network other than the published one needs a --name of its own.")
-        self._check_name()
+        models.check_own_name(self.name)
         published = models.card(self.model)
         size = self.graph.size or published.size
         usual = {"labels": None, "source": "own", "licence": "", "size": size}

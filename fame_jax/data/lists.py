@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from fame_jax.data.records import DatasetError, Problem
-from fame_jax.remote import Remote
+from fame_jax.remote import Remote, located
 
 MAX_BYTES = 1 << 28
 """Longer lists are refused before they are read."""
@@ -147,7 +147,7 @@ def list_and_folder(root: pathlib.Path, protocol: str | None) -> tuple[pathlib.P
 def path_inside(
     root: pathlib.Path, text: str, *, start: pathlib.Path | None = None, allow_outside: bool = False
 ) -> pathlib.Path:
-    """The path of a file that a list names; whether it exists is another question.
+    """The path of a file that a list names, maybe inside an archive; whether it exists is another question.
 
     Args:
         root: the data set's folder.
@@ -166,7 +166,7 @@ def path_inside(
         return (start or root) / text
     path = pathlib.Path(os.path.normpath((start or root) / text))
     if allow_outside:
-        return path
+        return located(path)
     whole = pathlib.Path(os.path.abspath(path))
     if pathlib.PurePath(text).is_absolute() or not whole.is_relative_to(os.path.abspath(root)):
         raise LineError(f"{text[:80]} leads out of {root}, which is refused; allow_outside accepts it")
@@ -177,7 +177,7 @@ def path_inside(
             )
     except OSError as error:
         raise LineError(f"{text[:80]} cannot be followed ({error.strerror})") from None
-    return path
+    return located(path)
 
 
 def whole_number(text: str, what: str, least: int = 0, most: int = 10**6) -> int:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from fame_jax.data.lists import LineError, list_and_folder, path_inside
 from fame_jax.data.records import Box, ClassRecord, Dataset, DatasetError, Picture, Problem, dataset_of
 from fame_jax.files import parse_json
-from fame_jax.remote import located
 
 MAX_BYTES = 1 << 30
 """Longer files are refused before they are read."""
@@ -39,7 +38,7 @@ def read_coco(root: pathlib.Path, protocol: str | None = None, *, allow_outside:
 
     def image(entry: Any) -> tuple[Any, tuple[str, pathlib.Path]]:
         name = _field(entry, "file_name", str)
-        return _field(entry, "id", int, str), (name, located(path_inside(folder, name, allow_outside=allow_outside)))
+        return _field(entry, "id", int, str), (name, path_inside(folder, name, allow_outside=allow_outside))
 
     pictures = dict(_each(content, "images", path, image, problems))
     numbers: Counter[str] = Counter()

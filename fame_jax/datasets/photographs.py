@@ -10,7 +10,7 @@ from fame_jax.data.records import ClassRecord, Dataset, DatasetError, Picture, P
 from fame_jax.datasets.boxes import boxes
 from fame_jax.datasets.imagenet import wordnet_ids
 from fame_jax.datasets.picture_files import picture_files, with_ending
-from fame_jax.remote import located
+from fame_jax.remote import is_tar, located
 
 PROTOCOLS = ("auto", "names", "subfolders", "cls", "none")
 """Where labels come from."""
@@ -20,7 +20,7 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
     """All photographs in a folder and its sub-folders, in alphabetical order of their paths.
 
     Args:
-        root: the folder.
+        root: the folder, or a tar archive, which counts as one.
         protocol: `names`: the label is the number that a file name starts with, as in `0285_cat.jpg`. `subfolders`:
             the first folder below root is named by label or WordNet id. `cls`: the number in a file beside it that has
             the same name and the ending `.cls`, as in shards of WebDataset. `none`: there are no labels, and whatever
@@ -36,7 +36,7 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
         DatasetError: if there is no such folder, no photograph in it, or no such protocol.
     """
     problems: list[Problem] = []
-    names = picture_files(existing_folder(root), problems)
+    names = picture_files(root if is_tar(root) else existing_folder(root), problems)
     if not names:
         first = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
         raise DatasetError(f"{root}: no photographs ({', '.join(ENDINGS)}) are in it{first}.")
@@ -47,7 +47,7 @@ def read_folder(root: pathlib.Path, protocol: str | None = None, *, allow_outsid
     records = []
     for name in names:
         try:
-            path = located(path_inside(root, name, allow_outside=allow_outside))
+            path = path_inside(root, name, allow_outside=allow_outside)
             records.append(ClassRecord(name, Picture(path), label(name)))
         except LineError as error:
             problems.append(Problem(name, str(error)))

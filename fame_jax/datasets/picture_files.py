@@ -3,11 +3,10 @@
 import mimetypes
 import os
 import pathlib
-import re
 
 from fame_jax.data.kinds import ENDINGS, START, has_ending, kind, why_unread
 from fame_jax.data.records import Problem
-from fame_jax.remote import Remote, members
+from fame_jax.remote import Member, Remote, is_tar, members
 
 
 def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
@@ -16,10 +15,12 @@ def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
     A file is a picture by its ending, or else by how it begins. Whatever else may have been meant as one becomes a
     problem: pictures of other kinds, links to nothing or to folders, pipes, folders that cannot be opened. Passed over
     in silence are hidden files and folders, and files whose endings say that they are no pictures, as `.csv` does.
-    In object storage and in tar archives, which count as folders, the ending alone tells.
+    In object storage and in tar archives, which count as folders, the ending alone tells. The root may be an archive.
     """
     if isinstance(root, Remote):
-        return [key for key in root.below() if has_ending(key) and not re.search(r"(^|/)\.", key)]
+        return [key for key in root.below() if _counts(key)]
+    if is_tar(root):
+        return sorted(_inside(root, root, problems))
     found = []
 
     def unopened(error: OSError) -> None:
@@ -50,10 +51,18 @@ def picture_files(root: pathlib.Path, problems: list[Problem]) -> list[str]:
 def _inside(archive: pathlib.Path, root: pathlib.Path, problems: list[Problem]) -> list[str]:
     """The pictures of a tar archive, as if it were a folder."""
     try:
-        return [(archive / name).relative_to(root).as_posix() for name in members(archive) if has_ending(name)]
+        files, unread = members(archive)
     except OSError as error:
         problems.append(Problem(str(archive), error.strerror or str(error)))
         return []
+    problems += [Problem(f"{archive}, {name}", reason) for name, reason in unread.items() if _counts(name)]
+    return [(archive / name).relative_to(root).as_posix() for name in files if _counts(name)]
+
+
+def _counts(name: str) -> bool:
+    """Whether a path is a picture's by its ending, and not hidden, as what macOS packs beside each file is."""
+    hidden = any(part.startswith(".") and part != ".." for part in name.split("/"))
+    return has_ending(name) and not hidden
 
 
 def with_ending(path: pathlib.Path) -> pathlib.Path:
@@ -61,7 +70,14 @@ def with_ending(path: pathlib.Path) -> pathlib.Path:
     if has_ending(path.name):
         return path
     tried = (path.with_name(path.name + ending) for low in ENDINGS for ending in (low, low.upper()))
-    return next((one for one in tried if os.path.isfile(one)), path)
+    return next((one for one in tried if _is_file(one)), path)
+
+
+def _is_file(path: pathlib.Path) -> bool:
+    try:
+        return path.is_file() if isinstance(path, Member) else os.path.isfile(path)
+    except OSError:  # An archive that cannot be read says so when its pictures are.
+        return False
 
 
 def _why_no_picture(path: pathlib.Path) -> str | None:

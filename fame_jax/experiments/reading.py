@@ -85,8 +85,8 @@ class Maps(Run):
 class LazyMaps:
     """Maps `[N, H, W]`, float32, in the order of the records; indexing reads the maps it names and no others.
 
-    The first index is a number, a slice, a list of numbers or a mask of all records; what follows is NumPy's. A record
-    without a map has zeros here. A detection's map is at the upper left of its canvas, and the rest is zero.
+    Indices mean what they mean to NumPy; a mask of records has one axis. A record without a map has zeros here. A
+    detection's map is at the upper left of its canvas, and the rest is zero.
 
     Attributes:
         shape: `(N, H, W)`.
@@ -101,10 +101,15 @@ class LazyMaps:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        first, *rest = key if isinstance(key, tuple) else (key,)
-        which = np.arange(len(self))[first]
-        return self._column(np.atleast_1d(which))[(slice(None) if np.ndim(which) else 0, *rest)]
+    def __getitem__(self, key: Any) -> Any:
+        index = _spelled_out(key if isinstance(key, tuple) else (key,))
+        at, first = next((at, one) for at, one in enumerate(index) if _axes(one))
+        if _axes(first) > 1:
+            raise IndexError(f"a mask has {_axes(first)} axes, expected one, of all records; read all: maps[:][mask].")
+        which = np.arange(len(self))[(first,)]
+        # NumPy gets the whole index; the places of the maps that were read stand for those that were asked for.
+        places = slice(None) if isinstance(first, slice) else np.arange(which.size).reshape(which.shape)
+        return self._column(np.ravel(which))[(*index[:at], places, *index[at + 1 :])]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -113,3 +118,24 @@ class LazyMaps:
 
     def __repr__(self) -> str:
         return f"LazyMaps(shape={self.shape}, dtype={self.dtype})"
+
+
+def _spelled_out(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An index of maps in which a slice stands for every axis that an ellipsis, or nothing, stood for.
+
+    An ellipsis that stood for none stays: to NumPy it still separates what is on either side.
+    """
+    at = [place for place, one in enumerate(key) if one is ...] or [len(key)]
+    if len(at) > 1:
+        raise IndexError("an index of maps has several ellipses ('...'); expected one at most.")
+    (first,) = at
+    slices = (slice(None),) * (3 - sum(map(_axes, key)))
+    return (*key[:first], *(slices or key[first : first + 1]), *key[first + 1 :])
+
+
+def _axes(one: Any) -> int:
+    """How many axes a part of an index takes by itself: a mask as many as it has, a new axis none."""
+    if one is None or one is ...:
+        return 0
+    values = np.asarray(one)
+    return values.ndim if values.dtype == bool else 1

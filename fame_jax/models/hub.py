@@ -19,6 +19,7 @@ from fame_jax.models.card import Card, CardError
 from fame_jax.models.download import DownloadError, expected_hash
 from fame_jax.models.install import install
 from fame_jax.models.registry import card as card_of
+from fame_jax.models.registry import check_own_name
 from fame_jax.words import did_you_mean
 
 TIMM = {
@@ -60,23 +61,47 @@ def install_from_hub(
         unverified: accept a file of which no hash is given.
 
     Raises:
+        OwnNameError: for a name that a published network has, or that is none; before anything is fetched.
         DownloadError: if the hub cannot be reached, has no such file, or the hash differs or is not known.
         CardError: if `config.json` names no network that is known here.
     """
     place = address(text)
+    own = place.repository.split("/")[1] if name is None else name
+    check_own_name(own)
     card = card_of_config(files.read_json(fetched(place, "config.json")), place.repository)
     file = fetched(place, "model.safetensors")
     # The hub's client names what it keeps by the hash that the hub gives, and does not compute it.
     blob = file.resolve()
     given = blob.name if re.fullmatch("[0-9a-f]{64}", blob.name) else ""
     expected = expected_hash(text, given, sha256, unverified)
-    if expected and (found := files.sha256(file)) != expected:
-        blob.unlink()
-        raise DownloadError(f"{text}: SHA-256 of {file.name} is {found}, expected {expected}; nothing was installed.")
+    _check_hash(text, file, given, expected)
     revision = f"@{place.revision}" if place.revision else ""
-    card = replace(card, name=name or place.repository.split("/")[1], source=f"hf:{place.repository}{revision}")
+    card = replace(card, name=own, source=f"hf:{place.repository}{revision}")
     verified = "sha256" if sha256 else "hub" if given else "unverified"
     return install(card, file, verified=verified)
+
+
+def _check_hash(text: str, file: pathlib.Path, given: str, expected: str) -> None:
+    """Refuses a file of another hash than the hub gives, or the user; only in the first case is it damaged, and goes.
+
+    Raises:
+        DownloadError: with the hash that was found and the one that was expected.
+    """
+    if not expected:
+        return
+    found = files.sha256(file)
+    if given and found != given:
+        file.resolve().unlink()
+        raise DownloadError(
+            f"{text}: SHA-256 of {file.name} is {found}, expected {given} from the hub; the damaged file was removed "
+            "and nothing was installed. Run it again."
+        )
+    if found != expected:
+        told = ", as the hub says" if given else ""
+        raise DownloadError(
+            f"{text}: SHA-256 of {file.name} is {found}{told}, expected {expected} from --sha256; nothing was "
+            "installed. Check the --sha256, or name another @REVISION."
+        )
 
 
 def snapshot(text: str) -> pathlib.Path:

@@ -1,5 +1,6 @@
 """The published networks by name: a card each, and where its official file is."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,10 @@ TORCHVISION = "https://download.pytorch.org/models/"
 
 class UnknownNetworkError(ValueError):
     """A name that is neither in the registry nor installed."""
+
+
+class OwnNameError(ValueError):
+    """A name that a network of one's own cannot have."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,19 @@ def published(name: str) -> Published:
 def card(name: str) -> Card:
     """The card of a published network; see `published` for errors."""
     return published(name).card
+
+
+def check_own_name(name: str) -> None:
+    """Keeps a network of one's own from the place of a published one, and in its folder.
+
+    Raises:
+        OwnNameError: for a published network's name, and for one that is no plain name of a folder.
+    """
+    if name in REGISTRY or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+        raise OwnNameError(
+            f"{name!r} cannot be the name of a network of your own: expected letters, digits and '_-.+', no published "
+            "network's name. Give another --name."
+        )
 
 
 def card_of_format_1(name: str, sha256: str, licence: str) -> Card:

@@ -48,6 +48,10 @@ def test_a_record_without_a_map_says_why(read):
 INDICES = [
     3, -2, slice(None), slice(1, 4), slice(5, 2), slice(6, None, -2), slice(0, 99), [4, 0, 4], [], ...,
     np.array([True, False, False, True, False, True, False]), (2, 5), (slice(1, 4), slice(3, 5), -1), ([1, 5], ..., 0),
+    (..., 0), (..., 1, 2), (2, ...), (..., 3, slice(1, 4), 0), (), ([0, 1], [1, 2]), ([0, 1], slice(None), [1, 2]),
+    (2, [0, 3]), (2, slice(None), [0, 3]), ([[0, 1], [2, 6]], 3), ((0, 1), 2), (slice(1, 3), [0, 1], [2, 3]), (4, 5, 6),
+    (slice(None), 0, ..., [0, 1]), (..., 4, 5, 6),
+    (None, 2), (2, None, 1), None, (..., None), True, (False, 2), (0, np.eye(SIDE, dtype=bool)),
 ]  # fmt: skip
 
 
@@ -60,6 +64,21 @@ def test_the_array_is_indexed_as_numpy_does(tmp_path, maps, index):
         index = np.array([], int)
     np.testing.assert_array_equal(lazy[index], maps[index])
     np.testing.assert_array_equal(np.asarray(lazy), maps)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ((..., 0, ...), "several ellipses"),
+        (np.ones((NUMBER, SIDE), bool), "a mask has 2 axes, expected one, of all records"),
+        (np.ones(NUMBER - 1, bool), "boolean"),
+        ((0, 0, 0, 0), "too many indices"),
+        ([0, NUMBER], "out of bounds"),
+    ],
+)
+def test_an_index_that_means_nothing_is_refused(read, index, words):
+    with pytest.raises(IndexError, match=words):
+        read.maps[index]
 
 
 def test_what_is_not_asked_for_is_not_read(tmp_path, maps):

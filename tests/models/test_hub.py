@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import pathlib
 import threading
 
 import jax
@@ -152,10 +153,36 @@ def test_a_file_of_another_hash_installs_nothing(hub, fame, torchvision):
     hub.lies.clear()
     ended = fame("download", "hf:timm/resnet18.mine", "--sha256", "0" * 64)
     assert ended.code == 2
-    assert f"expected {'0' * 64}" in ended.err
+    assert f"is {hashlib.sha256(content).hexdigest()}, as the hub says, expected {'0' * 64} from --sha256" in ended.err
     assert models.installed("resnet18.mine") is None
     assert fame("download", "hf:timm/resnet18.mine", "--sha256", hashlib.sha256(content).hexdigest()).code == 0
     assert models.about(models.installed("resnet18.mine")).verified == "sha256"
+
+
+def test_only_a_file_that_is_not_the_hubs_leaves_the_cache(hub, fame):
+    """What it holds is not looked at before its hash is."""
+    publish(hub, "timm/resnet18.mine", {"config.json": json.dumps(TIMM).encode(), "model.safetensors": b"weights"})
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert fame("download", "hf:timm/resnet18.mine", "--sha256", "0" * 64).code == 2
+    (blob,) = pathlib.Path(constants.HF_HUB_CACHE).rglob(f"blobs/{digest}")
+    assert blob.read_bytes() == b"weights"
+    blob.write_bytes(b"damaged")
+    ended = fame("download", "hf:timm/resnet18.mine", "--sha256", digest)
+    assert f"expected {digest} from the hub; the damaged file was removed" in ended.err
+    assert not blob.exists()
+
+
+@pytest.mark.parametrize(
+    ("repository", "name"),
+    [("someone/resnet18", None), ("someone/mine", "resnet50"), ("someone/mine", "../x"), ("someone/mine", "/tmp/x"),
+     ("someone/mine", ".."), ("someone/.mine", None)],
+)  # fmt: skip
+def test_a_name_that_is_no_network_of_ones_own_is_refused_before_anything_is_fetched(hub, fame, repository, name):
+    ended = fame("download", f"hf:{repository}", *(() if name is None else ("--name", name)))
+    assert ended.code == 2
+    assert f"{name or repository.split('/')[1]!r} cannot be the name of a network of your own" in ended.err
+    assert "Give another --name." in ended.err
+    assert not pathlib.Path(constants.HF_HUB_CACHE).exists()
 
 
 def test_what_was_fetched_is_there_without_the_hub(hub, fame, torchvision, monkeypatch):
