@@ -155,8 +155,7 @@ def check_own_name(name: str) -> None:
     """
     if name in REGISTRY or not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
         raise OwnNameError(
-            f"{name!r} cannot be the name of a network of your own: expected letters, digits and '_-.+', no published "
-            "network's name. Give another --name."
+            f"--name {name}: expected letters, digits and '_-.+', no published network's name. Give another --name."
         )
 
 
