@@ -1,14 +1,16 @@
 """What decides the numbers of a run, as its manifest keeps it, and how two runs differ."""
 
+import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from fame_jax.architectures import Precision
 from fame_jax.batching.devices import usual_batch
+from fame_jax.data.classes import called
 from fame_jax.data.records import Dataset, Problem
 from fame_jax.engine import batch_of
 from fame_jax.experiments.kept import MapDtype
@@ -93,7 +95,7 @@ def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
     """The data set with its classes counted as a network's card does, by name; records of others become problems."""
     if dataset.labels is None or card.labels is None or dataset.labels == card.labels:
         return dataset
-    place_of = _finder(card.labels)
+    fits = functools.cache(functools.partial(called, names=card.labels))
     records, others = [], Counter()
     for record in dataset.records:
         label = record.label  # type: ignore[union-attr]
@@ -101,33 +103,17 @@ def in_classes_of(card: Card, dataset: Dataset) -> Dataset:
             records.append(record)
             continue
         name = dataset.labels[label]
-        if (place := place_of(name)) is None:
-            others[name] += 1
+        if len(fits(name)) == 1:
+            records.append(replace(record, label=fits(name)[0]))
         else:
-            records.append(replace(record, label=place))
+            others[name] += 1
     few = ", ".join(card.labels[:3]) + ("" if len(card.labels) <= 3 else ", ...")
     what = "boxes" if dataset.task == "detect" else "records"
-    folded = Counter(name.casefold() for name in card.labels)
     problems = []
     for name, n in others.items():
-        times = folded[name.casefold()]
-        known = f"has {times} classes of that name" if times else f"knows {few}"
+        known = f"has {len(fits(name))} classes of that name" if fits(name) else f"knows {few}"
         problems.append(Problem(f"class {name}", f"{n} {what}: {card.name} {known}"))
     return replace(dataset, records=tuple(records), problems=(*dataset.problems, *problems), labels=card.labels)
-
-
-def _finder(labels: Sequence[str]) -> Callable[[str], int | None]:
-    """From a name to its place among labels: as it is written, else in whatever case, if there is but one such label.
-
-    ImageNet has a Cardigan, which is a dog, beside a cardigan, and two cranes.
-    """
-
-    def single(names: Sequence[str]) -> dict[str, int]:
-        times = Counter(names)
-        return {name: place for place, name in enumerate(names) if times[name] == 1}
-
-    written, folded = single(labels), single([name.casefold() for name in labels])
-    return lambda name: written.get(name, folded.get(name.casefold()))
 
 
 def manifest(

@@ -46,8 +46,10 @@ def in_classes(known, names):
 
 
 def test_a_name_is_found_as_it_is_written_before_another_case_is_tried():
-    labels, problems = in_classes(["Cardigan", "tabby", "cardigan"], ["cardigan", "Cardigan", "TABBY"])
-    assert labels == {"cardigan": 2, "Cardigan": 0, "TABBY": 1}
+    labels, problems = in_classes(
+        ["Cardigan", "tabby", "cardigan", "sea lion"], ["cardigan", "Cardigan", "TABBY", "sea_lion"]
+    )
+    assert labels == {"cardigan": 2, "Cardigan": 0, "TABBY": 1, "sea_lion": 3}
     assert not problems
 
 
