@@ -33,7 +33,7 @@ def from_torch(module: Any, *, size: int | tuple[int, int], channels: int = 3, *
         raise ImportError(f"from_torch needs torch and onnxscript: pip install torch onnxscript ({error})") from error
     rows, columns = (size, size) if isinstance(size, int) else size
     kind = next((p.dtype for p in module.parameters()), torch.float32)
-    was_training = module.training
+    modes = {part: part.training for part in module.modules()}
     try:
         with torch.no_grad():
             example = (torch.zeros(1, channels, rows, columns, dtype=kind),)
@@ -43,6 +43,7 @@ def from_torch(module: Any, *, size: int | tuple[int, int], channels: int = 3, *
         found = " ".join(str(cause).split())[:400]
         raise GraphError(f"{type(module).__name__}: torch cannot export it: {found}.") from error
     finally:
-        module.train(was_training)
+        for part, training in modes.items():
+            part.training = training
     assert program is not None
     return read(program.model_proto, **options)

@@ -125,18 +125,30 @@ def image_input(graph: Graph) -> ImageInput:
         raise GraphError(f"{graph.source}: inputs {names}; expected one, an image.")
     (tensor,) = graph.inputs
     shape = tensor.shape or ("?",) * 4
-    first = len(shape) == 4 and (shape[1] in (1, 3) or not isinstance(shape[1], int))
-    last = len(shape) == 4 and shape[3] in (1, 3) and not first
-    if not (first or last) or (shape[0] not in (0, 1) and isinstance(shape[0], int)):
+    # 0 is how some exporters write a size that may vary.
+    fixed = [n if isinstance(n, int) and n > 0 else None for n in shape]
+    first = _channels_first(fixed[1:]) if len(shape) == 4 and fixed[0] in (None, 1) else None
+    if first is None:
         raise GraphError(
             f"{graph.source}: input {tensor.name!r} is {list(shape)}; expected one image, [1, 3, H, W] or [1, H, W, 3]."
         )
-    if first and isinstance(shape[3], int) and shape[3] in (1, 3) and not isinstance(shape[1], int):
-        first = False
-    # 0 is how some exporters write a size that may vary.
-    fixed = [n if isinstance(n, int) and n > 0 else None for n in shape]
     size = (fixed[2], fixed[3]) if first else (fixed[1], fixed[2])
     return ImageInput(tensor.name, fixed[1 if first else 3], size, first)
+
+
+def _channels_first(shape: Sequence[int | None]) -> bool | None:
+    """Where the three axes of an image have its channels; None if it is no image.
+
+    One or three are channels wherever they stand; any other number is if no side is smaller.
+    """
+    before, middle, behind = shape
+    if 3 in (before, behind) or 1 in (before, behind):
+        return before in (1, 3)
+    if before is None:
+        return behind is None or middle is not None
+    if before <= min(middle or before, behind or before):
+        return True
+    return False if behind is not None and behind <= min(before, middle or behind) else None
 
 
 def image_size(layout: ImageInput, size: tuple[int, int] | None) -> tuple[int, int]:

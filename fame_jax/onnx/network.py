@@ -72,7 +72,7 @@ class Plan:
     photometry: Photometry
     features: Form | None
     outputs: tuple[Form, ...]
-    products: str | None = None
+    products: str = "highest"
 
 
 @register_dataclass
@@ -213,8 +213,6 @@ class OnnxNetwork:
 
     def _run(self, given: dict[str, Value], wanted: Sequence[Form], around: Around | None = None) -> list[Value]:
         names = [form.name for form in wanted]
-        if self.plan.products is None:
-            return evaluate(self.plan.graph, self.parameters, given, names, around)
         with jax.default_matmul_precision(self.plan.products):
             return evaluate(self.plan.graph, self.parameters, given, names, around)
 

@@ -28,6 +28,11 @@ class Photometry:
     scale: float = 1.0
     reverse_channels: bool = False
 
+    @property
+    def channels(self) -> set[int]:
+        """How many channels it speaks of; 1 for all alike."""
+        return {len(value) if isinstance(value, tuple) else 1 for value in (self.mean, self.std)}
+
     def __call__(self, image: Image) -> jax.Array:
         """What the graph is given, `[H, W, 3]`."""
         mean, std = (jnp.asarray(v, image.dtype).reshape(1, 1, -1) for v in (self.mean, self.std))

@@ -57,6 +57,11 @@ def read(
     graph, constants = parse(source)
     pixels = told(photometry, normalisation(graph, constants))
     image = image_input(graph)
+    if image.channels and (wrong := pixels.channels - {1, image.channels}):
+        raise GraphError(
+            f"{graph.source}: it takes images of {image.channels} channels, and the photometry is of {max(wrong)}: "
+            "expected Photometry(mean, std) with one number for all, or one a channel."
+        )
     wanted = (output,) if isinstance(output, str) else tuple(output or (tensor.name for tensor in graph.outputs))
     between = cuts(graph, wanted)
     names = [*wanted, *((name for name in between if name not in wanted) if features is None else [features])]

@@ -1,5 +1,7 @@
 """An ONNX graph is a network like any other: one image in, its parameters passed, split at any tensor."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from fame_jax import onnx as reader
 from fame_jax.explainers.fullgrad import Probing, full_gradients
 from fame_jax.metrics.sanity import randomised
 from fame_jax.network import Network
+from fame_jax.onnx.graph import parse
+from fame_jax.onnx.inspection import image_input
 from tests.onnx.graphs import content, convolutional, initialisers, model, node, pixels, planes, relative, runtime
 
 
@@ -228,3 +232,57 @@ def test_a_graph_with_channels_last_takes_the_image_as_it_is():
     picture = pixels(8)
     found = reader.read(made, photometry="unit")(jnp.asarray(picture))
     assert relative(found, runtime(made, x=picture[None])[0][0].transpose(1, 2, 0)) <= 1e-6
+
+
+def test_products_are_exact_unless_another_precision_is_asked_for(network, image):
+    def precisions(network):
+        return set(re.findall(r"precision *= *\[?([A-Z]+)", jax.jit(lambda n, x: n(x)).lower(network, image).as_text()))
+
+    assert precisions(network) == {"HIGHEST"}
+    assert precisions(network.in_precision(jnp.float32, "default")) == {"DEFAULT"}
+
+
+@pytest.mark.parametrize("graph", ["Abs", "ReduceL1"])
+def test_a_magnitude_has_no_slope_at_zero(graph):
+    made = model(
+        [node("Conv", "x w", "m"), node(graph, "m", "a")],
+        inputs={"x": (1, 3, 8, 8)},
+        outputs=("a",),
+        constants={"w": np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)},
+    )
+    network = reader.read(made, photometry="unit")
+    slope = jax.grad(lambda image: network(image).sum())
+    np.testing.assert_array_equal(slope(jnp.zeros((8, 8, 3))), 0)
+    assert np.abs(slope(jnp.asarray(pixels(8)))).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "channels", "first"),
+    [
+        ((1, 4, 8, 9), (8, 9), 4, True),
+        ((1, 8, 9, 4), (8, 9), 4, False),
+        ((1, 4, "h", "w"), (None, None), 4, True),
+        ((1, "h", "w", 4), (None, None), 4, False),
+        ((1, "c", 8, 9), (8, 9), None, True),
+        ((1, 8, 9, 1), (8, 9), 1, False),
+        ((1, 12, 16, 16), (16, 16), 12, True),
+    ],
+)
+def test_channels_are_any_number_below_the_sides(shape, size, channels, first):
+    found = image_input(parse(model([node("Relu", "x", "y")], inputs={"x": shape}, outputs=("y",)))[0])
+    assert (found.size, found.channels, found.channels_first) == (size, channels, first)
+
+
+def test_pixels_of_another_number_of_channels_are_refused():
+    made = model(
+        [node("Conv", "x w", "y")],
+        inputs={"x": (1, 4, 8, 8)},
+        outputs=("y",),
+        constants={"w": np.random.default_rng(0).standard_normal((2, 4, 3, 3)).astype(np.float32)},
+    )
+    with pytest.raises(reader.GraphError, match="images of 4 channels, and the photometry is of 3"):
+        reader.read(made, photometry="torchvision")
+    image = np.random.default_rng(1).random((8, 8, 4), np.float32)
+    found = reader.read(made, photometry=reader.Photometry((0.5, 0.4, 0.3, 0.2), 0.5))(jnp.asarray(image))
+    given = ((image - np.float32([0.5, 0.4, 0.3, 0.2])) / np.float32(0.5)).transpose(2, 0, 1)[None]
+    assert relative(found, runtime(made, x=given)[0][0].transpose(1, 2, 0)) <= 1e-6

@@ -84,6 +84,8 @@ CASES = [
     ("Gather", {"i": ints(2, -1)}, {"axis": 1}, 20),
     ("Gather", {"i": np.array(3)}, {"axis": 3}, 20),
     ("GatherElements", {"i": RNG.integers(0, 4, (1, 2, HEIGHT, WIDTH))}, {"axis": 1}, 20),
+    ("GatherElements", {"i": RNG.integers(0, 6, (1, 3, 2, WIDTH))}, {"axis": 2}, 20),
+    ("GatherElements", {"i": RNG.integers(0, 4, (1, 4, 1, WIDTH))}, {"axis": 1}, 20),
     ("GatherND", {"i": ints(0, 1, 0, 3).reshape(2, 2)}, {}, 20),
     ("ScatterND", {"i": ints(0, 1, 0, 3).reshape(2, 2), "u": draw(2, HEIGHT, WIDTH)}, {}, 20),
     ("ScatterElements", {"i": ints(1).reshape(1, 1, 1, 1), "u": draw(1, 1, 1, 1)}, {"axis": 3}, 20),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fame_jax.architectures.layers import stored
 from fame_jax.onnx.errors import GraphError
-from fame_jax.onnx.operators.elementwise import broadcast
+from fame_jax.onnx.operators.elementwise import broadcast, magnitude
 from fame_jax.onnx.operators.table import Axes, Call, Values, operator
 
 
@@ -59,7 +59,7 @@ def _root(np_: Any, squares: Values) -> Values:
 
 
 _REDUCTIONS = {
-    "ReduceL1": lambda np_, x, **how: np_.sum(np_.abs(x), **how),
+    "ReduceL1": lambda np_, x, **how: np_.sum(magnitude(np_, x), **how),
     "ReduceL2": lambda np_, x, **how: _root(np_, _sum_of_squares(np_, x, **how)),
     "ReduceLogSum": lambda np_, x, **how: np_.log(np_.sum(x, **how)),
     "ReduceLogSumExp": lambda np_, x, **how: jax.nn.logsumexp(x, **how),
@@ -95,7 +95,7 @@ def _arg_max(call: Call, x: Values) -> Values:
 def _lp_normalization(call: Call, x: Values) -> Values:
     axis, p = call.axis(call.get("axis", -1), x.ndim), call.get("p", 2)
     how = {"axis": axis, "keepdims": True}
-    size = _root(jnp, _sum_of_squares(jnp, x, **how)) if p == 2 else jnp.sum(jnp.abs(x), **how)
+    size = _root(jnp, _sum_of_squares(jnp, x, **how)) if p == 2 else jnp.sum(magnitude(jnp, x), **how)
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
 
 

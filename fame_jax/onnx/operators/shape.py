@@ -109,8 +109,13 @@ def _gather(call: Call, x: Values, places: Values) -> Values:
 
 @written("GatherElements")
 def _gather_elements(call: Call, x: Values, places: Values) -> Values:
-    axis = call.axis(call.get("axis", 0), x.ndim)
-    return call.np.take_along_axis(x, call.np.where(places < 0, places + x.shape[axis], places), axis)
+    axis, size = call.axis(call.get("axis", 0), x.ndim), x.shape
+    others = [d for d in range(x.ndim) if d != axis]
+    if x.ndim != places.ndim or any(size[d] < places.shape[d] for d in others):
+        raise GraphError(f"indices {list(places.shape)} into {list(size)} along axis {axis}")
+    # Along the other axes there may be fewer indices than values.
+    x = x[tuple(slice(None if d == axis else n) for d, n in enumerate(places.shape))]
+    return call.np.take_along_axis(x, call.np.where(places < 0, places + size[axis], places), axis)
 
 
 @written("GatherND")
