@@ -62,12 +62,17 @@ def of_libraries(thing: Any, libraries: Container[str]) -> str | None:
             return None
         # Two lambdas of one function are told apart by their lines.
         code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
-        digest.update(f"{code.co_firstlineno}".encode() + code.co_code if code else b"")
+        _put(digest, f"{code.co_firstlineno}".encode() + code.co_code if code else b"")
     return digest.hexdigest()
 
 
 def _root(thing: Any) -> str:
     return (getattr(thing, "__module__", None) or "builtins").split(".")[0]
+
+
+def _put(digest: Any, content: bytes) -> None:
+    """With its length, since 1 and 12 are not 11 and 2."""
+    digest.update(f"{len(content)}:".encode() + content)
 
 
 class _Unknown(Exception):
@@ -79,14 +84,16 @@ def _add(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
         # Layers are given "float32", jnp.float32 or NumPy's, and are the same.
         thing = np.dtype(thing).name
     if isinstance(thing, _PLAIN):
-        digest.update(repr(thing).encode())
+        _put(digest, repr(thing).encode())
     elif id(thing) in seen:
-        digest.update(f"again {seen[id(thing)][0]}".encode())
+        _put(digest, f"again {seen[id(thing)][0]}".encode())
     else:
         # The thing is kept, so that no other gets its address meanwhile.
         seen[id(thing)] = len(seen), thing
-        digest.update(_name(type(thing)).encode())
-        for part in _parts(thing, digest):
+        _put(digest, _name(type(thing)).encode())
+        parts = _parts(thing, digest)
+        _put(digest, f"of {len(parts)}".encode())
+        for part in parts:
             _add(part, digest, seen)
 
 
@@ -96,7 +103,7 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
         if isinstance(thing, jax.Array) and jnp.issubdtype(thing.dtype, jax.dtypes.prng_key):
             thing = jax.random.key_data(thing)
         array = np.asarray(thing)
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        _put(digest, f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return []
     if hasattr(type(thing), "identity_parts"):
         return thing.identity_parts()
@@ -118,13 +125,13 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
 
 
 def _of_code(thing: Any, digest: Any) -> list[Any]:
-    digest.update(_name(thing).encode())
+    _put(digest, _name(thing).encode())
     library = _is_of_a_library(thing)
     if library and "<locals>" not in _name(thing):
         return []
     if not library:
         try:
-            digest.update(inspect.getsource(inspect.unwrap(thing)).encode())
+            _put(digest, inspect.getsource(inspect.unwrap(thing)).encode())
         except (OSError, TypeError):
             raise _Unknown(f"{_name(thing)} has no source file") from None
     if isinstance(thing, type):
@@ -149,10 +156,10 @@ def _named(function: Any) -> list[Any]:
 
 
 def _of_module(module: types.ModuleType, digest: Any) -> list[Any]:
-    digest.update(module.__name__.encode())
+    _put(digest, module.__name__.encode())
     if not _is_of_a_library(module):
         try:
-            digest.update(inspect.getsource(module).encode())
+            _put(digest, inspect.getsource(module).encode())
         except (OSError, TypeError):
             raise _Unknown(f"the module {module.__name__} has no source file") from None
     return []

@@ -1,5 +1,6 @@
 """Two networks are one only if parameters and code are."""
 
+import copy
 import functools
 import importlib
 import linecache
@@ -67,6 +68,15 @@ def test_networks_made_twice_are_one_and_different_ones_are_not():
     found = {name: identity(make()) for name, make in NETWORKS.items()}
     assert found == {name: identity(make()) for name, make in NETWORKS.items()}
     assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((1, 10), (11, 0)), ([1, 23], [12, 3]), (((1, 2), 3), ((1,), 2, 3)), (("ab", "c"), ("a", "bc")), ([[]], [])],
+)
+def test_parts_do_not_run_into_each_other(one, other):
+    assert identity(one) != identity(other)
+    assert identity(one) == identity(copy.deepcopy(one))
 
 
 def test_another_process_says_the_same(tmp_path):
