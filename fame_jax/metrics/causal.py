@@ -1,4 +1,4 @@
-"""RISE's causal metrics: deletion and insertion of the predicted class, in steps of so many pixels, as published.
+"""RISE's causal metrics: deletion and insertion of the predicted class, in steps of so many pixels.
 
 References:
     Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, Sec. 4.3.
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fame_jax._types import Image, Scalar
+from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.image import gaussian_blur
 from fame_jax.metrics.deletion import Classifier, Curve, area_of, curve_of, scores_at
 from fame_jax.metrics.masks import AnyMap, ranks
@@ -22,7 +22,7 @@ def rise_deletion(
     image: Image,
     attribution: AnyMap,
     *,
-    mean: ArrayLike,
+    mean: PerChannel,
     pixels_a_step: int = 224,
     score: Score = "softmax",
     batch_size: int = 32,
@@ -79,7 +79,7 @@ def _causal(
     network: Classifier,
     image: Image,
     attribution: AnyMap,
-    canvas: ArrayLike,
+    canvas: PerChannel,
     pixels_a_step: int,
     inserting: bool,
     score: Score,

@@ -20,7 +20,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
-from fame_jax._types import Image, Output, Scalar
+from fame_jax._types import Image, Output, PerChannel, Scalar
 from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable
@@ -70,7 +70,7 @@ def deletion(
     label: ArrayLike,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
-    canvas: ArrayLike = 0.0,
+    canvas: PerChannel = 0.0,
     score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
@@ -119,7 +119,7 @@ def insertion(
     label: ArrayLike,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
-    canvas: ArrayLike = 0.0,
+    canvas: PerChannel = 0.0,
     score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
@@ -165,7 +165,7 @@ def class_curves(
     labels: Int[Array | np.ndarray, " n"],
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
-    canvas: ArrayLike = 0.0,
+    canvas: PerChannel = 0.0,
     score: Score = "softmax",
     method: Method = "rank",
     order: Order = "most",
@@ -215,7 +215,7 @@ def _both(
     maps: Shaped[Array, "n height width"],
     labels: Int[Array, " n"],
     fractions: ArrayLike,
-    canvas: ArrayLike,
+    canvas: PerChannel,
     **options: Any,
 ) -> tuple[Curve, Curve]:
     def one(image: Image, attribution: AnyMap, label: Scalar) -> tuple[Curve, Curve]:
@@ -231,7 +231,7 @@ def _both(
 def scores_at(
     network: Classifier,
     image: Image,
-    canvas: ArrayLike,
+    canvas: PerChannel,
     places: Int[Array, "height width"],
     reach: Int[Array, " k"],
     label: ArrayLike,

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
-from fame_jax._types import Image, Scalar
+from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.multigrid import Planes, laplacian, solved
 
 RandomKey = Key[Array, ""] | UInt32[Array, "2"]
@@ -62,7 +62,7 @@ def impute(
     key: RandomKey,
     *,
     noise: ArrayLike = 0.01,
-    scale: ArrayLike = 1.0,
+    scale: PerChannel = 1.0,
     tolerance: ArrayLike = 3e-6,
     max_iterations: ArrayLike = 100,
 ) -> Imputation:
@@ -98,7 +98,8 @@ def impute(
     solution, *outcome = (result[0] for result in _solutions(*(value[None] for value in one)))
     # Drawn as a matrix: a cube of the same random bits takes three times as long on CPU.
     field = jax.random.normal(key, (image.shape[0], image[0].size), image.dtype).reshape(image.shape)
-    noisy = solution.transpose(1, 2, 0) + jnp.asarray(noise * scale, image.dtype) * field
+    strength = jnp.broadcast_to(noise * jnp.asarray(scale, image.dtype), image.shape)
+    noisy = solution.transpose(1, 2, 0) + strength * field
     return Imputation(jnp.where(missing[..., None], noisy, image), *outcome)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Shaped
 
-from fame_jax._types import Image, Scalar
+from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.image import blurred
 from fame_jax.options import OptionError
 
@@ -136,18 +136,19 @@ def insertion_mask(
     return selected(attribution, fraction_inserted, method=method, order=order)
 
 
-def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: ArrayLike) -> Image:
+def on_canvas(visible: Bool[Array, "height width"], image: Image, canvas: PerChannel) -> Image:
     """The visible pixels of an image, and elsewhere a canvas: a number, one a channel, or an image.
 
     Raises:
         OptionError: for a canvas that is none of these.
     """
-    if jnp.shape(canvas) not in ((), image.shape[-1:], image.shape):
+    canvas = jnp.asarray(canvas, image.dtype)
+    if canvas.shape not in ((), image.shape[-1:], image.shape):
         raise OptionError(
-            f"canvas: {list(jnp.shape(canvas))} numbers; expected one, one for each of the {image.shape[-1]} channels, "
+            f"canvas: {list(canvas.shape)} numbers; expected one, one for each of the {image.shape[-1]} channels, "
             f"or an image of {list(image.shape)}."
         )
-    return jnp.where(visible[..., None], image, jnp.broadcast_to(jnp.asarray(canvas, image.dtype), image.shape))
+    return jnp.where(visible[..., None], image, jnp.broadcast_to(canvas, image.shape))
 
 
 def canvas_of(canvas: Canvas, image: Image, sigma: ArrayLike = 5.0) -> Array:

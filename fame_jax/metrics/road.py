@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from fame_jax._types import Image, Scalar
+from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.deletion import Classifier
 from fame_jax.metrics.imputation import Imputation, ImputationStatus, RandomKey, impute
 from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, ranks
@@ -71,7 +71,7 @@ def road_delete(
     score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
-    scale: ArrayLike = 1.0,
+    scale: PerChannel = 1.0,
     unknown: Bool[Array, "height width"] | None = None,
     batch_size: int = 32,
 ) -> Road:
@@ -136,7 +136,7 @@ def road_insert(
     score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
-    scale: ArrayLike = 1.0,
+    scale: PerChannel = 1.0,
     batch_size: int = 32,
 ) -> Road:
     """ROAD-Insert: the score of a class when only the pixels that a map ranks first are known. Higher is better.
@@ -190,7 +190,7 @@ def road_combined(
     score: RoadScore = "logit",
     method: Method = "rank",
     noise: ArrayLike = 0.01,
-    scale: ArrayLike = 1.0,
+    scale: PerChannel = 1.0,
     batch_size: int = 32,
 ) -> Scalar:
     """`(LeRF - MoRF) / 2`: half the distance between both orders of removal, averaged over shares. Higher is better.
@@ -253,7 +253,7 @@ def _road(
     label: ArrayLike,
     key: RandomKey,
     noise: ArrayLike,
-    scale: ArrayLike,
+    scale: PerChannel,
     fill: Fill,
     score: RoadScore,
     *,

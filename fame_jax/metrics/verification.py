@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
-from fame_jax._types import Embedding, Image, Scalar
+from fame_jax._types import Embedding, Image, PerChannel, Scalar
 from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable, vector
@@ -192,7 +192,7 @@ def pair_scores(
     gallery_map: AnyMap | None = None,
     *,
     fractions: Sequence[float] | ArrayLike = TENTHS,
-    canvas: ArrayLike = 0.0,
+    canvas: PerChannel = 0.0,
     method: Method = "rank",
     order: Order = "most",
     batch_size: int = 32,
@@ -241,7 +241,7 @@ def verification_curves(
     threshold: float | Criterion = "equal_error_rate",
     decimals: int | None = None,
     fractions: Sequence[float] | ArrayLike = TENTHS,
-    canvas: ArrayLike = 0.0,
+    canvas: PerChannel = 0.0,
     method: Method = "rank",
     order: Order = "most",
     pairs_at_once: int = 4,
@@ -315,7 +315,7 @@ def _pair_scores(
     attribution: AnyMap,
     gallery_map: AnyMap | None,
     fractions: Float[Array, " k"],
-    canvas: ArrayLike,
+    canvas: PerChannel,
     *,
     method: Method,
     order: Order,
@@ -352,7 +352,7 @@ def _pairs_scores(
     network: Embedder,
     pairs: tuple[Array, ...],
     fractions: Float[Array, " k"],
-    canvas: ArrayLike,
+    canvas: PerChannel,
     **options: Any,
 ) -> PairScores:
     return jax.vmap(lambda *pair: pair_scores(network, *pair, fractions=fractions, canvas=canvas, **options))(*pairs)

@@ -208,9 +208,12 @@ def test_canvas_may_be_the_images_own_colour_or_a_blur_of_it():
             {"canvas": "blur", "canvas_sigma": 2.0},
             {"canvas": mean},
             {"canvas": mean.tolist()},
+            {"canvas": tuple(mean.tolist())},
         )
-        for given, canvas in zip(given_as, (mean, blur, mean, mean), strict=True):
+        for given, canvas in zip(given_as, (mean, blur, mean, mean, mean), strict=True):
             expected = of(NETWORK, IMAGE, RANDOM, LABEL, canvas=jnp.asarray(canvas))
+            if isinstance(given["canvas"], tuple):
+                np.testing.assert_array_equal(of(NETWORK, IMAGE, RANDOM, LABEL, **given).scores, expected.scores)
             found = METRICS[name].measure(NETWORK, subject, **given)
             np.testing.assert_allclose(found["score"], expected.scores, atol=1e-6)
     with pytest.raises(ValueError, match="canvas='grey'; expected numbers, 'mean' or 'blur'"):

@@ -8,6 +8,7 @@ import scipy.sparse
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import spsolve
 
+from fame_jax.image import IMAGENET_STD
 from fame_jax.metrics.imputation import ImputationStatus, impute
 
 KEY = jax.random.key(0)
@@ -268,3 +269,9 @@ def test_images_in_a_batch_do_not_disturb_each_other():
         alone = filled(images[index], masks[index], keys[index])
         np.testing.assert_allclose(batch.imputed[index], alone.imputed, rtol=0, atol=1e-6)
         assert (batch.status[index], batch.iterations[index]) == (alone.status, alone.iterations)
+
+
+def test_a_tuple_is_a_scale_for_each_channel():
+    image, missing = jnp.full((6, 6, 3), 0.5), jnp.zeros((6, 6), bool).at[2, 2:4].set(True)
+    one, other = (impute(image, missing, jax.random.key(0), scale=of(IMAGENET_STD)) for of in (tuple, jnp.asarray))
+    np.testing.assert_array_equal(one.imputed, other.imputed)
