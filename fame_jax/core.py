@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
-from fame_jax.image import LUMA, blurred, grey, max_normalise, minmax_normalise
+from fame_jax.image import LUMA, blurred, grey, max_normalise, minmax_normalise, whole_blur
 from fame_jax.options import OptionError, check_options
 from fame_jax.paths import path_average
 from fame_jax.walk import Loss, Perturbation, Status, perturb
@@ -108,7 +108,8 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
         *args: traced arguments of the loss.
         average: make the map of the mean of all images on the path, which float32 reproduces better; see
             `fame_jax.paths.path_average`. The paper takes the last image.
-        **options: the named arguments of `perturb` and of `attribution`.
+        **options: the named arguments of `perturb` and of `attribution`; a `sigma` without a `kernel_size` takes as
+            many taps as the map allows.
 
     Returns:
         The map `[H, W]` in [0, 1] and the fields of `Perturbation`.
@@ -163,7 +164,7 @@ def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Stat
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of `explain` by whom they belong to: `perturb` first, `attribution` second."""
     of_map = {name: value for name, value in options.items() if name in _ATTRIBUTION_OPTIONS}
-    return {name: value for name, value in options.items() if name not in of_map}, of_map
+    return {name: value for name, value in options.items() if name not in of_map}, whole_blur(of_map)
 
 
 def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:

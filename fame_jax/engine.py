@@ -299,6 +299,7 @@ def explain_many(
     preset: str = "paper",
     batch_size: int | None = None,
     seed: int = 0,
+    dtype: Any = None,
     **options: Any,
 ) -> Iterator[Explanation]:
     """Any method over a stream of images, on all devices and in bounded memory.
@@ -311,6 +312,8 @@ def explain_many(
         preset: `paper` or `official`.
         batch_size: images at once; None for one a device on CPU, and as many as fit elsewhere.
         seed: of methods that draw random numbers; an image draws with `image_key(seed, image)`.
+        dtype: of images and walks; None for float64 where JAX computes in 64 bits and the first image has them, as
+            `explain` does, and float32 elsewhere.
         **options: of the method.
 
     Returns:
@@ -320,9 +323,18 @@ def explain_many(
         MethodError: for an unknown method or option.
         ValueError: for fewer targets than images, once they end.
     """
-    engine = Engine(network, batch_size=batch_size, seed=seed)
+    images = iter(images)
+    if dtype is None:
+        first = next(images, None)
+        images = itertools.chain(() if first is None else (first,), images)
+        dtype = jnp.float64 if jax.config.read("jax_enable_x64") and _is_wide(first) else jnp.float32
+    engine = Engine(network, dtype=dtype, batch_size=batch_size, seed=seed)
     found = explained(engine, [engine.method(method, options, preset)], _asked(images, targets))
     return (results[0][0] for _, results in found)  # type: ignore[misc]
+
+
+def _is_wide(image: Any) -> bool:
+    return np.dtype(getattr(image, "dtype", np.float32)) == np.float64
 
 
 def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:

@@ -1,5 +1,8 @@
 """Pure functions of one image or one map: grey, Gaussian blur, resize, normalisation."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +94,12 @@ def blurred(attribution: Attribution, kernel_size: int | None, sigma: ArrayLike 
         return attribution
     widest = 2 * min(attribution.shape) - 1
     return gaussian_blur(attribution, widest if kernel_size is None else kernel_size, sigma)
+
+
+def whole_blur(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a map with as many taps as it allows where a sigma is given alone: 49 would cut off one above 12."""
+    alone = options.get("sigma") is not None and "kernel_size" not in options
+    return {**options, "kernel_size": None} if alone else dict(options)
 
 
 def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size size"]:

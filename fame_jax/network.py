@@ -46,6 +46,7 @@ class Split:
         head: feature map to logits or embedding `[o]`.
         head_of: image `[H, W, C]` to the head that holds for it, see `fame_jax.network.head_of`.
         extent: rows and columns of pixels that the feature map is of, see `fame_jax.network.extent`.
+        whole: image to logits or embedding, where a network says it by itself; None for the head of the features.
 
     Example:
         >>> from jax.tree_util import Partial
@@ -59,16 +60,17 @@ class Split:
         head_of: Callable[[Image], Callable[[FeatureMap], Output]] | None = None,
         *,
         extent: tuple[int, int] | None = None,
+        whole: Callable[[Image], Output] | None = None,
     ):
-        self.features, self.head, self.head_of, self.extent = features, head, head_of, extent
+        self.features, self.head, self.head_of, self.extent, self.whole = features, head, head_of, extent, whole
 
     def __call__(self, image: Image) -> Any:
         """Logits or embedding `[o]` of one image; what is no vector is refused where it is used."""
-        return head_of(self, image)(self.features(image))
+        return head_of(self, image)(self.features(image)) if self.whole is None else self.whole(image)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Pytree callables are children; plain functions are part of the structure."""
-        parts = (self.features, self.head, self.head_of)
+        parts = (self.features, self.head, self.head_of, self.whole)
         static = tuple(f if jax.tree_util.all_leaves([f]) else None for f in parts)
         children = tuple(None if s is not None else f for s, f in zip(static, parts, strict=True))
         return children, (static, self.extent)
@@ -77,7 +79,8 @@ class Split:
     def tree_unflatten(cls, code: tuple[Any, ...], children: tuple[Any, ...]) -> "Split":
         """The inverse of `tree_flatten`."""
         static, extent = code
-        return cls(*(c if s is None else s for s, c in zip(static, children, strict=True)), extent=extent)
+        *parts, whole = (c if s is None else s for s, c in zip(static, children, strict=True))
+        return cls(*parts, extent=extent, whole=whole)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -155,7 +158,8 @@ def _without_code(leaf: Any) -> Any:
     features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
     if features is None or head is None:
         return jax.tree_util.Partial(leaf)
-    return Split(features, head, getattr(leaf, "head_of", None), extent=getattr(leaf, "extent", None))
+    own = getattr(leaf, "head_of", None), getattr(leaf, "extent", None)
+    return Split(features, head, own[0], extent=own[1], whole=leaf)
 
 
 def refuse_training(network: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fame_jax import Status, attribution, explain, perturb
+from fame_jax.explainers import EXPLAINERS
 from fame_jax.paths import path_average, path_sums
 from tests.test_core import IMAGE, SIZE, linear, status
 
@@ -72,3 +73,17 @@ def test_sums_over_a_path_refuse_to_compare_maps_of_single_images(summed):
     for option in ({"stop_change": 0.02}, {"window": 5}):
         with pytest.raises(TypeError, match=f"{summed.__name__}: {min(option)}"):
             summed(linear, IMAGE, jnp.ones_like(IMAGE), **option)
+
+
+def test_a_sigma_alone_is_the_maps_whatever_the_taps_are_by_default():
+    options, slope = {"iterations": 1, "sigma": 9.0}, jnp.ones_like(IMAGE).at[16, 16].set(9.0)
+    found = explain(linear, IMAGE, slope, **options)
+    whole, cut = (attribution(IMAGE, found.perturbed, kernel_size=k, sigma=9.0) for k in (None, 11))
+    np.testing.assert_array_equal(found.attribution, whole)
+    assert np.abs(whole - cut).max() > 0.01
+    np.testing.assert_array_equal(explain(linear, IMAGE, slope, **options, kernel_size=11).attribution, cut)
+    for method in ("fame", "expected_gradients", "refined_cam"):
+        row = EXPLAINERS[method]
+        assert row.chosen("class", {"sigma": 9.0})["kernel_size"] is None
+        assert row.chosen("class", {"sigma": 9.0, "kernel_size": 11})["kernel_size"] == 11
+        assert "kernel_size" not in row.chosen("class", {})

@@ -76,6 +76,18 @@ def test_targets_that_end_before_the_images_are_an_error_and_not_fewer_maps():
         list(explain_many(network, pictures(3), "gradient", targets=[1, 2]))
 
 
+def test_64_bits_stay_64_where_jax_computes_in_them():
+    with jax.enable_x64(True):
+        images = [np.asarray(image, np.float64) for image in pictures(2)]
+        wide, *_ = explain_many(network, images, "gradient")
+        narrow, *_ = explain_many(network, images, "gradient", dtype=np.float32)
+        (expected,) = explain_many(network, images[:1], "gradient", dtype=np.float64)
+    assert (wide.attribution.dtype, narrow.attribution.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(wide.attribution, expected.attribution)
+    assert next(explain_many(network, images, "gradient")).attribution.dtype == np.float32
+    assert list(explain_many(network, [], "gradient")) == []
+
+
 def test_pixels_of_eight_bits_are_refused_rather_than_taken_for_0_to_255():
     with pytest.raises(ValueError, match=r"image 0 is uint8; expected floating-point RGB in \[0, 1\]"):
         list(explain_many(network, [np.zeros((SIDE, SIDE, 3), np.uint8)], "gradient"))

@@ -81,3 +81,17 @@ def test_a_split_without_them_has_its_head_and_the_image():
     for network in (Split(features, head), Picked(Split(features, head), slice(None))):
         np.testing.assert_array_equal(head_of(network, IMAGE)(features(IMAGE)), head(features(IMAGE)))
         assert extent(network, IMAGE) == (8, 8)
+
+
+def test_a_plain_object_is_called_as_it_is_where_it_does_more_than_its_parts():
+    class Normalising:
+        features, head = staticmethod(features), staticmethod(head)
+
+        def __call__(self, image):
+            return head(features((image - 0.5) / 0.25))
+
+    network = traceable(Normalising())
+    np.testing.assert_array_equal(network(IMAGE), Normalising()(IMAGE))
+    assert not np.array_equal(network(IMAGE), network.head(network.features(IMAGE)))
+    leaves, structure = jax.tree.flatten(network)
+    np.testing.assert_array_equal(jax.tree.unflatten(structure, leaves)(IMAGE), network(IMAGE))

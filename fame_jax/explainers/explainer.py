@@ -16,6 +16,7 @@ from fame_jax._types import Attribution, Image
 from fame_jax.core import Explanation, without_walk
 from fame_jax.explainers.fame import RUNS, PairExplanation
 from fame_jax.explainers.pairs import PairMaps
+from fame_jax.image import whole_blur
 from fame_jax.losses import class_logit, cosine, feature_activation
 from fame_jax.network import traceable, vector
 from fame_jax.presets import PRESETS
@@ -173,6 +174,8 @@ class Explainer:
     ) -> dict[str, Any]:
         """The options to call the method with: the preset's, then the card's, then those given.
 
+        A `sigma` without a `kernel_size` takes as many taps as the map allows.
+
         Args:
             task: what is explained; the score of a box is its own output.
             options: those given.
@@ -194,7 +197,8 @@ class Explainer:
             told["scale"] = card.std
         if task == "detect":
             told["score"] = "logit"
-        return {**of_preset, **{name: value for name, value in told.items() if name in known}, **options}
+        given = whole_blur(options) if "kernel_size" in known else options
+        return {**of_preset, **{name: value for name, value in told.items() if name in known}, **given}
 
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
