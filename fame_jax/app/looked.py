@@ -16,7 +16,7 @@ from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.models import Card
 from fame_jax.questions import Seen
 from fame_jax.report import page
-from fame_jax.report.content import Column, Item, Source
+from fame_jax.report.content import Column, Item, Source, Verdict
 from fame_jax.report.encoded import encoded_image, encoded_map
 from fame_jax.report.words import layer, method_title
 from fame_jax.walk import Status
@@ -35,7 +35,7 @@ class Look(NamedTuple):
         card: of the network.
         names: of the photographs.
         target: in words; empty for a pair.
-        facts: a line about the photograph itself.
+        facts: what the network says of the photograph, in words.
         seen: the images.
         results: the maps.
     """
@@ -107,12 +107,13 @@ def _item(look: Look) -> Item:
     images = [np.asarray(image, np.float32) for image in look.seen.images]
     method = look.asked.method
     loss = {"location": "activation", "detection": "similarity"}.get(kind) or EXPLAINERS[method].lowers({})
+    how = "" if look.asked.sigma is None else f"blur of {look.asked.sigma:g} pixels"
+    verdict = Verdict(look.seen.similarity if pair else None, look.facts)
     return Item(
         kind="pair" if pair else "class",
         name=" and ".join(look.names),
         key=(kind, *(f"{side}" for side in look.asked.sides)),
         pictures=dict(zip(_PICTURES[len(images)], map(encoded_image, images), strict=True)),
-        columns=(Column(method, method_title(method), look.target, layers, loss=loss),),
-        facts=(look.facts,) if look.facts else (),
-        similarity=look.seen.similarity if pair else None,
+        columns=(Column(method, method_title(method), look.target, layers, loss=loss, how=how),),
+        verdicts=((look.card.name, verdict),) if pair or look.facts else (),
     )

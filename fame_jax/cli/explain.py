@@ -104,11 +104,12 @@ class Explain:
         """What was run, on what, with what, and how each photograph went."""
         flags = {**vars(self.methods), **vars(self.pixels), "precision": self.network.precision}
         del flags["method"]
+        asked = {"target": self.target, "detection": self.detection, "threshold": self.threshold}
         return {
             "command": "explain",
             "methods": methods,
             **self.network.about(card),
-            "options": {"target": self.target, "detection": self.detection, **flags, "sanity": self.sanity},
+            "options": {**asked, **flags, "sanity": self.sanity},
             **files.environment(),
             "inputs": inputs,
         }

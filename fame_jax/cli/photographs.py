@@ -146,7 +146,8 @@ class Photographs:
         heading = f"{files.readable(photograph.path.name)}: {target} ({title}{walked}, {status})"
         output.write_figure(self.folder / f"{name}.png", plots.explanation(shown, attribution, title=heading, box=box))
         scores = jax.jit(scores_of, static_argnums=1)(seen.outputs[0], self.card.score)
-        probability = float(np.asarray(scores)[seen.predicted])
+        score = float(np.asarray(scores)[seen.predicted])
+        kind = "logit" if box is None and self.card.score == "logit" else "probability"
         entry = {
             "path": files.readable(str(photograph.path)),
             "sha256": photograph.sha256,
@@ -154,7 +155,7 @@ class Photographs:
             "result": name,
             "predicted": seen.predicted,
             "predicted_name": predicted,
-            "probability": files.number(probability),
+            kind: files.number(score),
             "target": int(seen.target),
             "target_name": target,
             **boxed,
@@ -167,7 +168,8 @@ class Photographs:
             "seconds": round(seconds, 3),
         }
         self.done.append(entry)
-        about = f"{predicted} ({probability:.0%}); {title} of {target} ({int(seen.target)}), {loss}"
+        told = f"{score:.0%}" if kind == "probability" else f"{kind} {score:.2f}"
+        about = f"{predicted} ({told}); {title} of {target} ({int(seen.target)}), {loss}"
         if box is not None:
             about = f"{title} of {target}, {loss}"
         losses = f"{result.first_loss:.2f}" + (f" -> {result.last_loss:.2f}" if walked else "")

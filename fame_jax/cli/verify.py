@@ -137,7 +137,7 @@ class Verify:
 
     def _options(self) -> dict[str, Any]:
         flags = {**vars(self.methods), "precision": self.network.precision, "aligned": self.aligned, "face": self.face}
-        flags["detector"] = self.detector
+        flags |= {"detector": self.detector, "threshold": self.threshold}
         del flags["method"]
         return flags
 

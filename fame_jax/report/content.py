@@ -52,6 +52,7 @@ class Column:
         sanity: rank correlation with the map of the randomised network; None if it was not asked for.
         pictures: those below its maps, where another network's geometry made them other than the item's.
         loss: what its walks descend, in a word.
+        how: what else it was asked, in words; empty where the source says it once for all.
     """
 
     method: str
@@ -62,6 +63,20 @@ class Column:
     sanity: float | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     loss: str = "logit"
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a network says of a photograph or pair.
+
+    Attributes:
+        similarity: of a pair; None of a photograph, or where none was kept.
+        words: the class, or the decision; empty if there is nothing more.
+    """
+
+    similarity: float | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class Item:
         pictures: WebP by role: `photograph`, or `probe` and `gallery`.
         columns: one a method.
         facts: lines about the record itself.
-        similarity: of a pair.
+        verdicts: of the networks, by what they are called.
     """
 
     kind: Kind
@@ -84,7 +99,7 @@ class Item:
     pictures: Mapping[str, bytes]
     columns: tuple[Column, ...]
     facts: tuple[str, ...] = ()
-    similarity: float | None = None
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.files import read_json
-from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source
+from fame_jax.report.content import Column, Failure, Item, ReportError, Sheet, Source, Verdict
 from fame_jax.report.encoded import encoded_image, encoded_map, outlined
 from fame_jax.report.words import layer, method_title, number
 from fame_jax.walk import Status
@@ -61,7 +61,7 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
         elif entry["result"] not in shown:
             shown.add(entry["result"])
             try:
-                items.append(_photograph(folder, entry))
+                items.append(_photograph(folder, entry, _text(manifest["network"])))
             except (OSError, ValueError) as error:
                 failures.append(Failure(f"{entry['path']} ({entry['method']})", f"{error}"))
     return Source(
@@ -75,23 +75,25 @@ def _photographs(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str
     )
 
 
-def _photograph(folder: pathlib.Path, entry: Mapping[str, Any]) -> Item:
+def _photograph(folder: pathlib.Path, entry: Mapping[str, Any], network: str) -> Item:
     arrays = _arrays(folder, entry["result"], "image", "attribution")
     attribution = arrays["attribution"]
     told = _layer("attribution", attribution, entry)
     sanity = _number((entry.get("randomised_network") or {}).get("spearman"))
     method, box = _text(entry["method"]), entry.get("box")
-    fact = f"predicted {entry['predicted_name']}, probability {number(entry['probability'])}"
+    kind = "logit" if "logit" in entry else "probability"
+    verdict = Verdict(words=f"predicted {entry['predicted_name']}, {kind} {number(entry[kind])}")
     loss = _text(entry.get("loss", "logit" if box is None else "similarity"))
     target, layers = _text(entry["target_name"]), {"attribution": told}
     column = Column(method, method_title(method), target, layers, sanity=sanity, loss=loss)
     return Item(
         kind="class",
         name=pathlib.PurePath(entry["path"]).name,
-        key=("class", entry["path"], *(() if box is None else map(str, box))),
+        key=("class", _told(entry), *(() if box is None else map(str, box))),
         pictures={"photograph": encoded_image(outlined(arrays["image"], box))},
         columns=(column,),
-        facts=(fact if box is None else f"box {', '.join(map(number, box))}",),
+        facts=() if box is None else (f"box {', '.join(map(number, box))}",),
+        verdicts=((network, verdict),) if box is None else (),
     )
 
 
@@ -110,15 +112,15 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
             layers = {role: _layer(role, found.get(role), manifest["maps"].get(role, {})) for role in MAPS["pair"]}
             threshold = _number(manifest.get("threshold"))
             known = "no threshold" if threshold is None else f"threshold {number(threshold)}"
+            decided = f"{manifest['decision']}, {known} ({manifest['threshold_source']})"
             items.append(
                 Item(
                     kind="pair",
                     name=" and ".join(names),
-                    key=("pair", *paths),
+                    key=("pair", *map(_told, manifest["inputs"]), *_faces(manifest)),
                     pictures={face: encoded_image(found[face]) for face in ("probe", "gallery")},
                     columns=(Column(method, method_title(method), "", layers),),
-                    facts=(f"{manifest['decision']}, {known} ({manifest['threshold_source']})",),
-                    similarity=_number(manifest["similarity"]),
+                    verdicts=((_text(manifest["network"]), Verdict(_number(manifest["similarity"]), decided)),),
                 )
             )
     return Source(
@@ -130,6 +132,16 @@ def _pair(file: pathlib.Path, manifest: Mapping[str, Any], shown: set[str]) -> S
         failures=tuple(failures),
         total=1,
     )
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    """Which picture it is, in whatever folder: its hash, where one was kept."""
+    return str(entry.get("sha256") or entry["path"] or entry.get("note"))
+
+
+def _faces(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which faces of the photographs are compared, where others than the largest were asked for."""
+    return tuple(map(str, (manifest.get("options") or {}).get("face") or ()))
 
 
 def _text(value: Any) -> str:

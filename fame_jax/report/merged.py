@@ -14,7 +14,7 @@ def merged(sources: Sequence[Source]) -> tuple[Item, ...]:
     together: dict[tuple[str, ...], Item] = {}
     titles = {kind: _titles(sources, kind) for kind in ("class", "pair")}
     for number, source in enumerate(sources):
-        for item in source.items:
+        for item in _told_apart(source, sources):
             columns = tuple(dataclasses.replace(c, title=titles[item.kind][number, c.method]) for c in item.columns)
             found = together.get(item.key)
             together[item.key] = (
@@ -31,13 +31,24 @@ def _joined(found: Item, item: Item, columns: tuple[Column, ...]) -> Item:
         columns=found.columns + columns,
         pictures=found.pictures or item.pictures,
         facts=tuple(dict.fromkeys(found.facts + item.facts)),
-        similarity=item.similarity if found.similarity is None else found.similarity,
+        verdicts=tuple(dict.fromkeys(found.verdicts + item.verdicts)),
     )
+
+
+def _told_apart(source: Source, sources: Sequence[Source]) -> Iterator[Item]:
+    """The items of a source, with the folder at the name of a network whose weights are others elsewhere."""
+    mine = source.manifest
+    others = {s.manifest.get("weights_sha256") for s in sources if s.manifest.get("network") == mine.get("network")}
+    for item in source.items:
+        verdicts = tuple((f"{name}, {source.folder}", said) for name, said in item.verdicts)
+        yield dataclasses.replace(item, verdicts=verdicts) if len(others) > 1 else item
 
 
 def measures(item: Item) -> dict[str, float]:
     """What an item can be sorted by, by the words that the page shows."""
-    found: dict[str, float] = {} if item.similarity is None else {"similarity": item.similarity}
+    told = [(name, said.similarity) for name, said in item.verdicts if said.similarity is not None]
+    alone = len({name for name, _ in told}) == 1
+    found = {"similarity" if alone else f"similarity, {name}": value for name, value in told}
     for column in item.columns:
         for layer in column.layers.values():
             if layer.first_loss is not None and layer.last_loss is not None:

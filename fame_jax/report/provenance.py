@@ -51,11 +51,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     network = str(manifest.get("network", "not known"))
     yield "network", network
     yield "weights, SHA-256", str(manifest.get("weights_sha256") or "not known")
-    if network in REGISTRY:
-        published = REGISTRY[network]
-        source = f"{published.file}, {published.card.source}" if published.file else "not published"
-        yield "weights, source", source
-        yield "weights, licence", published.card.licence
+    yield from _published(network, str(manifest.get("weights_sha256") or ""))
     methods = manifest.get("methods") or [manifest.get("method", "not known")]
     yield "methods", ", ".join(map(str, methods))
     for name, value in _mapping(manifest, "options").items():
@@ -68,6 +64,21 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for term in ("versions", "device"):
             for name, value in _mapping(found, term).items():
                 yield f"{term.removesuffix('s')}{f' {number + 1}' if number else ''}, {name}", str(value)
+
+
+def _published(network: str, digest: str) -> Iterator[tuple[str, str]]:
+    """Source and licence of the weights, if they are those that are published under the network's name."""
+    if network not in REGISTRY:
+        return
+    published = REGISTRY[network]
+    if not published.file:
+        yield "weights, source", "not published"
+    elif published.sha256 and not digest.startswith(published.sha256):
+        yield "weights, source", f"not the published {published.file}"
+    else:
+        known = "" if published.sha256 else "; by its name, since the publisher tells no hash"
+        yield "weights, source", f"{published.file}, {published.card.source}{known}"
+        yield "weights, licence", published.card.licence
 
 
 def _inputs(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -87,8 +98,13 @@ def _again(manifest: Mapping[str, Any]) -> str:
         return ""
     if command.startswith("fame "):
         return command
-    paths = dict.fromkeys(entry["path"] for entry in manifest.get("inputs", ()) if entry.get("path"))
+    if "card" in manifest and "network_flags" not in manifest:
+        return ""  # What was told of an ONNX file was not kept as flags once.
+    paths = [entry["path"] for entry in manifest.get("inputs", ()) if entry.get("path")]
+    if command != "verify":  # By several methods, a photograph is there as many times; a pair may be one twice.
+        paths = dict.fromkeys(paths)
     words = ["fame", command, *paths, "--model", manifest.get("source") or manifest["network"]]
+    words += manifest.get("network_flags", ())
     if command != "locations":
         words += ["--method", ",".join(manifest["methods"])]
     for name, value in given.items():

@@ -12,7 +12,7 @@ from fame_jax.experiments.store import DONE, FAILED, PENDING, Run, RunError
 from fame_jax.explainers.table import EXPLAINERS
 from fame_jax.files import sha256
 from fame_jax.inputs import Geometry, PictureError, geometry_of, images, question
-from fame_jax.report.content import Column, Failure, Item, Layer, Source
+from fame_jax.report.content import Column, Failure, Item, Layer, Source, Verdict
 from fame_jax.report.encoded import encoded_image, encoded_map, outlined
 from fame_jax.report.scores import figures
 from fame_jax.report.words import layer, method_title
@@ -72,21 +72,23 @@ def _item(opened: _Opened, index: int) -> Item:
     column = Column(method, method_title(method), target, layers, figures, loss=loss)
     pictures, problem = _pictures(opened, index)
     facts = [problem] if problem else []
+    told = [digest or path for path, digest in zip(*_hashes(opened, index), strict=True)]
     if isinstance(record, ClassRecord):
         boxed = opened.run.task == "detect"
-        key = ("class", str(record.picture.path), *(map(str, record.boxes[0]) if boxed else ()))
+        key = ("class", *told, *(map(str, record.boxes[0]) if boxed else ()))
         return Item("class", record.name, key, pictures, (column,), tuple(facts))
     if record.genuine is not None:
         facts.append("one person" if record.genuine else "two persons")
+    network = str(opened.run.manifest.get("network", "unknown network"))
     similarity = float(opened.columns["similarity"][index])
     return Item(
         kind="pair",
         name=record.name,
-        key=("pair", str(record.probe.path), str(record.gallery.path)),
+        key=("pair", *told),
         pictures=pictures,
         columns=(column,),
         facts=tuple(facts),
-        similarity=similarity if np.isfinite(similarity) else None,
+        verdicts=((network, Verdict(similarity)),) if np.isfinite(similarity) else (),
     )
 
 

@@ -1,6 +1,7 @@
 """Folders of `fame explain`, `verify` and `locations`, and what is wrong with some."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from fame_jax.experiments.rows import ScoreError
 from fame_jax.experiments.store import Run
 from fame_jax.report import ReportError, RunError, read, report
+from fame_jax.report.content import Source
+from fame_jax.report.provenance import provenance
 from tests.report.conftest import MANIFEST, SIDE, Page, peak, write_scores
 
 IMAGE = np.full((SIDE, SIDE, 3), 0.5, np.float32)
@@ -180,3 +183,102 @@ def test_figures_of_maps_that_were_repaired_since_are_not_shown(class_run):
     assert "0.500 to 0.500" not in Page(report([folder])).words
     write_scores(folder, "energy", {i: {"energy": 0.25} for i in range(4)})
     assert "0.250 to 0.250 4 records" in Page(report([folder])).words
+
+
+def verified(folder, network, similarity, **changes):
+    content = {
+        "command": "verify",
+        "network": network,
+        "methods": ["fame"],
+        "result": "pair.fame",
+        "inputs": [{"path": f"{folder.name}/one.png", "sha256": "12", "note": ""}, {"path": "two.png", "sha256": "34"}],
+        "similarity": similarity,
+        "threshold": 0.3,
+        "threshold_source": "published",
+        "decision": "match" if similarity > 0.3 else "no match",
+        "maps": {},
+    }
+    write_manifest(folder, {**content, **changes})
+    np.savez(folder / "pair.fame.npz", probe=IMAGE, gallery=IMAGE, probe_similar=peak(1, 1))
+    return folder
+
+
+def test_every_network_says_its_own_of_one_pair(tmp_path):
+    one = verified(tmp_path / "one", "sface", 0.52)
+    other = verified(tmp_path / "other", "iresnet50", 0.11, weights_sha256="cd" * 32)
+    page = Page(report([one, other]))
+    (record,) = page.records
+    assert record["measures"]["similarity, sface"] == 0.52
+    assert record["measures"]["similarity, iresnet50"] == 0.11
+    assert "sface: similarity 0.520 · match, threshold 0.300 (published)" in page.words
+    assert "iresnet50: similarity 0.110 · no match, threshold 0.300 (published)" in page.words
+    assert Page(report([one])).records[0]["measures"]["similarity"] == 0.52
+    fine_tuned = verified(tmp_path / "tuned", "sface", 0.61, weights_sha256="ef" * 32)
+    assert f"sface, {fine_tuned}: similarity 0.610" in Page(report([one, fine_tuned])).words
+
+
+def test_faces_of_one_photograph_are_as_many_pairs(tmp_path):
+    folders = [verified(tmp_path / f"{k}", "sface", k / 9, options={"face": [1, k]}) for k in (2, 3)]
+    assert len(Page(report(folders)).records) == 2
+
+
+def test_a_picture_is_known_by_its_content_and_not_by_the_words_of_its_path(tmp_path):
+    folders = []
+    for path, method in (("cat.png", "fame"), ("/home/u/cat.png", "grad_cam")):
+        folders.append(tmp_path / method)
+        one = entry(path, method, result=method)
+        write_manifest(folders[-1], {"command": "explain", "methods": [method], "inputs": [one]})
+        np.savez(folders[-1] / f"{method}.npz", image=IMAGE, attribution=peak(3, 3))
+    assert len(Page(report(folders)).records) == 1
+    (tmp_path / "other").mkdir()
+    other = entry("cat.png", result="m", sha256="9" * 64)
+    write_manifest(tmp_path / "other", {"command": "explain", "methods": ["fame"], "inputs": [other]})
+    np.savez(tmp_path / "other" / "m.npz", image=IMAGE, attribution=peak(3, 3))
+    assert len(Page(report([*folders, tmp_path / "other"])).records) == 2
+
+
+def test_a_logit_is_no_probability(explained):
+    one = entry("cat.png", logit=22.97)
+    del one["probability"]
+    write_manifest(explained, {"command": "explain", "methods": ["fame"], "inputs": [one]})
+    assert "predicted tabby, logit 22.970" in Page(report([explained])).words
+
+
+MADE_AGAIN = [
+    (
+        {"command": "verify", "inputs": [{"path": "a.png"}, {"path": "a.png"}], "options": {"face": [1, 2]}},
+        "fame verify a.png a.png --model mobilenet_v2 --method fame --face 1 2",
+    ),
+    (
+        {"command": "explain", "inputs": [{"path": "a.png"}] * 2, "options": {"detection": "all", "threshold": 0.3}},
+        "fame explain a.png --model mobilenet_v2 --method fame --detection=all --threshold=0.3",
+    ),
+    (
+        {
+            "command": "explain",
+            "inputs": [{"path": "a.png"}],
+            "options": {},
+            "network_flags": ["--weights", "/b c.pth"],
+        },
+        "fame explain a.png --model mobilenet_v2 --weights '/b c.pth' --method fame",
+    ),
+    ({"command": "explain", "inputs": [{"path": "a.png"}], "options": {}, "card": {"name": "told"}}, ""),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), MADE_AGAIN)
+def test_the_command_makes_the_same_again(content, expected):
+    manifest = {**MANIFEST, "methods": ["fame"], **content}
+    assert provenance(Source(pathlib.Path(), "manifest.json", "", manifest)).again == expected
+
+
+def test_weights_are_the_publishers_where_their_hash_is():
+    def told(**changes):
+        found = provenance(Source(pathlib.Path(), "manifest.json", "", {**MANIFEST, **changes}))
+        return {name: value for name, value in found.rows if name.startswith("weights")}
+
+    assert told()["weights, licence"] == "BSD-3-Clause"
+    assert told()["weights, source"].startswith("mobilenet_v2-b0353104.pth")
+    mine = told(weights_sha256="ab" * 32)
+    assert mine["weights, source"] == "not the published mobilenet_v2-b0353104.pth"
+    assert "weights, licence" not in mine
