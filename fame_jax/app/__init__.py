@@ -5,8 +5,8 @@
 """
 
 from fame_jax.app.asked import Asked, Side
-from fame_jax.app.desk import Desk, Threshold
+from fame_jax.app.desk import Again, Desk, Threshold
 from fame_jax.app.server import Server
 from fame_jax.app.session import Session
 
-__all__ = ["Asked", "Desk", "Server", "Session", "Side", "Threshold"]
+__all__ = ["Again", "Asked", "Desk", "Server", "Session", "Side", "Threshold"]

@@ -28,7 +28,7 @@ def _command(asked: Asked, desk: Desk, held: Sequence[Held], options: dict[str, 
         return ""  # No command draws rectangles.
     paths = [] if asked.about == "class" and held[0].name == SAMPLES["cat"] else [one.name for one in held]
     words = ["fame", {"pair": "verify", "location": "locations"}.get(asked.about, "explain"), *paths]
-    words += ["--model", desk.source, "--method", asked.method]
+    words += ["--model", desk.again.source, *desk.again.words, "--method", asked.method]
     if asked.about == "class":
         words += ["--class", str(asked.target)]
     elif asked.about == "location" and isinstance(asked.target, tuple):
@@ -52,16 +52,19 @@ def _path(name: str) -> str:
 
 def _python(asked: Asked, desk: Desk, held: Sequence[Held], options: dict[str, Any]) -> list[str]:
     card, paths = desk.card, [_path(one.name) for one in held]
-    precision = "" if desk.precision == "float32" else f", precision={desk.precision!r}"
+    told = desk.again.arguments + ("" if desk.precision == "float32" else f", precision={desk.precision!r}")
     given = "".join(f", {name}={value!r}" for name, value in options.items())
+    dtype = ', dtype="float64"' if desk.precision == "float64" else ""
     opened = [
         "import fame_jax",
         "from fame_jax.data.images import load",
         "",
-        f"card, network = fame_jax.models.find({desk.source!r}{precision})",
+        f"card, network = fame_jax.models.find({desk.again.source!r}{told})",
     ]
+    if dtype:
+        opened = ["import jax", *opened[:2], 'jax.config.update("jax_enable_x64", True)', *opened[2:]]
     if asked.about == "class":
-        many = f"network, [image], {asked.method!r}, [{asked.target}]{given}"
+        many = f"network, [image], {asked.method!r}, [{asked.target}]{dtype}{given}"
         return [
             *opened,
             f"image = load({paths[0]}, card.resize, card.size)",
@@ -72,24 +75,28 @@ def _python(asked: Asked, desk: Desk, held: Sequence[Held], options: dict[str, A
         "from fame_jax.engine import Engine",
         "from fame_jax.questions import Question",
         "",
-        f'engine = Engine(network, "{desk.task}")',
+        f'engine = Engine(network, "{desk.task}"{dtype})',
         f"method = engine.method({asked.method!r}, {options!r})",
     ]
+    place = opened.index("from fame_jax.data.images import load")
     if asked.about == "location":
         image = [f"image = load({paths[0]}, {card.resize}, {card.size})", ""]
         question = f"Question((image,), {asked.target})"
     elif asked.about == "pair":
-        opened[1] = "from fame_jax.data.faces import load_face"
+        opened[place : place + 1] = [
+            "from fame_jax.data.faces import load_face",
+            "from fame_jax.inputs import crop_as_input",
+        ]
         image = []
         for name, path, side in zip(("probe", "gallery"), paths, asked.sides, strict=True):
-            image.append(f"{name} = load_face({path}{f', {side.face}' if side.face else ''}).image")
-            image += [f"{name}[{top}:{bottom}, {left}:{right}] = 0" for left, top, right, bottom in side.covered]
-        question = "Question((probe, gallery))"
+            image.append(f"{name} = crop_as_input(load_face({path}{f', {side.face}' if side.face else ''}))")
+            image += [f"{name}.image[{top}:{bottom}, {left}:{right}] = 0" for left, top, right, bottom in side.covered]
+        question = "Question((probe.image, gallery.image), None, (probe.filled, gallery.filled))"
     else:
-        opened[1] = "from fame_jax.data.images import load_whole"
+        opened[place] = "from fame_jax.data.images import load_whole"
         image = [
             f"image = load_whole({paths[0]}, {card.size})",
-            "detector = fame_jax.detection.of_graph(network, card).of_size(*image.shape[:2])",
+            "detector = fame_jax.detection.of_network(network, card, *image.shape[:2])",
             f"found = fame_jax.detection.detections(detector, image, threshold={THRESHOLD})",
             "network = fame_jax.detection.detected(detector, found)",
         ]

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -26,6 +26,20 @@ class Threshold:
     source: str = ""
 
 
+class Again(NamedTuple):
+    """How a network is found again.
+
+    Attributes:
+        source: as `fame ... --model` and `fame_jax.models.find` take it.
+        words: what the commands are told of it beside --model.
+        arguments: what `find` is told of it beside its source, as Python has it.
+    """
+
+    source: str
+    words: tuple[str, ...] = ()
+    arguments: str = ""
+
+
 @dataclass
 class Desk:
     """A network at work.
@@ -34,7 +48,7 @@ class Desk:
         card: of the network.
         network: image to logits or embedding; of detections, see `fame_jax.detection.Detected`.
         task: what its engine is asked.
-        source: the network as `fame` and `fame_jax.models.find` take it.
+        again: how the network is found again.
         precision: of the network.
         threshold: of a face network.
     """
@@ -42,7 +56,7 @@ class Desk:
     card: Card
     network: Any
     task: Task
-    source: str
+    again: Again
     precision: Precision = "float32"
     threshold: Threshold = field(default_factory=Threshold)
 

@@ -8,6 +8,7 @@ import contextlib
 import http.server
 import importlib.resources
 import json
+import os
 import secrets
 import select
 import socket
@@ -51,16 +52,31 @@ class Server(http.server.ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    allow_reuse_address = False
+    # Elsewhere a port can be taken that answered a minute ago; on Windows it would be one that is in use.
+    allow_reuse_address = os.name != "nt"
 
     def __init__(self, session: Session, port: int = 0) -> None:
         self.session, self.token = session, secrets.token_urlsafe(24)
+        self._invitation, self._inviting = "", threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def address(self) -> str:
         """Of the page, with its token."""
         return f"http://127.0.0.1:{self.server_address[1]}/?token={self.token}"
+
+    def invitation(self) -> str:
+        """An address of the page that opens it once: others of this machine can read what a browser is started with."""
+        self._invitation = secrets.token_urlsafe(24)
+        return f"http://127.0.0.1:{self.server_address[1]}/?once={self._invitation}"
+
+    def accepts(self, given: str) -> bool:
+        """Whether somebody has the last invitation, which is used up by that."""
+        with self._inviting:
+            known = bool(self._invitation) and guard.knows(self._invitation, given)
+            if known:
+                self._invitation = ""
+        return known
 
     def begin(self) -> None:
         """Serves from now on, in threads of its own."""
@@ -95,7 +111,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._file(url.path[1:], FILES[url.path])
         if url.path != "/":
             return self._refuse(404, "there is nothing of that name.")
-        given = urllib.parse.parse_qs(url.query).get("token", [""])[0]
+        query = {name: values[0] for name, values in urllib.parse.parse_qs(url.query).items()}
+        if self.server.accepts(query.get("once", "")):
+            return self._head(303, "text/plain", Location=f"/?token={self.server.token}")
+        given = query.get("token")
         if not guard.knows(self.server.token, given):
             return self._refuse(403, "open this page by the address that fame app has printed; its token is missing.")
         return self._file("index.html", "text/html; charset=utf-8")
@@ -170,9 +189,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._head(status, "text/plain; charset=utf-8")
         self.wfile.write(f"fame app: {why}\n".encode())
 
-    def _head(self, status: int, kind: str) -> None:
+    def _head(self, status: int, kind: str, **more: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, **guard.HEADERS}.items():
+        for name, value in {"Content-Type": kind, **guard.HEADERS, **more}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -117,6 +117,7 @@ class Session:
             "image": pictures.webp(image),
             "size": image.shape[:2],
             "grid": desk.grid,
+            "score": desk.card.score,
             "top": [{"index": int(i), "name": desk.name(int(i)), "score": files.number(scores[i])} for i in top],
         }
 
@@ -293,7 +294,7 @@ class Session:
             "command": "app",
             "methods": [asked.method],
             "network": desk.card.name,
-            "source": desk.source,
+            "source": desk.again.source,
             "weights_sha256": desk.card.sha256,
             "asked": asdict(asked),
             "options": desk.options(EXPLAINERS[asked.method], asked),

@@ -6,13 +6,13 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fame_jax.app import Desk, Server, Session, Threshold
+from fame_jax.app import Again, Desk, Server, Session, Threshold
 from fame_jax.cli import interrupts
 from fame_jax.cli.console import InputError, say
 from fame_jax.cli.flags import OF_CARDS, USUAL, Flat, NetworkFlags
 from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.explainers.explainer import Task
-from fame_jax.models import Loaded
+from fame_jax.models import Card, Loaded
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class App:
         try:
             threading.Thread(target=session.warm, daemon=True).start()
             if self.browser:
-                webbrowser.open(server.address)
+                webbrowser.open(server.invitation())
             while True:
                 threading.Event().wait(0.5)
                 interrupts.raise_if_seen()
@@ -55,30 +55,38 @@ class App:
 
 
 def desks(flags: NetworkFlags) -> dict[str, Callable[[], Desk]]:
-    """How the networks are made, by subject; that of --model now, so that what is wrong with it is known at once."""
-    given = flags.load(detectors=True) if flags.model else None
+    """How the networks are made, by subject; what is told of one now, so that its faults are known at once."""
+    given = flags.load(detectors=True) if flags.given() else None
     usual = NetworkFlags(precision=flags.precision)
 
     @functools.cache
-    def found(task: Task) -> tuple[Loaded, str]:
+    def found(task: Task) -> tuple[Loaded, Again]:
         if given is not None and given.card.task == OF_CARDS[task]:
-            return given, flags.source
-        return usual.load(task), USUAL[task]
+            return given, _again(flags, given.card)
+        return usual.load(task), Again(USUAL[task])
 
     def desk(task: Task) -> Desk:
-        (card, network), source = found("pair" if task == "pair" else "class")
+        (card, network), again = found("pair" if task == "pair" else "class")
         threshold = Threshold()
         if task == "pair":
             stored = stored_threshold(card.name, card.sha256)
             threshold = Threshold(stored.value, stored.source)
-        return Desk(card, network, task, source, flags.precision, threshold)
+        return Desk(card, network, task, again, flags.precision, threshold)
 
     def detection() -> Desk:
         from fame_jax.cli.detections import as_detector
 
-        loaded, source = found("detect")
+        loaded, again = found("detect")
         card, network = as_detector(loaded)
-        return Desk(card, network, "class", source, flags.precision)
+        return Desk(card, network, "class", again, flags.precision)
 
     tasks: tuple[Task, ...] = ("class", "location", "pair")
     return {task: functools.partial(desk, task) for task in tasks} | {"detection": detection}
+
+
+def _again(flags: NetworkFlags, card: Card) -> Again:
+    """How the network that the flags tell is found again."""
+    arguments = "" if flags.weights is None else f", {str(flags.weights.absolute())!r}"
+    if flags.graph.given():
+        arguments += f", card=fame_jax.models.Card.from_json({ ({**card.to_json(), 'labels': None})!r})"
+    return Again(flags.source or USUAL["class"], tuple(flags.words()), arguments)

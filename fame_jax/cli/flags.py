@@ -55,6 +55,15 @@ class NetworkFlags:
         file = pathlib.Path(name)
         return f"{file.absolute()}{colon}{attribute}" if name and file.exists() else name + colon + attribute
 
+    def given(self) -> bool:
+        """Whether a network is told, in whatever way."""
+        return self.model is not None or self.weights is not None or bool(self.graph.given())
+
+    def words(self) -> list[str]:
+        """What a command is told of the network beside --model, with paths that mean the same in any folder."""
+        weights = [] if self.weights is None else ["--weights", str(self.weights.absolute())]
+        return weights + self.graph.words()
+
     def anywhere(self) -> "NetworkFlags":
         """The same flags with paths that mean the same in any folder."""
         weights = None if self.weights is None else self.weights.absolute()
@@ -93,7 +102,8 @@ class NetworkFlags:
 
     def about(self, card: Card) -> dict[str, Any]:
         """What a manifest keeps of the network."""
-        told = {"card": {**card.to_json(), "labels": None}} if self.graph.given() else {}
+        told: dict[str, Any] = {"card": {**card.to_json(), "labels": None}} if self.graph.given() else {}
+        told |= {"network_flags": words} if (words := self.words()) else {}
         return {"network": card.name, "source": self.source, "weights_sha256": card.sha256, **told}
 
 
@@ -130,6 +140,8 @@ class MethodFlags:
             InputError: for a method of another task.
         """
         able = [row for row in EXPLAINERS.values() if getattr(row, f"of_{kind_of(task)}") is not None]
+        if task == "detect":  # How much of a box is still seen has no biases to share it out among.
+            able = [row for row in able if "probes" not in row.needs]
         if self.method == "all":
             return able
         names = [name.strip() for name in self.method.split(",")]

@@ -61,6 +61,15 @@ class GraphFlags:
         told = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
         return [f"--{name.replace('_', '-')}" for name in told]
 
+    def words(self) -> list[str]:
+        """The flags that were given with their values, as a command takes them from any folder."""
+        found = []
+        for name in (flag.removeprefix("--").replace("-", "_") for flag in self.given()):
+            value = getattr(self, name)
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
+            found += [f"--{name.replace('_', '-')}", *map(_anywhere, values)]
+        return found
+
     def pixels(self) -> dict[str, Any]:
         """Mean, standard deviation and order of the channels as a card has them, as far as they are told."""
         found: dict[str, Any] = {}
@@ -173,6 +182,11 @@ class GraphFlags:
             source="own",
             **pixels,
         )
+
+
+def _anywhere(value: Any) -> str:
+    """A value in words; of a file, its path from any folder."""
+    return str(pathlib.Path(value).absolute()) if pathlib.Path(str(value)).is_file() else str(value)
 
 
 def _three(value: float | tuple[float, ...], scale: float) -> tuple[float, ...]:

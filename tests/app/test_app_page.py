@@ -207,3 +207,40 @@ def test_themes_differ_and_nothing_sticks_out_on_a_narrow_screen(tab):
             assert tab.run("return document.documentElement.scrollWidth") == 390, name
     finally:
         tab.chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_click_before_the_network_is_there_waits_for_it(chromium, server, session, image):
+    held = session._making
+    session._desks.clear()
+    with held:  # The network is being made.
+        chromium.get(server.address)
+        chromium.find_element("css selector", "#cat").click()
+        assert "Loading" in chromium.find_element("css selector", "#status").text
+        chromium.find_element("css selector", "#cancel").click()
+        chromium.find_element("css selector", "#cat").click()
+    tab = Tab.__new__(Tab)
+    tab.chromium = chromium
+    tab.done()
+    assert tab.find("#top button[aria-pressed=true]").text.startswith("Egyptian cat")
+    assert tab.complaints == []
+
+
+def test_maps_of_another_tab_are_made_anew_once_the_steps_have_changed(tab, session, image):
+    tab.click("#cat")
+    tab.done()
+    tab.click("#tab-locations")
+    tab.run("document.querySelector('#location-view .over button').click()")
+    tab.done()
+    tab.enter("sigma", 2)
+    tab.done()
+    tab.click("#tab-classes")
+    tab.done()
+    np.testing.assert_array_equal(tab.maps("#class-views")[0][1], explained(session, image, 285, sigma=2.0))
+    tab.enter("iterations", STEPS + 1)
+    tab.done()
+    tab.click("#tab-locations")
+    tab.done()
+    assert tab.maps("#location-view")[0][0] == STEPS + 1
+    assert len(tab.all("#location-view .known")) == 1
+    tab.click("#tab-classes")
+    assert tab.text("status") == ""  # Nothing has changed since.

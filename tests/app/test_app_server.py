@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from fame_jax.app import Server
 from fame_jax.app.memory import MOST_UPLOADED
 from fame_jax.cli.console import run
 from fame_jax.data.images import sample_path
@@ -213,3 +214,26 @@ def test_nothing_is_written(client, server, tmp_path, monkeypatch):
     assert "done" in client.post("out", {"asked": asked, "kind": "npz"})[-1]
     assert "done" in client.post("report", {})[-1]
     assert set(pathlib.Path.cwd().iterdir()) == before
+
+
+def test_an_invitation_opens_the_page_once(server, client):
+    path = server.invitation().partition(str(client.port))[2]
+    status, _, headers = client.request("GET", path)
+    assert (status, headers["Location"]) == (303, f"/?token={client.token}")
+    assert client.request("GET", path)[0] == 403
+    assert client.request("GET", "/?once=")[0] == 403
+    assert client.token not in server.invitation()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the port would be one that is in use")
+def test_a_port_that_has_answered_can_be_taken_again_at_once(session):
+    port = 0
+    for _ in range(2):
+        again = Server(session, port)
+        again.begin()
+        port = again.server_address[1]
+        assert Client(again).request("GET", f"/?token={again.token}")[0] == 200
+        with pytest.raises(OSError, match="in use"):
+            Server(session, port)
+        again.shutdown()
+        again.server_close()

@@ -15,13 +15,14 @@ import fame_jax
 from fame_jax.app import Session
 from fame_jax.app.asked import Asked, AskedError, Side
 from fame_jax.cli.app import desks
-from fame_jax.cli.console import run
+from fame_jax.cli.console import InputError, run
 from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.graphs import GraphFlags
 from fame_jax.data.faces import SUNGLASSES, load_face, sunglasses
 from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.models import WeightsNotFoundError
 from fame_jax.questions import Question
 from tests.marks import thorough
 
@@ -149,6 +150,51 @@ def test_a_detector_of_ones_own_takes_the_place_of_the_bundled_one(tmp_path):
     *_, frame = frames(own.explain(Asked("detection", (Side(photograph),), 0, "fame", STEPS, sigma=0.5)))
     assert frame["values"][:16, 16:32].sum() > 0.97 * frame["values"].sum() > 0
     assert own.desk("class").card.name == "mobilenet_v2"
+
+
+def test_a_network_that_is_told_by_its_weights_or_by_flags_is_that_one_and_is_found_again(cat, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    from tests.onnx.graphs import content, convolutional
+
+    with pytest.raises(WeightsNotFoundError, match=r"nowhere\.pth"):
+        desks(NetworkFlags(weights=tmp_path / "nowhere.pth"))
+    with pytest.raises(InputError, match="--bgr is for ONNX files"):
+        desks(NetworkFlags(graph=GraphFlags(bgr=True)))
+    (tmp_path / "five.txt").write_text("ant\nbee\ncat\ndog\neel\n")
+    (tmp_path / "small.onnx").write_bytes(content(convolutional()))
+    graph = GraphFlags(mean=(0.5, 0.4, 0.3), std=(0.25, 0.25, 0.25), size=48, labels=str(tmp_path / "five.txt"))
+    own = Session(desks(NetworkFlags(model=str(tmp_path / "small.onnx"), graph=graph)))
+    photograph = own.photographs.add(sample_path("cat").read_bytes(), str(sample_path("cat")))
+    asked = Asked("class", (Side(photograph),), 1, "fame", 2)
+    *_, frame = frames(own.explain(asked))
+    told = own.again(asked)
+    words = shlex.split(told["command"])
+    assert run([*words[1:], "--no-progress", "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "chelsea.fame.npz") as arrays:
+        np.testing.assert_array_equal(arrays["attribution"], frame["values"])
+    space = {}
+    exec(told["python"], space)
+    np.testing.assert_array_equal(np.asarray(space["result"].attribution), frame["values"])
+
+
+def test_the_lines_for_faces_know_where_the_photograph_ends(session, tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    whole = Image.open(sample_path("portrait"))
+    cut = whole.crop((0, whole.height // 5, whole.width, whole.height))
+    file = io.BytesIO()
+    cut.save(file, "png")
+    side = Side(session.photographs.add(file.getvalue(), "cut.png"))
+    bare = Side(session.photographs.sample("portrait"))
+    assert session.faces.crop(side).filled is not None
+    (tmp_path / "cut.png").write_bytes(file.getvalue())
+    monkeypatch.chdir(tmp_path)
+    asked = Asked("pair", (side, bare), None, "random", 1)
+    last = {frame["map"]: frame["values"] for frame in frames(session.explain(asked))}
+    space = {}
+    exec(session.again(asked)["python"], space)
+    for values, result in zip(last.values(), space["results"], strict=True):
+        if values is not None:
+            np.testing.assert_array_equal(values, result.attribution)
 
 
 @pytest.mark.thorough

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fame_jax.cli.console import InputError
+from fame_jax.cli.flags import MethodFlags
 from fame_jax.data.images import sample
 from tests.cli.conftest import arrays, manifest
 
@@ -106,3 +108,11 @@ def test_what_cannot_be_is_said_in_one_line(arguments, words, fame, pictures, tm
     assert ended.code == 2
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_all_methods_are_all_that_a_detection_can_have():
+    names = {row.name for row in MethodFlags(method="all").rows("detect")}
+    assert {"fame", "rise", "grad_cam"} <= names
+    assert "fullgrad" not in names
+    with pytest.raises(InputError, match="fullgrad does not explain"):
+        MethodFlags(method="fullgrad").rows("detect")

@@ -49,10 +49,14 @@ export async function arrived(file) {
   });
 }
 
+/** A class to pick: with its probability, or with its logit by itself, whose bar is a share of those that are shown. */
 function choice({ index, name, score }) {
+  const logits = looked.top.map((one) => one.score).filter((one) => one !== null);
+  const [low, high] = looked.score === "logit" ? [Math.min(...logits), Math.max(...logits)] : [0, 1];
   const share = element("i");
-  share.style.width = `${100 * Math.min(1, Math.max(0, score))}%`;
-  const words = score > 0.0005 ? `${(100 * score).toFixed(1)}%` : "< 0.1%";
+  share.style.width = `${100 * Math.min(1, Math.max(0, (score - low) / (high - low || 1)))}%`;
+  const percent = score > 0.0005 ? `${(100 * score).toFixed(1)}%` : "< 0.1%";
+  const words = score === null ? "?" : looked.score === "logit" ? score.toFixed(2) : percent;
   return element("li", {}, element("button", { type: "button", "data-index": index, "aria-pressed": "false", onclick: () => { byId("any").value = ""; explain(index); } },
     element("span", {}, name), element("span", {}, words), element("span", { class: "bar", "aria-hidden": "true" }, share)));
 }
@@ -101,7 +105,14 @@ async function explained(index, how, kept = false) {
   if (!kept) byId("step").value = byId("step").max;
   stepped();
   if (matchMedia("(max-width: 48rem)").matches) byId("class-title").scrollIntoView({ block: "start" });
-  for (const name of names) if (!answered.has(name)) await one(name, how);
+  let failed = null; // What one method says does not keep the next from its map.
+  for (const name of names) {
+    if (!answered.has(name)) await one(name, how).catch((error) => {
+      if (error.name === "AbortError") throw error;
+      failed ??= error;
+    });
+  }
+  if (failed) throw failed;
 }
 
 async function one(name, how) {
@@ -119,7 +130,8 @@ async function one(name, how) {
   try {
     ({ done } = await inLine("explain", asked, { ...how, each }));
   } catch (error) {
-    view.words.textContent = `Cancelled after ${steps(view.frames.at(-1)?.steps ?? 0)}; choose the class again for the whole map.`;
+    const cancelled = `Cancelled after ${steps(view.frames.at(-1)?.steps ?? 0)}; choose the class again for the whole map.`;
+    view.words.textContent = error.name === "AbortError" ? cancelled : error.message;
     throw error;
   }
   answered.set(name, { asked, done });
@@ -138,6 +150,7 @@ function tellDone(view, asked, done) {
 /** The buttons below a map. */
 export function deeds(view, asked, done, { road = true } = {}) {
   const out = (kind, type) => () => afterwards(`Writing the ${kind} …`, async (how) => {
+    if (view && !view.now) throw new Error("There is no map after so few steps; move the slider of the steps.");
     const walked = view?.now?.steps || asked.iterations; // A walk of so many steps is the one that is shown.
     const part = walked < asked.iterations && view.frames.at(-1).steps !== walked;
     const what = part ? { ...asked, iterations: walked } : asked;
@@ -148,9 +161,11 @@ export function deeds(view, asked, done, { road = true } = {}) {
   const verdict = element("span", { class: "line road", role: "status" });
   const compare = () => afterwards("Removing pixels by ROAD, of this map and of a blob …", async (how) => {
     const found = (await inLine("road", asked, how)).done;
-    const better = found.map > found.blob;
-    verdict.textContent = `${better ? "Yes" : "No"}: without its strongest pixels the logit falls by ${found.map.toFixed(2)}, without those of a centred blob ` +
-      `by ${found.blob.toFixed(2)} (mean of 10, 30 and 50 % of the pixels).`;
+    const known = found.map !== null && found.blob !== null;
+    const verdicts = [found.map > found.blob ? "Yes" : "No", "Not known"];
+    const [map, blob] = [found.map, found.blob].map((drop) => drop?.toFixed(2) ?? "what is no finite number");
+    verdict.textContent = `${verdicts[known ? 0 : 1]}: without its strongest pixels the logit falls by ${map}, without those of a centred blob ` +
+      `by ${blob} (mean of 10, 30 and 50 % of the pixels).`;
   });
   const buttons = element("div", { class: "deeds" },
     element("button", { type: "button", onclick: out("png", "image/png") }, "Picture"),

@@ -16,9 +16,10 @@ export function ready(offers) {
   byId("tab-detections").hidden = !offers.subjects.includes("detection");
 }
 
+/** Whether the photograph is another one. */
 export function opened() {
   const current = state.photograph;
-  if (!current || current.photograph === photograph) return;
+  if (!current || current.photograph === photograph) return false;
   work("Looking for what is there …", async (how) => {
     found = await inLine("detections", { photograph: current.photograph }, how);
     photograph = current.photograph;
@@ -33,6 +34,7 @@ export function opened() {
       ? `${found.detections.length} found; choose one.`
       : `${found.detector} finds nothing here${found.finds ? `; it looks for: ${found.finds}` : ""}. Take another photograph under Classes.`;
   });
+  return true;
 }
 
 function draw() {

@@ -20,12 +20,13 @@ export function wire() {
 
 export function ready() {}
 
-export async function opened() {
+/** Whether the sheet was made anew. */
+export function opened() {
   const current = state.photograph;
-  if (!current || current.photograph === photograph) return;
+  if (!current || current.photograph === photograph) return false;
   if (!current.grid) {
     byId("location-lead").textContent = "This network does not tell its feature map, so its locations cannot be explained.";
-    return;
+    return false;
   }
   photograph = current.photograph;
   known = new Map();
@@ -67,6 +68,7 @@ export async function opened() {
   byId("location-stage").hidden = false;
   byId("location-words").textContent = "";
   count();
+  return true;
 }
 
 const key = (row, column) => `${row},${column}`;

@@ -9,6 +9,7 @@ import * as detections from "./detections.js";
 export const byId = (id) => document.getElementById(id);
 export const state = { photograph: null, offers: null };
 const TABS = { classes, locations, faces, detections };
+const stale = new Set(); // Tabs whose maps have other steps or another blur than the controls.
 const files = new Map(); // The files themselves, to send one again that the session has forgotten.
 let running = null;
 let under = Promise.resolve(); // What is being done.
@@ -40,6 +41,7 @@ async function done(words, job) {
   tell(words);
   const began = performance.now();
   try {
+    if (!state.offers) await load({ signal: mine.signal, tell });
     const said = await job({ signal: mine.signal, tell });
     tell(said ?? `Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
   } catch (error) {
@@ -102,7 +104,14 @@ function openTab(name) {
   }
   state.tab = name;
   if (!busy()) byId("status").textContent = "";
-  TABS[name].opened();
+  const anew = TABS[name].opened();
+  if (stale.delete(name) && !anew) TABS[name].changed();
+}
+
+/** Steps or blur are others: for the tab that is open now, for the others once they are opened. */
+function changed() {
+  for (const name of Object.keys(TABS)) if (name !== state.tab) stale.add(name);
+  TABS[state.tab].changed();
 }
 
 async function arrived(file) {
@@ -147,12 +156,12 @@ function wire() {
   byId("sigma").addEventListener("input", () => {
     told("sigma", sigma() ? `${sigma()} pixels` : "the method's own");
   });
-  for (const id of ["sigma", "iterations"]) byId(id).addEventListener("change", () => TABS[state.tab].changed());
+  for (const id of ["sigma", "iterations"]) byId(id).addEventListener("change", changed);
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("controls").addEventListener("reset", () => setTimeout(() => {
     for (const id of ["opacity", "sigma"]) byId(id).dispatchEvent(new Event("input"));
     byId("colours").dispatchEvent(new Event("change"));
-    TABS[state.tab].changed();
+    changed();
   }));
   byId("cancel").addEventListener("click", () => running?.abort());
   byId("theme").addEventListener("change", () => {
@@ -175,20 +184,24 @@ function wire() {
   addEventListener("pagehide", () => running?.abort());
 }
 
+/** The network, before whatever is asked first; where that was cancelled or failed, before what is asked next. */
+async function load({ signal, tell }) {
+  tell("Loading the network …");
+  const offers = await inLine("offers", {}, { tell, signal });
+  byId("network").textContent = offers.network;
+  show({ tables: Object.fromEntries(Object.entries(offers.colours).map(([name, table]) => [name, numbers(table)])) });
+  byId("colours").replaceChildren(...Object.keys(offers.colours).map((name) => element("option", {}, name)));
+  shown.colours = byId("colours").value;
+  legend();
+  for (const tab of Object.values(TABS)) tab.ready(offers);
+  state.offers = offers;
+}
+
 async function begin() {
   wire();
   for (const tab of Object.values(TABS)) tab.wire();
   state.tab = "classes";
-  await work("Loading the network …", async ({ signal, tell }) => {
-    const offers = (state.offers = await inLine("offers", {}, { tell, signal }));
-    byId("network").textContent = offers.network;
-    show({ tables: Object.fromEntries(Object.entries(offers.colours).map(([name, table]) => [name, numbers(table)])) });
-    byId("colours").replaceChildren(...Object.keys(offers.colours).map((name) => element("option", {}, name)));
-    shown.colours = byId("colours").value;
-    legend();
-    for (const tab of Object.values(TABS)) tab.ready(offers);
-    return "Ready: choose a photograph.";
-  });
+  await work("Loading the network …", async () => "Ready: choose a photograph.");
 }
 
 begin();
