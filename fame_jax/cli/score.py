@@ -73,6 +73,8 @@ class Score:
         table = self._table()
         runs = [Run(folder) for folder in self.runs]
         rows = self._metrics(runs)
+        if self.fractions is not None and not any("fractions" in row.options() for row in rows):
+            raise InputError(f"--fractions means nothing to {' or '.join(row.name for row in rows)}; leave it out.")
         for run, row in itertools.product(runs, rows):
             settings(run, row, self.preset, self._options(row))
         networks: dict[tuple[str, ...], Any] = {}
@@ -130,6 +132,9 @@ class Score:
     def _options(self, row: Metric) -> dict[str, Any]:
         """What was given on the command line, as far as it is an option of the metric."""
         given = {"seed": self.seed, "fractions": None if self.fractions is None else _numbers(self.fractions)}
+        areas = any(figure.name.endswith("auc") for figure in row.figures)
+        if "fractions" in row.options() and areas and given["fractions"] and len(given["fractions"]) < 2:
+            raise InputError(f"--fractions {self.fractions}: an area, as of {row.name}, takes two or more.")
         return {name: value for name, value in given.items() if value is not None and name in row.options()}
 
 
@@ -144,7 +149,7 @@ def _lines(scores: list[Scores], level: float, of_boxes: bool) -> Iterator[str]:
     """A block of a metric: figures of every run, differences to the first, remarks."""
     row = scores[0].metric
     words = ", ".join(f"{figure.title} ({figure.better} is better, {figure.range})" for figure in row.figures)
-    line = f"{row.title}: {words}; {level:.0%} intervals"
+    line = f"{row.title}: {words}; {100 * level:g}% intervals"
     for of_class, of_box in _OF_BOXES if of_boxes else ():
         line = line.replace(of_class, of_box)
     yield ""

@@ -10,7 +10,7 @@ from fame_jax.experiments.rows import Row, Scores
 from fame_jax.metrics.imputation import ImputationStatus
 from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate
 from fame_jax.metrics.table import Figure
-from fame_jax.metrics.verification import OperatingPoint, operating_point, verification_accuracy
+from fame_jax.metrics.verification import OperatingPoint, mean_height, operating_point, verification_accuracy
 
 
 class Measured(NamedTuple):
@@ -157,7 +157,7 @@ def _verification(rows: Sequence[Row], scores: Scores) -> Sequence[Mapping[str, 
     at = threshold(scores).threshold
     shares = np.asarray(scores.options["fractions"])
     return [
-        {f"{kind}_auc": 100 * np.trapezoid(_correct(row, kind, at), shares) for kind in ("deletion", "insertion")}
+        {f"{kind}_auc": 100 * mean_height(_correct(row, kind, at), shares) for kind in ("deletion", "insertion")}
         for row in rows
     ]
 

@@ -36,8 +36,8 @@ class Curve(NamedTuple):
     Attributes:
         fractions: shares of the pixels, `[k]`, ascending.
         scores: one score a share, `[k]`.
-        auc: area under the curve over [0, 1] by the trapezoid rule; NaN if the score is the same at all shares, up to
-            rounding, so that there is nothing to measure, or if the map is not finite.
+        auc: area under the curve by the trapezoid rule, over what the shares span; NaN if the score is the same at all
+            shares, up to rounding, so that there is nothing to measure, or if the map is not finite.
     """
 
     fractions: Float[Array, " k"]
@@ -252,8 +252,9 @@ def scores_at(
 def curve_of(fractions: Float[Array, " k"], scores: Float[Array, " k"], attribution: AnyMap) -> Curve:
     """The curve of a map, without figures where there are none."""
     fractions = fractions.astype(scores.dtype)
-    area = area_of(jnp.trapezoid(scores, fractions), scores, attribution)
-    return Curve(fractions, measured(scores, attribution), area)
+    # The mean height, so that a part of the curve has an area from 0 to 1, too.
+    area = jnp.trapezoid(scores, fractions) / (fractions[-1] - fractions[0])
+    return Curve(fractions, measured(scores, attribution), area_of(area, scores, attribution))
 
 
 def area_of(area: Scalar, scores: Float[Array, " k"], attribution: AnyMap) -> Scalar:

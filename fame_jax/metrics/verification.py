@@ -7,6 +7,7 @@ References:
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -77,7 +78,7 @@ class VerificationCurves(NamedTuple):
         fractions: shares of the pixels, `[k]`.
         deletion: accuracies, `[k]`; lower is better.
         insertion: accuracies, `[k]`; higher is better.
-        deletion_auc: area under `deletion` in percent, by the trapezoid rule.
+        deletion_auc: area under `deletion` in percent, by the trapezoid rule, over what the shares span.
         insertion_auc: the same of `insertion`.
         threshold: the threshold of all of them.
         scores: the similarities behind them, of arrays `[n]`, `[n, k]` and `[n, k]`, from which accuracies of other
@@ -298,13 +299,19 @@ def verification_curves(
         fractions=shares,
         deletion=removed,
         insertion=shown,
-        deletion_auc=100 * float(np.trapezoid(removed, shares)),
-        insertion_auc=100 * float(np.trapezoid(shown, shares)),
+        deletion_auc=100 * mean_height(removed, shares),
+        insertion_auc=100 * mean_height(shown, shares),
         threshold=threshold,
         scores=scores,
         blank=blank,
         not_finite=not_finite,
     )
+
+
+def mean_height(curve: np.ndarray, shares: np.ndarray) -> float:
+    """Area under a curve `[k]` by the trapezoid rule, over what the shares span; NaN of a single one."""
+    span = float(shares[-1] - shares[0])
+    return float(np.trapezoid(curve, shares)) / span if span else math.nan
 
 
 @functools.partial(jax.jit, static_argnames=("method", "order", "batch_size"))

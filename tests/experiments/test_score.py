@@ -84,6 +84,12 @@ def test_insertion_of_everything_and_deletion_of_nothing_are_the_clean_score(cla
         assert deleted.values["auc"] == pytest.approx(area, rel=1e-5)
 
 
+def test_the_area_of_a_part_of_a_curve_is_over_what_the_part_spans(tmp_path):
+    run = run_of(tmp_path / "run", photographs(tmp_path / "photos", 2), random_maps(2))
+    for row in score(run, "deletion", network=CLASSIFIER, fractions=[0.2, 0.6]).rows:
+        assert row.values["auc"] == pytest.approx(row.values["score"].mean(), rel=1e-5)
+
+
 def test_rows_are_what_the_metric_says_of_each_record(class_run):
     found = score(class_run, "road_delete", network=CLASSIFIER, seed=7)
     record = class_run.records[3]
@@ -248,12 +254,16 @@ def test_the_command_prints_figures_counts_and_differences(fame, tmp_path):
     assert ended.code == 0, ended.err
     assert "IoU at 0.5  1.0000 [1.0000, 1.0000]  n=4" in ended.out
     assert "energy inside minus one's" in ended.out
+    ended = fame("score", tmp_path / "one", "--metric", "iou", "--level", "0.995", "--no-progress")
+    assert "99.5% intervals" in ended.out
     ended = fame("score", tmp_path / "one", "--metric", "iou", "--json", "--no-progress")
     assert json.loads(ended.out)["iou"][0]["figures"][0]["mean"] == 1
     for arguments, words in (
         (["--metric", "iuo"], "did you mean iou"),
         (["--metric", "verification"], "metric of pairs"),
         (["--metric", "deletion", "--fractions", "a"], "--fractions a: expected numbers"),
+        (["--metric", "deletion", "--fractions", "0.5"], "--fractions 0.5: an area, as of deletion, takes two or more"),
+        (["--metric", "iou,energy", "--fractions", "0,1"], "--fractions means nothing to iou or energy; leave it out"),
     ):
         ended = fame("score", tmp_path / "one", *arguments)
         assert ended.code == 2
