@@ -158,8 +158,8 @@ def _without_code(leaf: Any) -> Any:
     features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
     if features is None or head is None:
         return jax.tree_util.Partial(leaf)
-    own = getattr(leaf, "head_of", None), getattr(leaf, "extent", None)
-    return Split(features, head, own[0], extent=own[1], whole=leaf)
+    whole: Any = leaf
+    return Split(features, head, getattr(leaf, "head_of", None), extent=getattr(leaf, "extent", None), whole=whole)
 
 
 def refuse_training(network: Any) -> None:

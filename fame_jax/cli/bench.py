@@ -75,11 +75,12 @@ class Bench:
         return 0
 
     def _loaded(self) -> models.Loaded:
-        flags = replace(self.network, model=self.network.model or self.name or "mobilenet_v2")
-        if flags.model in models.REGISTRY and flags.weights is None:
+        name = self.network.model or self.name or "mobilenet_v2"
+        flags = replace(self.network, model=name)
+        flags.graph.card_for(name, None)  # Refuses what the network has no use for.
+        if name in models.REGISTRY and flags.weights is None:
             flags.allow_precision()
-            network = models.with_precision(models.build(flags.model), flags.precision)
-            return models.Loaded(models.card(flags.model), network)
+            return models.Loaded(models.card(name), models.with_precision(models.build(name), flags.precision))
         loaded = flags.load()
         models.describe(loaded.network, loaded.card)
         return loaded

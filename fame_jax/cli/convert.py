@@ -68,7 +68,10 @@ class Convert:
         if self.key or self.format != "orbax":
             raise InputError("--key, --format: an ONNX file is kept as it is.")
         models.check_own_name(self.name)
-        return self.graph.card(self.checkpoint, None, self.name, self.resize)
+        card = self.graph.card(self.checkpoint, None, self.name, self.resize)
+        if self.resize is not None and card.task != "class":
+            raise InputError("--resize: photographs are cropped for classifiers alone; give --size.")
+        return replace(card, reverse_channels=False) if self.rgb else card
 
     def _card(self) -> models.Card | None:
         """The card of a network of one's own; None for the published one."""

@@ -48,6 +48,12 @@ class Detector(NamedTuple):
         return f"{output.label(self.card, found.label)} {number} ({found.score:.2f})"
 
 
+def check_threshold(threshold: float) -> None:
+    """Refuses what no score of a detection can be above."""
+    if not 0 < threshold <= 1:
+        raise InputError(f"--threshold {threshold:g}: expected a score above 0, at most 1.")
+
+
 def detector(flags: NetworkFlags) -> Detector:
     """The detector that the flags name: an installed one, an ONNX file, or one of your own.
 
@@ -76,6 +82,8 @@ def explain(command: Any, which: str) -> int:
         raise InputError(f"--detection {which}: expected a number from 1, or all.")
     if command.target is not None or command.sanity:
         raise InputError("--detection goes with neither --class nor --sanity.")
+    if command.threshold is not None:
+        check_threshold(command.threshold)
     rows = command.methods.rows("detect")
     network, folder = detector(command.network), output.output_folder(command.out)
     view = geometry(network.card, resize=command.pixels.resize)

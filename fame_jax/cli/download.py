@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from fame_jax import models
+from fame_jax.cli.console import InputError
 from fame_jax.cli.progress import progress_bar
 
 
@@ -28,6 +29,8 @@ class Download:
         """Downloads and installs, and says where."""
         if self.model.startswith("hf:"):
             folder = models.install_from_hub(self.model, name=self.name, sha256=self.sha256, unverified=self.unverified)
+        elif self.name is not None:
+            raise InputError(f"--name {self.name}: is for hf: addresses; {self.model} is installed under its own name.")
         else:
             folder = models.install(self.model, self._official_file(), sha256=self.sha256 or "")
         found = models.about(folder)

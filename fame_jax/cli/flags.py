@@ -96,9 +96,15 @@ class NetworkFlags:
         if loaded.card.task == "face" and not loaded.card.sha256:
             # A threshold belongs to just this network.
             with contextlib.suppress(IdentityError):
-                found = network_identity(loaded.network, loaded.card.name, self.precision)
-                return loaded._replace(card=replace(loaded.card, sha256=found))
+                return loaded._replace(card=replace(loaded.card, sha256=self._identity(loaded)))
         return loaded
+
+    def _identity(self, loaded: Loaded) -> str:
+        """Of a network of one's own, the same in every precision: a threshold is stored for all of them."""
+        if self.precision != "float32":
+            name = self.model or ""
+            loaded = find(name, self.weights, card=self.graph.card_for(name, loaded.card.task))
+        return network_identity(loaded.network, loaded.card.name, "float32")
 
     def about(self, card: Card) -> dict[str, Any]:
         """What a manifest keeps of the network."""

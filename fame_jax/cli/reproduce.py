@@ -48,11 +48,10 @@ class _Item:
         """Checks what all have in common, and makes the item."""
         at_least(1, iterations=self.iterations)
         plots.check_colours(self.colours)
-        self.make(output.output_folder(self.out))
-        return 0
+        return 2 if self.make(output.output_folder(self.out)) else 0
 
-    def make(self, folder: pathlib.Path) -> None:
-        """Computes, writes into the folder, and says what and where."""
+    def make(self, folder: pathlib.Path) -> bool | None:
+        """Computes, writes into the folder, and says what and where; True if a record was left out."""
         raise NotImplementedError
 
     def available(self) -> list[str]:
@@ -112,25 +111,28 @@ class MethodSheets(_Item):
     masks: int = 500
     """Number of CorrRISE's masks."""
 
-    def make(self, folder: pathlib.Path) -> None:
+    def make(self, folder: pathlib.Path) -> bool:
         """Explains, then draws one sheet a network."""
         at_least(1, masks=self.masks)
+        left_out = False
         networks = self.available()
         dataset = figures.dataset(self.inputs, _task(networks[0]), folder)
         for network in networks:
             loaded = models.find(network)
             runs = [self._run(loaded, dataset, method, folder / "runs" / network / method) for method in self.methods]
             for index, reason in sorted({i: reason for one in runs for i, reason in one.failures().items()}.items()):
+                left_out = True
                 say_error(f"{runs[0].records[index].name} is left out: {reason}")
             figure, arrays = figures.by_method(runs, self.colours)
             output.write_figure(folder / f"{network}.png", figure)
             output.write_arrays(folder / f"{network}.npz", **arrays)
             say(f"{network} by {', '.join(self.methods)}: wrote {folder / network}.png and .npz")
+        return left_out
 
     def _run(self, network: models.Loaded, dataset: Dataset, method: str, folder: pathlib.Path) -> Run:
-        wanted = {"iterations": self.iterations, "masks": self.masks}
-        row = explainer(method)
-        options = {name: value for name, value in wanted.items() if name in row.options(dataset.task)}
+        wanted, row = {"iterations": self.iterations, "masks": self.masks}, explainer(method)
+        options = MethodFlags(method).options([row], dataset.task, network.card)[row.name]
+        options |= {name: value for name, value in wanted.items() if name in row.options(dataset.task)}
         settings, passes = Settings(options=options, resize=numbers.RESIZE), passes_of(row, dataset.task, options)
         with progress_bar(len(dataset.records) * passes, f"pass ({method})", hide=not self.progress) as bar:
             return run(network, dataset, method, folder, settings, progress=bar.update)
@@ -209,20 +211,23 @@ class ScoredTable(_Item):
     aligned: bool = False
     """The faces are aligned: take them as they are."""
 
-    def make(self, folder: pathlib.Path) -> None:
+    def make(self, folder: pathlib.Path) -> bool:
         """Runs, scores and prints."""
         of_table = {1: (("iou", "road_delete"), tables.table_1), 2: (("verification",), tables.table_2)}
         metrics, table = of_table[self.number]
-        runs = [Run(path) for path in self._runs(folder / "runs")]
+        folders, left_out = self._runs(folder / "runs")
+        runs = [Run(path) for path in folders]
         for preset in self.presets:
             for of in runs:
                 for metric in metrics:
                     self.scored(of, metric, preset)
             name = f"table_{self.number}" + ("" if preset == "paper" else f".{preset}")
             _write_tables(folder, name, table(runs, preset=preset))
+        return left_out
 
-    def _runs(self, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Folders of finished runs: those given, and those of the data sets."""
+    def _runs(self, folder: pathlib.Path) -> tuple[list[pathlib.Path], bool]:
+        """Folders of finished runs, those given and those of the data sets; and whether these left records out."""
+        left_out = False
         given = [pathlib.Path(text) for text in self.inputs if "=" not in text or pathlib.Path(text).is_dir()]
         sets = [text.partition("=") for text in self.inputs if pathlib.Path(text) not in given]
         for network in self.available() if sets else ():
@@ -230,19 +235,22 @@ class ScoredTable(_Item):
                 dataset, _, protocol = name.partition(":")
                 place = folder / network / f"{dataset}-{protocol or 'default'}"
                 folders = [place / method for method in self.methods]
-                RunCommand(
-                    dataset,
-                    pathlib.Path(root),
-                    place if len(folders) > 1 else folders[0],
-                    RecordFlags(protocol or None),
-                    network=NetworkFlags(network),
-                    methods=self._flags(_task(network)),
-                    pixels=replace(_PIXELS, aligned=self.aligned),
-                    limit=self.limit,
-                    progress=self.progress,
-                )()
+                left_out |= (
+                    RunCommand(
+                        dataset,
+                        pathlib.Path(root),
+                        place if len(folders) > 1 else folders[0],
+                        RecordFlags(protocol or None),
+                        network=NetworkFlags(network),
+                        methods=self._flags(_task(network)),
+                        pixels=replace(_PIXELS, aligned=self.aligned),
+                        limit=self.limit,
+                        progress=self.progress,
+                    )()
+                    != 0
+                )
                 given += folders
-        return given
+        return given, left_out
 
     def _flags(self, task: Literal["class", "pair"]) -> MethodFlags:
         """The methods, with the steps if one of them walks."""
@@ -293,7 +301,9 @@ class Seconds(_Item):
 
 
 def _task(network: str) -> Literal["class", "pair"]:
-    return "class" if models.card(network).task == "class" else "pair"
+    folder = models.installed(network)
+    card = models.card(network) if folder is None else models.about(folder).card
+    return "class" if card.task == "class" else "pair"
 
 
 def _write_tables(folder: pathlib.Path, name: str, *made: tables.Table) -> None:

@@ -16,8 +16,7 @@ from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
 from fame_jax.cli.records import RecordFlags
 from fame_jax.data.records import Dataset, Problem, Task, pictures_of
-from fame_jax.datasets.catalogue import read
-from fame_jax.datasets.coco import as_coco
+from fame_jax.datasets.coco import as_coco, boxes_of
 from fame_jax.detection.candidates import THRESHOLD
 from fame_jax.experiments.detections import detections_of
 from fame_jax.experiments.identity import network_identity
@@ -176,7 +175,7 @@ class Run:
             there = read_json(file)["info"]
             if differing := differences(there, about):
                 raise InputError(f"{file}: boxes of something else ({', '.join(differing)}); choose another --out.")
-            kept = read("coco", self.root, str(file.absolute()), allow_outside=True)
+            kept = boxes_of(file, located(self.root), allow_outside=True)
             unread = (Problem(*one) for one in there["problems"])
             dataset = replace(kept, problems=(*unread, *kept.problems))
         return dataset

@@ -31,7 +31,11 @@ def read_coco(root: pathlib.Path, protocol: str | None = None, *, allow_outside:
     Raises:
         DatasetError: if there is no such file, or it holds something else.
     """
-    path, folder = list_and_folder(root, protocol)
+    return boxes_of(*list_and_folder(root, protocol), allow_outside=allow_outside)
+
+
+def boxes_of(path: pathlib.Path, folder: pathlib.Path, *, allow_outside: bool = False) -> Dataset:
+    """The same of a list and the folder, or archive, that its names are relative to."""
     content, problems = _content(path), []
     categories = _each(content, "categories", path, _category, problems)
     labels = {number: label for label, number in enumerate(sorted(number for number, _ in categories))}

@@ -105,7 +105,9 @@ def _folder_of(name: str) -> pathlib.Path:
 def _with_weights(name: str, path: pathlib.Path, precision: Precision) -> Loaded:
     """A named network with other weights than the installed ones."""
     if name not in REGISTRY:
-        raise UnknownNetworkError(f"{name!r} has its weights already; other weights go with a name of `fame models`.")
+        raise UnknownNetworkError(
+            f"{name!r} has its weights already; other weights go with the name of a published network."
+        )
     if not path.exists():
         raise WeightsNotFoundError(f"{path}: no such file or folder; expected the weights of {name}.")
     if path.is_file() or not (path / checkpoint.ABOUT).is_file():

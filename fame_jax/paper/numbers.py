@@ -108,8 +108,8 @@ CAVEATS = {
         _REWRITE,
         "Of the lost scripts they name two faults that touch this table: FAME's maps were ranked as colour pictures, "
         "and boxes were scaled by axis.",
-        "Their code blackens removed pixels in place of imputing them, and compares with a percentile: --preset "
-        "official. The default imputes, as ROAD is defined.",
+        "Their code blackens removed pixels in place of imputing them, and compares with a percentile: "
+        "--presets official. The default imputes, as ROAD is defined.",
         "Equal rows of Grad-CAM and HiResCAM rule out that VGG-19 is among the networks; which ones are is not said.",
     ),
     2: (

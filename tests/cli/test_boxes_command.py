@@ -1,6 +1,7 @@
 """`fame run` of boxes, `fame score` and `fame report` of them: found in a folder, or listed."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -63,6 +64,20 @@ def test_boxes_of_a_folder_are_found_explained_scored_and_shown(fame, pictures, 
     assert "similarity 0.800" in page
     (source,) = read([tmp_path / "maps"])
     assert len(source.items) == 2
+
+
+def test_an_archive_is_searched_as_its_folder_is(fame, pictures, tmp_path):
+    (pictures / "broken.png").unlink()
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for path in sorted(pictures.iterdir()):
+            archive.add(path, path.name)
+    for source in ("photos", "photos.tar"):
+        ended = fame("run", "folder", source, *WALK, "--out", f"maps of {source}")
+        assert ended.code == 0, ended.err
+    of_folder, of_archive = (Run(tmp_path / f"maps of {source}") for source in ("photos", "photos.tar"))
+    assert [record.name for record in of_archive.records] == [record.name for record in of_folder.records]
+    for index in (0, 1):
+        np.testing.assert_array_equal(of_archive.map(index), of_folder.map(index))
 
 
 def test_boxes_are_drawn_on_what_a_report_shows(fame, pictures, tmp_path):

@@ -98,6 +98,7 @@ def test_a_detector_of_ones_own_that_looks_at_one_patch(fame, tmp_path, monkeypa
         (("explain", "two.png", "--detection", "first"), "--detection first: expected a number from 1, or all"),
         (("explain", "two.png", "--detection", "1", "--class", "cat"), "--detection goes with neither --class nor"),
         (("explain", "two.png", "--detection", "1", "--model", "mobilenet_v2"), "mobilenet_v2 is no detector"),
+        (("explain", "two.png", "--detection", "1", "--threshold", "0"), "--threshold 0: expected a score above 0"),
         (("detect", "two.png", "--threshold", "1.5"), "--threshold 1.5: expected a score above 0, at most 1"),
         (("detect", "two.png", "--resize", "8"), "resize 8: expected 32 to 8192"),
     ],

@@ -154,7 +154,10 @@ def _card(path):
         ([*TOLD, "--output", "map"], "expected floating point [outputs]"),
         ([*TOLD, "--labels", "two.txt"], "has 5 outputs, its card 2 labels"),
         ([*TOLD, "--labels", "none.txt"], "none.txt"),
-        ([*TOLD, "--score", "sigmoid", "--weights", "two.txt"], "other weights go with a name of `fame models`"),
+        (
+            [*TOLD, "--score", "sigmoid", "--weights", "two.txt"],
+            "weights go with the name of a published network",
+        ),
     ],
 )
 def test_what_is_told_wrong_ends_in_one_line(fame, graph, arguments, words):
@@ -175,6 +178,12 @@ def test_flags_for_graphs_are_refused_for_other_networks(fame, graph):
     refused(fame("convert", "onnx", graph, *TOLD), "--name: an ONNX file needs one")
     refused(fame("convert", "onnx", graph, *TOLD, "--name", "a/b"), "--name a/b: expected letters")
     refused(fame("convert", "onnx", graph, *TOLD, "--name", "a", "--key", "ema"), "--key, --format")
+    refused(fame("convert", "onnx", graph, *TOLD, "--name", "a", "--task", "detect", "--decoding", "yolo",
+                 "--resize", "64"), "--resize: photographs are cropped for classifiers alone")  # fmt: skip
+    refused(fame("bench", "mobilenet_v2", "--preset-input", "timm"), "--preset-input is for ONNX files")
+    refused(fame("download", "resnet50", "--name", "mine"), "--name mine: is for hf: addresses")
+    assert fame("convert", "onnx", graph, *TOLD[2:], "--preset-input", "levels_bgr", "--rgb", "--name", "a").code == 0
+    assert not models.find("a").card.reverse_channels
 
 
 def test_a_file_that_is_none_and_one_with_a_missing_operator(fame, tmp_path):

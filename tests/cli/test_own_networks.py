@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from fame_jax import class_logit, cosine, explain, models
+from fame_jax.cli.flags import NetworkFlags
+from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.experiments.store import Run
 from fame_jax.inputs import geometry, images
 from fame_jax.metrics import deletion
@@ -108,6 +110,9 @@ def test_a_face_network_is_calibrated_verified_run_scored_and_reported(faces, fa
     verified = fame("verify", "a.png", "b.png", *model, "--aligned", "--iterations", 2, "--out", "one", "--no-progress")
     assert verified.code == 0, verified.err
     assert f"threshold {float(threshold):.3f} (calibrated by eer on 3 pairs): no match" in verified.out
+    for precision in ("bfloat16", "tf32"):
+        told = NetworkFlags("net.py:network", precision=precision).load("pair").card
+        assert stored_threshold(told.name, told.sha256).value == pytest.approx(float(threshold), abs=1e-4)
     _, network = models.find("net.py:network")
     a, b = (jnp.asarray(np.asarray(Image.open(f"{name}.png")) / 255, jnp.float32) for name in "ab")
     assert f"similarity {float(cosine(network(a), network(b))):.3f}" in verified.out

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from fame_jax.experiments.store import Run
 from fame_jax.paper import numbers
 from tests.cli.conftest import fame  # noqa: F401
 from tests.datasets import synthetic
@@ -101,6 +102,8 @@ def test_pairs_by_method(reproduce, faces, tmp_path, name, methods):
     with np.load(tmp_path / "out/sface.npz") as arrays:
         assert arrays["probes"].shape == (1, 112, 112, 3)
         assert all(arrays[f"{method}_probe_similar"].any() for method in methods)
+    if "fggb" in methods:  # As in the tables.
+        assert Run(tmp_path / "out/runs/sface/fggb").manifest["options"]["threshold"] == pytest.approx(0.363)
 
 
 @pytest.mark.thorough
@@ -177,3 +180,12 @@ def test_bad_input_is_one_line(reproduce, tmp_path, name, arguments, words):
     code, _, err = reproduce(name, *arguments, "--out", tmp_path / "out")
     assert code == 2
     assert words in err.splitlines()[-1]
+
+
+def test_a_photograph_that_is_left_out_is_told_by_the_exit_code(reproduce, photographs, tmp_path):
+    photographs[1].write_bytes(b"no picture")
+    arguments = (*photographs, "--networks", "mobilenet_v2", "--methods", "random", "--out", tmp_path / "out")
+    code, _, err = reproduce("figure_2", *arguments)
+    assert code == 2
+    assert "is left out" in err
+    assert is_picture(tmp_path / "out/mobilenet_v2.png")
