@@ -22,6 +22,7 @@ from study_tables import FLOORS, Figures, best, differences, means, pooled
 from fame_jax import models
 from fame_jax.cli.console import InputError
 from fame_jax.cli.progress import progress_bar
+from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.data.records import Dataset
 from fame_jax.datasets.catalogue import read
 from fame_jax.engine import passes_of
@@ -102,7 +103,10 @@ def main(
     wanted = metric or tuple(study.games)
     if unknown := [name for name in wanted if name not in study.games]:
         raise InputError(f"--metric {unknown[0]}: no metric of a {task}; {did_you_mean(unknown[0], study.games)}")
-    variants = list(itertools.chain(*(variants_of(method, task, gradients, sigma) for method in methods)))
+    # As the commands do.
+    known = stored_threshold(network.card.name, network.card.sha256)
+    usual = {"threshold": known.value} if task == "pair" and known.known else {}
+    variants = list(itertools.chain(*(variants_of(method, task, gradients, sigma, usual) for method in methods)))
     if choose_on is not None:
         other, chosen_by = opened(choose_on, number), ("road" if task == "class" else "verification_black",)
         kept = best({v.name: study.measured(other, v, chosen_by, out / "chosen") for v in variants})
@@ -130,12 +134,15 @@ def opened(source: pathlib.Path, number: int | None) -> Dataset:
     return replace(found, records=records[:number])
 
 
-def variants_of(text: str, task: Task, gradients: Sequence[int], sigma: Sequence[float]) -> Iterator[Variant]:
-    """A method at all costs and blurs that it has."""
+def variants_of(
+    text: str, task: Task, gradients: Sequence[int], sigma: Sequence[float], usual: Mapping[str, Any] | None = None
+) -> Iterator[Variant]:
+    """A method at all costs and blurs that it has, with the usual options where it has them and no others are given."""
     method, _, rest = text.partition(":")
     given = dict(_option(part) for part in rest.split(",") if part)
     row = ABLATIONS.get(method) or explainer(method, task)
     known = row.options(task)
+    given = {name: value for name, value in (usual or {}).items() if name in known} | given
     blurs = sigma if "sigma" in known else ()
     for budget, blur in itertools.product(gradients if of_budget(known, 1) else (None,), blurs or (None,)):
         options = {**({} if budget is None else of_budget(known, budget)), **given}
