@@ -1,6 +1,7 @@
 """What an ONNX file holds, found out by tracing it for one image size; nothing is computed."""
 
 import dataclasses
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -139,16 +140,16 @@ def image_input(graph: Graph) -> ImageInput:
 def _channels_first(shape: Sequence[int | None]) -> bool | None:
     """Where the three axes of an image have its channels; None if it is no image.
 
-    One or three are channels wherever they stand; any other number is if no side is smaller.
+    One or three are channels wherever they stand; any other number is if both sides are larger.
     """
     before, middle, behind = shape
     if 3 in (before, behind) or 1 in (before, behind):
         return before in (1, 3)
     if before is None:
         return behind is None or middle is not None
-    if before <= min(middle or before, behind or before):
+    if before < min(middle or math.inf, behind or math.inf):
         return True
-    return False if behind is not None and behind <= min(before, middle or behind) else None
+    return False if behind is not None and behind < min(before, middle or math.inf) else None
 
 
 def image_size(layout: ImageInput, size: tuple[int, int] | None) -> tuple[int, int]:
