@@ -86,7 +86,7 @@ def drop(
 ) -> Values:
     """`drop`, `score`, `status` and `residual` at shares `[k]` by `road_delete` or `road_insert`."""
     name = "fractions_removed" if measure is road.road_delete else "fractions_inserted"
-    image, attribution, shares, _ = _of_photograph(subject, fractions)
+    image, attribution, shares = _of_photograph(subject, fractions)
     unknown = {"unknown": subject.filled} if measure is road.road_delete else {}
     found = measure(
         network,
@@ -134,7 +134,7 @@ def curve(
     score: Score = "softmax",
 ) -> Values:
     """`auc`, and `score` at shares `[k]`, by `deletion` or `insertion`; see `fame_jax.metrics.masks.canvas_of`."""
-    image, attribution, shares, photograph = _of_photograph(subject, fractions)
+    image, attribution, shares = _of_photograph(subject, fractions)
     curve = measure(
         network,
         image,
@@ -145,7 +145,7 @@ def curve(
         method=method,
         score=score,
     )
-    return {"auc": curve.auc / photograph, "score": curve.scores}
+    return {"auc": curve.auc, "score": curve.scores}
 
 
 def causal_deletion(
@@ -182,19 +182,19 @@ def similarities(
     return scores._asdict()
 
 
-def _of_photograph(subject: Subject, fractions: Sequence[float]) -> tuple[Any, Any, Any, Any]:
-    """Image, map, shares of the image, and the photograph's own share.
+def _of_photograph(subject: Subject, fractions: Sequence[float]) -> tuple[Any, Any, Any]:
+    """Image, map, and shares of the image.
 
     Beyond the photograph is its mean colour, which no figure looks at, and the map puts all of that last.
     """
     image, attribution, filled = subject.image, subject.attribution, subject.filled
     if filled is None:
-        return image, attribution, fractions, 1
+        return image, attribution, fractions
     photograph = 1 - jnp.mean(filled.astype(image.dtype))
     outside = filled[..., None]
     colour = jnp.mean(jnp.where(outside, 0, image), axis=(0, 1), keepdims=True) / photograph
     image, attribution = jnp.where(outside, colour, image), jnp.where(filled, -1, attribution)
-    return image, attribution, jnp.asarray(fractions) * photograph, photograph
+    return image, attribution, jnp.asarray(fractions) * photograph
 
 
 def _key(seed: int, subject: Subject) -> Array:
