@@ -80,6 +80,12 @@ def positive(**options: float) -> None:
             raise InputError(f"--{name.replace('_', '-')} {value}: expected a number above 0.")
 
 
+def lowest_score(threshold: float) -> None:
+    """Refuses a threshold of detections that no score can be above, or that all are."""
+    if not 0 < threshold <= 1:
+        raise InputError(f"--threshold {threshold:g}: expected a score above 0, at most 1.")
+
+
 def say(text: str) -> None:
     """One line on standard output, above a progress bar if there is one; if nobody reads it, the work goes on."""
     try:

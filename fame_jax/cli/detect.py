@@ -8,7 +8,7 @@ import tyro
 
 from fame_jax import files, plots
 from fame_jax.cli import detections, output
-from fame_jax.cli.console import say, say_error
+from fame_jax.cli.console import lowest_score, say, say_error
 from fame_jax.cli.flags import Flat, NetworkFlags, Number, SizeFlags
 from fame_jax.cli.progress import progress_bar
 from fame_jax.data.images import sample_path
@@ -38,7 +38,7 @@ class Detect:
 
     def __call__(self) -> int:
         """Runs the command; returns 2 if a photograph could not be read, else 0."""
-        detections.check_threshold(self.threshold)
+        lowest_score(self.threshold)
         detector, folder = detections.detector(self.network), output.output_folder(self.out)
         view, paths = geometry(detector.card, resize=self.pixels.resize), self.images or (sample_path("portrait"),)
         failed = 0

@@ -9,7 +9,7 @@ import jax
 
 from fame_jax import detection, files, plots
 from fame_jax.cli import output
-from fame_jax.cli.console import InputError, say, say_error
+from fame_jax.cli.console import InputError, lowest_score, say, say_error
 from fame_jax.cli.flags import NetworkFlags
 from fame_jax.cli.photographs import Photographs
 from fame_jax.cli.progress import progress_bar
@@ -48,12 +48,6 @@ class Detector(NamedTuple):
         return f"{output.label(self.card, found.label)} {number} ({found.score:.2f})"
 
 
-def check_threshold(threshold: float) -> None:
-    """Refuses what no score of a detection can be above."""
-    if not 0 < threshold <= 1:
-        raise InputError(f"--threshold {threshold:g}: expected a score above 0, at most 1.")
-
-
 def detector(flags: NetworkFlags) -> Detector:
     """The detector that the flags name: an installed one, an ONNX file, or one of your own.
 
@@ -83,7 +77,7 @@ def explain(command: Any, which: str) -> int:
     if command.target is not None or command.sanity:
         raise InputError("--detection goes with neither --class nor --sanity.")
     if command.threshold is not None:
-        check_threshold(command.threshold)
+        lowest_score(command.threshold)
     rows = command.methods.rows("detect")
     network, folder = detector(command.network), output.output_folder(command.out)
     view = geometry(network.card, resize=command.pixels.resize)

@@ -130,7 +130,7 @@ class MethodFlags:
     sigma: Number | None = None
     """Standard deviation of the blur in pixels, for methods that blur. Omitted: the method's own, 7.7 for FAME."""
     kernel: int | None = None
-    """Number of taps of the blur. Omitted: the method's own, 49 for FAME."""
+    """Number of taps of the blur. Omitted: the method's own, 49 for FAME; with --sigma as many as the map allows."""
     option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=VALUE, any other option of the methods, once for each: --option masks=1000 --option stop_loss=0.01."""
     seed: int = 0

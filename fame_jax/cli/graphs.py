@@ -58,16 +58,18 @@ class GraphFlags:
 
     def given(self) -> list[str]:
         """The flags that were given."""
-        told = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-        return [f"--{name.replace('_', '-')}" for name in told]
+        return [_flag(name) for name in self._told()]
+
+    def _told(self) -> list[str]:
+        return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
     def words(self) -> list[str]:
         """The flags that were given with their values, as a command takes them from any folder."""
         found = []
-        for name in (flag.removeprefix("--").replace("-", "_") for flag in self.given()):
+        for name in self._told():
             value = getattr(self, name)
             values = () if value is True else value if isinstance(value, tuple) else (value,)
-            found += [f"--{name.replace('_', '-')}", *map(_anywhere, values)]
+            found += [_flag(name), *map(_anywhere, values)]
         return found
 
     def pixels(self) -> dict[str, Any]:
@@ -182,6 +184,10 @@ class GraphFlags:
             source="own",
             **pixels,
         )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _anywhere(value: Any) -> str:

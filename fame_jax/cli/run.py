@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, say, say_error, say_errors
+from fame_jax.cli.console import InputError, at_least, keep_compiled_programs, lowest_score, say, say_error, say_errors
 from fame_jax.cli.flags import EngineFlags, Flat, InputFlags, MethodFlags, NetworkFlags, Number
 from fame_jax.cli.output import output_folder
 from fame_jax.cli.progress import progress_bar
@@ -91,8 +91,7 @@ class Run:
                 at_least(1, **{name: value})
         self.engine.check()
         us = self._processes()
-        if not 0 < self.threshold <= 1:
-            raise InputError(f"--threshold {self.threshold:g}: expected a score above 0, at most 1.")
+        lowest_score(self.threshold)
         dataset = self.records.read(self.dataset, self.root)
         dataset = replace(dataset, records=dataset.records[: self.limit])
         loaded = self.network.load(dataset.task, detectors=True)
