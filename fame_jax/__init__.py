@@ -27,9 +27,9 @@ from fame_jax.walk import Perturbation, Status, lots, perturb
 
 if TYPE_CHECKING:
     from fame_jax import batching, bridges, data, explainers, metrics, models, plots
-    from fame_jax.engine import explain_many
     from fame_jax.experiments.reading import read
     from fame_jax.explainers import EXPLAINERS, image_key
+    from fame_jax.many import explain_many
     from fame_jax.metrics.table import METRICS
 
 __version__ = "0.2.0"
@@ -82,7 +82,7 @@ _ROOMS = {
 _IN = {
     "EXPLAINERS": "explainers",
     "METRICS": "metrics.table",
-    "explain_many": "engine",
+    "explain_many": "many",
     "image_key": "explainers",
     "read": "experiments.reading",
 }

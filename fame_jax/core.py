@@ -6,7 +6,7 @@ References:
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -45,7 +45,7 @@ def attribution(
     perturbed: Image,
     *,
     grey_of: Literal["change", "images"] = "change",
-    grey_weights: tuple[float, ...] | Literal["mean", "max"] = LUMA,
+    grey_weights: Sequence[float] | Literal["mean", "max"] = LUMA,
     kernel_size: int | None = 49,
     sigma: ArrayLike | None = None,
     normalise: Literal["max", "minmax"] = "max",
@@ -70,6 +70,7 @@ def attribution(
         OptionError: for a map smaller than half the kernel, or an option that does not exist or cannot be meant.
     """
     check_options(kernel_size=kernel_size, sigma=sigma)
+    grey_weights = grey_weights if isinstance(grey_weights, str) else tuple(grey_weights)
     return _attribution(image, perturbed, grey_of, grey_weights, kernel_size, sigma, normalise)
 
 

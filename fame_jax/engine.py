@@ -25,6 +25,7 @@ from fame_jax.detection.detected import asked, of_box
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, Told, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
+from fame_jax.options import check_dtype, check_options, check_pixels, whole
 from fame_jax.questions import Boxed, Question, Seen
 from fame_jax.walk import Loss, Perturbation, rules_from
 
@@ -49,6 +50,9 @@ class Engine:
         dtype: of the images on the device.
         batch_size: images, or walks, on all devices at once; None for one a device on CPU and as many as fit elsewhere.
         seed: of methods that draw random numbers.
+
+    Raises:
+        OptionError: for a batch size or seed that cannot be meant, or a dtype that JAX does not compute in.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Engine:
         batch_size: int | None = None,
         seed: int = 0,
     ):
+        check_options(batch_size=batch_size, seed=seed)
+        check_dtype(dtype)
         self.network, self.seed = network, seed
         self.task: Task = task
         self.dtype, self.batch_size = jnp.dtype(dtype), batch_size
@@ -98,6 +104,7 @@ class Engine:
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""
+        check_pixels(*(image for question in questions for image in question.images))
         images = [tuple(np.asarray(image).astype(self.dtype) for image in question.images) for question in questions]
         outputs: Iterator[np.ndarray] = iter(())
         if self.task in ("class", "pair"):
@@ -112,9 +119,9 @@ class Engine:
     def _seen(self, question: Question, images: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> Seen:
         target = question.target
         if self.task == "class":
-            target = np.int32(np.argmax(outputs[0]) if target is None else target)
+            target = np.int32(np.argmax(outputs[0])) if target is None else whole(target, ())
         elif self.task == "location":
-            target = np.asarray(target, np.int32)
+            target = whole(target, (2,))
         elif self.task == "detect":
             target = target.typed(self.dtype)
         return Seen(images, target, outputs, pixel_digest(*question.images), question.filled)
@@ -283,73 +290,27 @@ def explained(
     Returns:
         Iterator over a question as the network sees it, and the results of each method.
     """
-    size, stream = _BLOCK * (engine.batch_size or usual_batch()), iter(questions)
-    while block := list(itertools.islice(stream, size)):
-        seen = engine.look(block)
-        results = [list(method.results(seen, progress)) for method in methods]
-        yield from ((one, [of_method[i] for of_method in results]) for i, one in enumerate(seen))
+    size, stream, problem = _BLOCK * (engine.batch_size or usual_batch()), iter(questions), None
+    while problem is None:
+        block, problem = _taken(stream, size)
+        if block:
+            seen = engine.look(block)
+            results = [list(method.results(seen, progress)) for method in methods]
+            yield from ((one, [of_method[i] for of_method in results]) for i, one in enumerate(seen))
+        elif problem is None:
+            return
+    raise problem
 
 
-def explain_many(
-    network: Any,
-    images: Iterable[Any],
-    method: str | Explainer | Callable[..., Any] = "fame",
-    targets: Iterable[Any] = itertools.repeat(None),
-    *,
-    preset: str = "paper",
-    batch_size: int | None = None,
-    seed: int = 0,
-    dtype: Any = None,
-    **options: Any,
-) -> Iterator[Explanation]:
-    """Any method over a stream of images, on all devices and in bounded memory.
-
-    Args:
-        network: image `[H, W, C]` in [0, 1] to logits.
-        images: `[H, W, C]` in [0, 1], all of one size.
-        method: a name of `EXPLAINERS`, or one of your own, see `fame_jax.explainers.explainer`.
-        targets: a class for each image; None for the top one.
-        preset: `paper` or `official`.
-        batch_size: images at once; None for one a device on CPU, and as many as fit elsewhere.
-        seed: of methods that draw random numbers; an image draws with `image_key(seed, image)`.
-        dtype: of images and walks; None for float64 where JAX computes in 64 bits and the first image has them, as
-            `explain` does, and float32 elsewhere.
-        **options: of the method.
-
-    Returns:
-        Iterator over results, in the order of the images, as NumPy arrays.
-
-    Raises:
-        MethodError: for an unknown method or option.
-        ValueError: for fewer targets than images, once they end.
-    """
-    images = iter(images)
-    if dtype is None:
-        first = next(images, None)
-        images = itertools.chain(() if first is None else (first,), images)
-        dtype = jnp.float64 if jax.config.read("jax_enable_x64") and _is_wide(first) else jnp.float32
-    engine = Engine(network, dtype=dtype, batch_size=batch_size, seed=seed)
-    found = explained(engine, [engine.method(method, options, preset)], _asked(images, targets))
-    return (results[0][0] for _, results in found)  # type: ignore[misc]
-
-
-def _is_wide(image: Any) -> bool:
-    return np.dtype(getattr(image, "dtype", np.float32)) == np.float64
-
-
-def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:
-    rest = iter(targets)
-    for number, image in enumerate(images):
-        try:
-            target = next(rest)
-        except StopIteration:
-            raise ValueError(f"explain_many: {number} targets and more images; expected one for each.") from None
-        image = np.asarray(image)
-        if not jnp.issubdtype(image.dtype, jnp.floating):
-            raise ValueError(
-                f"explain_many: image {number} is {image.dtype}; expected floating-point RGB in [0, 1]: divide by 255."
-            )
-        yield Question((image,), target)
+def _taken(stream: Iterator[Question], size: int) -> tuple[list[Question], Exception | None]:
+    """The next questions, and what kept the stream from giving all of them: those before it are still answered."""
+    block: list[Question] = []
+    try:
+        for question in itertools.islice(stream, size):
+            block.append(question)
+    except Exception as error:  # Whatever is wrong with somebody's images.
+        return block, error
+    return block, None
 
 
 def without_filling(seen: Seen, results: Results) -> Results:

@@ -29,13 +29,15 @@ def exported(method: Method, size: int, *, platforms: Sequence[str] = PLATFORMS)
         for six months of releases.
 
     Raises:
-        MethodError: for a method that draws random numbers.
+        MethodError: for a method that draws random numbers, or an engine of detections.
 
     Example:
         >>> artefact = exported(Engine(network, "class").method("fame"), 224)
         >>> maps = jax.export.deserialize(bytearray(artefact)).call(image, np.int32(281))
     """
     row, engine = method.row, method.engine
+    if engine.task == "detect":
+        raise MethodError("a program of detections cannot be exported; expected an engine of another task.")
     if "key" in row.needs:
         raise MethodError(f"{row.name} draws random numbers, and an exported program has none; choose another method.")
     network = probed(engine.network) if "probes" in row.needs else engine.network

@@ -43,8 +43,15 @@ def class_over_region(
         network: image to logits `[h, w, classes]`.
         region: weights of the places, ones and zeros for a mask, `[h, w]`; all zeros give NaN.
         label: the class; one outside the classes gives NaN.
+
+    Raises:
+        ValueError: for a region of another size than the logits.
     """
     logits = network(image).at[..., label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    if jnp.shape(region) != logits.shape:
+        raise ValueError(
+            f"class_over_region: the region is {list(jnp.shape(region))}; expected {list(logits.shape)}, as the logits."
+        )
     return jnp.sum(logits * region) / jnp.sum(region)
 
 
@@ -113,8 +120,7 @@ def class_evidence(image: Image, network: Network, label: ArrayLike) -> Scalar:
     Raises:
         NetworkError: for features that are no map of the image, or outputs that are no vector.
     """
-    head = head_of(network, jax.lax.stop_gradient(image))
-    return _evidence(image, network, lambda features: output_of(head(features), label))
+    return _evidence(image, network, lambda head, features: output_of(head(features), label))
 
 
 def pair_evidence(image: Image, network: Network, reference: Embedding, sign: ArrayLike = 1) -> Scalar:
@@ -129,9 +135,8 @@ def pair_evidence(image: Image, network: Network, reference: Embedding, sign: Ar
     Raises:
         NetworkError: see `class_evidence`.
     """
-    head = head_of(network, jax.lax.stop_gradient(image))
 
-    def score(features: FeatureMap) -> Scalar:
+    def score(head: Callable[[FeatureMap], Embedding], features: FeatureMap) -> Scalar:
         embedding = vector(head(features))
         return _signed_cosine(embedding, jax.lax.stop_gradient(_norm(embedding)), reference, 1)
 
@@ -148,9 +153,10 @@ def _signed_cosine(embedding: Embedding, norm: Scalar, reference: Embedding, sig
     return (1 - jnp.asarray(sign, score.dtype)) / 2 + sign * score
 
 
-def _evidence(image: Image, network: Network, score: Callable[[FeatureMap], Scalar], sign: ArrayLike = 1) -> Scalar:
+def _evidence(image: Image, network: Network, score: Callable[..., Scalar], sign: ArrayLike = 1) -> Scalar:
     features = feature_map(network, image)
-    value, gradient = jax.value_and_grad(score)(jax.lax.stop_gradient(features))
+    head = head_of(network, jax.lax.stop_gradient(image))
+    value, gradient = jax.value_and_grad(score, 1)(head, jax.lax.stop_gradient(features))
     evidence = jnp.sum(jax.nn.relu(sign * jnp.sum(gradient * features, axis=-1)))
     return jnp.where(jnp.isfinite(value), evidence, jnp.nan)
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from fame_jax._types import FeatureMap, Image, Output
 
@@ -38,8 +40,9 @@ class Network(Protocol):
 class Split:
     """A network made of two callables, of whatever library.
 
-    A callable that is a pytree (an NNX or Equinox module, a `jax.tree_util.Partial` over parameters) is traced: new
-    weights do not recompile. A plain function is static, and arrays it closes over become constants of the program.
+    A callable that is a pytree (an NNX or Equinox module, a `jax.tree_util.Partial` over parameters), or a method of
+    one, is traced: new weights do not recompile. A plain function is static, and arrays it closes over become constants
+    of the program: those that change later are not seen.
 
     Args:
         features: image `[H, W, C]` to feature map `[h, w, c]`.
@@ -62,7 +65,8 @@ class Split:
         extent: tuple[int, int] | None = None,
         whole: Callable[[Image], Output] | None = None,
     ):
-        self.features, self.head, self.head_of, self.extent, self.whole = features, head, head_of, extent, whole
+        self.features, self.head, self.head_of, self.whole = map(_unbound, (features, head, head_of, whole))
+        self.extent = extent
 
     def __call__(self, image: Image) -> Any:
         """Logits or embedding `[o]` of one image; what is no vector is refused where it is used."""
@@ -132,6 +136,40 @@ class Picked:
         return new
 
 
+@jax.tree_util.register_pytree_node_class
+class Coded:
+    """A callable pytree whose arrays are traced and whose other leaves are code.
+
+    Equinox keeps functions and switches among the leaves of a module.
+    """
+
+    def __init__(self, network: Any):
+        self.network = network
+
+    def __getattr__(self, name: str) -> Any:
+        """`features` and what goes with them, if the network has them."""
+        if name not in ("features", "head", "head_of", "extent") or "network" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.network, name)
+
+    def __call__(self, image: Image) -> Any:
+        """What the network returns."""
+        return self.network(image)
+
+    def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
+        """Arrays are children, all else is code."""
+        leaves, tree = jax.tree.flatten(self.network)
+        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
+        return (arrays,), (tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves))
+
+    @classmethod
+    def tree_unflatten(cls, static: Any, children: tuple[list[Any]]) -> "Coded":
+        """The inverse of `tree_flatten`."""
+        tree, code = static
+        leaves = [one if other is None else other for one, other in zip(code, children[0], strict=True)]
+        return cls(jax.tree.unflatten(tree, leaves))
+
+
 def traceable(network: Any) -> Any:
     """What `jit` takes as an argument: a pytree as it is; anything else as a pytree without leaves around its code.
 
@@ -141,7 +179,7 @@ def traceable(network: Any) -> Any:
     Raises:
         NetworkError: for a network in training mode, as far as that shows.
     """
-    wrapped = _without_code(network)
+    wrapped = _argument(network)
     refuse_training((network, wrapped))
     return wrapped
 
@@ -149,10 +187,28 @@ def traceable(network: Any) -> Any:
 def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments of a loss as `jit` takes them: a plain function among them is part of the program. See `traceable`."""
     refuse_training(args)
-    return jax.tree.map(_without_code, args)
+    return tuple(map(_argument, args))
+
+
+def _argument(arg: Any) -> Any:
+    if callable(arg) and not all(map(_is_array, jax.tree.leaves(arg))) and not jax.tree_util.all_leaves([arg]):
+        return Coded(arg)
+    return jax.tree.map(_without_code, arg)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
+def _unbound(function: Any) -> Any:
+    """A method of a pytree as a function of it: to `jit`, methods are equal whose object has other weights by now."""
+    if isinstance(function, types.MethodType) and not jax.tree_util.all_leaves([function.__self__]):
+        return jax.tree_util.Partial(function.__func__, function.__self__)
+    return function
 
 
 def _without_code(leaf: Any) -> Any:
+    leaf = _unbound(leaf)
     if not (callable(leaf) and jax.tree_util.all_leaves([leaf])):
         return leaf
     features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
@@ -194,7 +250,7 @@ def vector(outputs: Any) -> Output:
         NetworkError: for anything else, with what it is and how to pick a vector from it.
     """
     if getattr(outputs, "ndim", None) == 1:
-        return outputs
+        return jnp.asarray(outputs)
     shapes = jax.tree.map(lambda x: list(getattr(x, "shape", ())), outputs)
     if isinstance(outputs, dict):
         pick = f"outputs[{next(iter(outputs), 'logits')!r}]"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -30,6 +31,8 @@ _EXPECTED: dict[str, tuple[Fits, str]] = {
     **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps", "starts"), _whole(1)),
     **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
     "patches": _whole(0),
+    # More would be another number in 32 bits than in 64.
+    "seed": (lambda value: _whole(0)[0](value) & (value < 2**32), f"a whole number from 0 to {2**32 - 1}"),
     "iterations": (lambda value: _whole(0)[0](value) & (value < 2**31 - 1), f"a whole number from 0 to {2**31 - 2}"),
     "step_size": (_positive, "a finite number above 0"),
     "sigma": (_positive, "a finite number of pixels above 0"),
@@ -41,6 +44,71 @@ _EXPECTED: dict[str, tuple[Fits, str]] = {
     "kept": (lambda value: (value > 0) & (value <= 1), "a probability above 0, up to 1"),
 }
 
+_OF_CHANNELS = ("scale", "clip")
+"""Options that may be several numbers."""
+
+_NEEDED = ("iterations", "step_size", "scale", "window", "seed", "masks", "samples", "starts", "steps", "chunk")
+"""Options for which None is no choice."""
+
+
+def check_pixels(*images: Any) -> None:
+    """Refuses images of whole numbers, whose gradient does not exist and whose pixels are no light in [0, 1].
+
+    Raises:
+        OptionError: for the first that is no array of floating-point numbers.
+    """
+    for image in images:
+        dtype = getattr(image, "dtype", None)
+        if dtype is None:
+            raise OptionError(f"the image is a {type(image).__name__}; expected an array [H, W, C] in [0, 1].")
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise OptionError(f"the image is {dtype}; expected floating-point numbers in [0, 1]: divide by 255.")
+
+
+def check_image(*images: Any) -> None:
+    """`check_pixels` of single images.
+
+    Raises:
+        OptionError: for a batch, a map or a list, too.
+    """
+    check_pixels(*images)
+    for image in images:
+        if image.ndim != 3:
+            raise OptionError(
+                f"the image is {list(image.shape)}; expected one image [H, W, C]: image[..., None] if it is grey, "
+                "jax.vmap for a batch."
+            )
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuses a dtype of images that has no gradient, or that JAX would take for a narrower one without a word.
+
+    Raises:
+        OptionError: naming it.
+    """
+    dtype = jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise OptionError(f"dtype={dtype}: expected one of floating-point numbers, such as float32.")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise OptionError(
+            f"dtype={dtype} needs 64-bit JAX: call jax.config.update('jax_enable_x64', True) first, or set "
+            "JAX_ENABLE_X64=1."
+        )
+
+
+def whole(target: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A class, or the row and column of a location, as `int32` of this shape.
+
+    Raises:
+        OptionError: for what would be cut off or wrapped, such as 2.9 or 2**32.
+    """
+    given = np.asarray(target)
+    fits = given.dtype.kind in "iu" and given.shape == shape and np.all(abs(given.astype(object)) < 2**31)
+    if not fits:
+        expected = "row and column, two whole numbers" if shape else "the index of a class, a whole number"
+        raise OptionError(f"target {str(target)[:40]}: expected {expected}.")
+    return given.astype(np.int32)
+
 
 def check_options(**options: Any) -> None:
     """Refuses values that cannot be meant, of the options that have a known range; all others pass.
@@ -51,10 +119,16 @@ def check_options(**options: Any) -> None:
         OptionError: for the first bad value, with its name and what is expected.
     """
     for name, value in options.items():
+        if value is None and name in _NEEDED:
+            raise OptionError(f"{name}=None: expected {_EXPECTED[name][1]}.")
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
         if name not in _EXPECTED or value is None or traced:
             continue
         fits, expected = _EXPECTED[name]
         array = np.asarray(value)
-        if array.dtype.kind not in "iuf" or not np.all(np.isfinite(array) & fits(array)):
+        if (
+            array.ndim > (name in _OF_CHANNELS)
+            or array.dtype.kind not in "iuf"
+            or not np.all(np.isfinite(array) & fits(array))
+        ):
             raise OptionError(f"{name}={value}: expected {expected}.")

@@ -24,7 +24,7 @@ from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
 from fame_jax.network import arguments
-from fame_jax.options import check_options
+from fame_jax.options import check_image, check_options
 from fame_jax.varying import varying_as
 
 Loss = Callable[..., Scalar]
@@ -164,13 +164,14 @@ def perturb(
         Perturbed image, steps taken, first and last loss, status.
 
     Raises:
-        OptionError: for an option whose value cannot be meant, before anything is traced.
+        OptionError: for an option whose value cannot be meant, or an image of whole numbers, before anything is traced.
         NetworkError: for a network in training mode.
 
     Example:
         >>> result = perturb(class_logit, image, network, 285)
         >>> float(result.first_loss), float(result.last_loss), Status(int(result.status)).message
     """
+    check_image(image)
     rules = rules_from(
         iterations=iterations,
         step_size=step_size,
@@ -189,7 +190,7 @@ def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ..
     walk, evaluate = begin(optimizer, image, rules), evaluation(loss, image, args)
     if rules.stop_change is None:
         # One evaluation more than steps: the last one measures the loss of the final image.
-        return advance(evaluate, optimizer, rules, walk, jnp.asarray(rules.iterations) + 1).result
+        return advance(evaluate, optimizer, rules, walk, jnp.maximum(jnp.asarray(rules.iterations), 0) + 1).result
 
     def one_window(walk: Walk) -> Walk:
         return compare(image, rules, advance(evaluate, optimizer, rules, walk, rules.window))
@@ -246,7 +247,8 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     updates, state = _transformation(optimizer, rules).update(scale * gradient, walk.optimizer_state, here)
     there = here + scale * jnp.asarray(updates)
     if rules.clip is not None:
-        there = jnp.clip(there, *rules.clip)
+        low, high = rules.clip
+        there = jnp.clip(there, jnp.asarray(low, here.dtype), jnp.asarray(high, here.dtype))
 
     stop = (steps >= rules.iterations) | walk.ending
     if rules.stop_loss is not None:
@@ -254,7 +256,8 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     stuck = jnp.all(there == here)
     status = jnp.select(
         [
-            ~(jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))),
+            # The image as well: XLA's ReLU on CPU takes a pixel that is no number for 0.
+            ~(jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(here))),
             stop & (steps == 0),
             stop | ~stuck,
             jnp.all(gradient == 0),

@@ -15,6 +15,8 @@ import pytest
 from fame_jax import class_logit, perturb
 from fame_jax.batching import devices, map_many, perturb_many, slots
 from fame_jax.batching.ahead import Ahead
+from fame_jax.batching.watched import watch
+from fame_jax.options import OptionError
 
 SIZE = 32
 
@@ -330,3 +332,26 @@ def test_mapped_in_batches_is_the_function_of_one_example():
         assert isinstance(value["logit"], np.generic | np.ndarray)
         np.testing.assert_allclose(value["logit"], alone["logit"], rtol=1e-5)
         np.testing.assert_array_equal(value["noise"], alone["noise"])
+
+
+def test_a_function_that_returns_python_numbers_is_mapped_one_by_one_too():
+    for size in (1, 2):
+        found = map_many(
+            lambda image: {"mean": image.mean(), "one": 1}, [(x, ()) for x, _ in examples(2)], batch_size=size
+        )
+        assert [value["one"] for _, value in found] == [1, 1]
+
+
+def test_a_count_of_nothing_that_is_not_true_ends_in_no_division():
+    found = list(map_many(lambda image: image.mean(), [(x, ()) for x, _ in examples(1)], count=0))
+    assert len(found) == 1
+
+
+def test_a_device_may_be_named_by_its_platform():
+    with jax.default_device("cpu"):
+        assert devices.local_mesh().size == 1
+
+
+def test_a_walk_that_is_never_looked_at_is_refused():
+    with pytest.raises(OptionError, match="window=0"):
+        next(watch(class_logit, examples(1)[0], network(), every=0, iterations=2))

@@ -18,8 +18,8 @@ from jax.tree_util import Partial
 
 from fame_jax import Split, class_logit, explain
 from fame_jax.bridges import from_keras, numpy_explainer, numpy_network
-from fame_jax.engine import explain_many
 from fame_jax.explainers import EXPLAINERS, grad_cam, image_key
+from fame_jax.many import explain_many
 from fame_jax.metrics import deletion
 from fame_jax.network import NetworkError
 

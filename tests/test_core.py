@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from fame_jax import OptionError, Status, class_logit, explain, lots, perturb, walk
+from fame_jax import OptionError, Status, attribution, class_logit, explain, lots, perturb, walk
 from fame_jax.batching import perturb_many
 from fame_jax.paths import path_average
 
@@ -323,3 +323,33 @@ def test_unknown_option_of_explain_is_an_error():
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_words(status):
     assert status.message
+
+
+def test_bounds_of_another_dtype_do_not_change_that_of_the_walk():
+    result = perturb(linear, IMAGE.astype(jnp.bfloat16), IMAGE, clip=(np.float32(0), np.float32(1)), iterations=2)
+    assert result.perturbed.dtype == jnp.bfloat16
+
+
+def test_weights_of_grey_may_be_a_list():
+    found = [attribution(IMAGE, IMAGE + 0.1, grey_weights=w, kernel_size=3) for w in ([0.3, 0.6, 0.1], (0.3, 0.6, 0.1))]
+    np.testing.assert_array_equal(*found)
+
+
+def test_an_image_with_pixels_that_are_no_numbers_has_no_map():
+    """Of some sizes XLA's ReLU on CPU takes them for zeros, so that value and gradient are finite."""
+    for size in (32, 64):
+        image = jax.random.uniform(jax.random.key(1), (size, size, 3)).at[3:20].set(jnp.nan)
+        result = explain(lambda x: jax.nn.relu(x).mean(), image, iterations=2)
+        assert status(result) is Status.NOT_FINITE
+
+
+def test_a_traced_number_of_steps_below_zero_is_none():
+    result = jax.jit(lambda count: perturb(linear, IMAGE, IMAGE, iterations=count))(-1)
+    assert status(result) is Status.STOPPED_BEFORE_FIRST_STEP
+    np.testing.assert_allclose(result.first_loss, linear(IMAGE, IMAGE), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"iterations": [3, 4]}, {"iterations": None}, {"step_size": (1.0, 2.0)}], ids=str)
+def test_an_option_that_is_no_single_number_is_refused(options):
+    with pytest.raises(OptionError, match=f"{next(iter(options))}="):
+        walk.rules_from(**options)

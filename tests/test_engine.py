@@ -13,9 +13,11 @@ from fame_jax import engine, models
 from fame_jax.batching import map_many
 from fame_jax.bridges import numpy_explainer
 from fame_jax.data.images import load, sample_path
-from fame_jax.engine import Engine, explain_many, explained
+from fame_jax.engine import Engine, explained
 from fame_jax.experiments.store import Run
 from fame_jax.explainers import EXPLAINERS, MAPS, image_key
+from fame_jax.many import explain_many
+from fame_jax.options import OptionError
 from fame_jax.questions import Question
 from fame_jax.walk import Status
 from tests.cli.conftest import arrays, fame
@@ -89,8 +91,56 @@ def test_64_bits_stay_64_where_jax_computes_in_them():
 
 
 def test_pixels_of_eight_bits_are_refused_rather_than_taken_for_0_to_255():
-    with pytest.raises(ValueError, match=r"image 0 is uint8; expected floating-point RGB in \[0, 1\]"):
-        list(explain_many(network, [np.zeros((SIDE, SIDE, 3), np.uint8)], "gradient"))
+    eight = np.zeros((SIDE, SIDE, 3), np.uint8)
+    words = r"the image is uint8; expected floating-point numbers in \[0, 1\]: divide by 255"
+    with pytest.raises(OptionError, match=f"explain_many, image 0: {words}"):
+        list(explain_many(network, [eight], "gradient"))
+    with pytest.raises(OptionError, match=words):
+        Engine(network).look([Question((eight,))])
+
+
+@pytest.mark.parametrize("target", [2.9, np.int64(2**32 + 1), np.array([[3]]), "cat", True])
+def test_a_target_that_is_no_index_is_named_with_its_image(target):
+    found = explain_many(network, pictures(2), "gradient", [np.uint8(1), target])
+    with pytest.raises(OptionError, match=r"explain_many, image 1: target .*: expected the index of a class"):
+        list(found)
+
+
+def test_what_comes_before_an_image_of_another_size_is_explained(monkeypatch):
+    monkeypatch.setattr(engine, "usual_batch", lambda: 2)
+    images = [*pictures(6), np.zeros((SIDE, SIDE + 1, 3), np.float32)]
+    found = []
+    with pytest.raises(ValueError, match=r"image 6 is \[16, 17, 3\]; expected \[16, 16, 3\], as image 0"):
+        found.extend(explain_many(network, images, "gradient"))
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"batch_size": -1}, "batch_size=-1: expected a whole number, 1 or more"),
+        ({"seed": 2**32}, "seed=4294967296: expected a whole number from 0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"dtype": "float64"}, "dtype=float64 needs 64-bit JAX"),
+        ({"dtype": "int32"}, "dtype=int32: expected one of floating-point numbers"),
+        ({"preset": "offical"}, "preset='offical'; expected paper or official"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_said_before_any_work(given, words):
+    with pytest.raises(ValueError, match=words):
+        explain_many(network, pictures(1), "gradient", **given)
+
+
+def test_a_sigma_alone_is_the_same_blur_by_every_door():
+    image = np.random.default_rng(1).uniform(0, 1, (64, 64, 3)).astype("float32")
+    bright = lambda x: x.mean((0, 1))  # noqa: E731
+    options, key, pixels = {"samples": 4, "sigma": 20.0}, image_key(0, image), jnp.asarray(image)
+    row = EXPLAINERS["expected_gradients"]
+    (one,) = explain_many(bright, [image], "expected_gradients", [1], **options)
+    other = row.explain(bright, pixels, 1, key=key, **options)
+    np.testing.assert_allclose(one.attribution, other.attribution, atol=1e-5)
+    cut = row.explain(bright, pixels, 1, key=key, kernel_size=49, **options)
+    assert np.abs(cut.attribution - other.attribution).max() > 0.01
 
 
 @pytest.mark.parametrize(("method", "size"), [("gradient", None), ("rise", 2)])
@@ -196,3 +246,13 @@ def test_a_file_of_ones_own_is_a_network_in_every_command(fame, photographs, tmp
     assert ended.code == 0
     found = arrays(tmp_path / "explained" / "whole.gradient.npz")["attribution"]
     np.testing.assert_array_equal(Run(out).map(1), found)
+
+
+def test_a_first_image_that_is_none_is_named_and_shifts_no_target():
+    with pytest.raises(OptionError, match="explain_many, image 0"):
+        list(explain_many(network, [None, *pictures(1)], "gradient", [2, 1]))
+
+
+def test_one_image_in_place_of_a_list_is_named():
+    with pytest.raises(OptionError, match=r"explain_many, image 0: the image is \[16, 3\]"):
+        list(explain_many(network, pictures(1)[0], "gradient"))

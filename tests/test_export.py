@@ -12,7 +12,10 @@ import pytest
 from fame_jax import class_logit, explain, models
 from fame_jax import onnx as reader
 from fame_jax.data.faces import sample_face, sunglasses
+from fame_jax.engine import Engine
 from fame_jax.explainers import EXPLAINERS
+from fame_jax.explainers.explainer import MethodError
+from fame_jax.export import exported
 from tests.cli.conftest import fame  # noqa: F401 - a fixture.
 from tests.onnx.graphs import content, convolutional, pixels
 
@@ -96,3 +99,9 @@ def test_what_cannot_be_exported_ends_in_one_line(fame, tmp_path):  # noqa: F811
         assert ended.code == 2
         assert words in ended.err
         assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_an_engine_of_detections_has_no_program():
+    method = Engine(lambda image: image, "detect").method("grad_cam")
+    with pytest.raises(MethodError, match="detections cannot be exported"):
+        exported(method, SIDE)

@@ -110,3 +110,9 @@ def test_a_class_over_a_region_is_the_mean_of_its_logits_there():
     assert not slope[..., :2].any()
     assert jnp.isnan(class_over_region(image, lambda x: x, region, 3))
     assert jnp.isnan(class_over_region(image, lambda x: x, region, -1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 2)])
+def test_a_region_of_another_size_than_the_logits_is_refused(shape):
+    with pytest.raises(ValueError, match=r"the region is .*; expected \[2, 4\], as the logits"):
+        class_over_region(jnp.ones((2, 4, 3)), lambda x: x, jnp.ones(shape), 1)

@@ -1,9 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import nnx
 
 from fame_jax import Network, Split, class_logit, perturb, walk
-from fame_jax.network import Picked, extent, head_of, traceable
+from fame_jax.explainers import EXPLAINERS
+from fame_jax.network import NetworkError, Picked, extent, head_of, traceable
 
 IMAGE = jax.random.uniform(jax.random.key(0), (8, 8, 3))
 
@@ -95,3 +98,59 @@ def test_a_plain_object_is_called_as_it_is_where_it_does_more_than_its_parts():
     assert not np.array_equal(network(IMAGE), network.head(network.features(IMAGE)))
     leaves, structure = jax.tree.flatten(network)
     np.testing.assert_array_equal(jax.tree.unflatten(structure, leaves)(IMAGE), network(IMAGE))
+
+
+def test_cams_of_a_class_and_of_a_pair_are_of_the_pixels_that_the_map_is_of():
+    """The network fills up 20 rows and columns to 32 and has one location for every four of them."""
+
+    def of_filled(image):
+        filled = jnp.pad(image, ((0, 12), (0, 12), (0, 0)))
+        return filled.reshape(8, 4, 8, 4, 3).mean((1, 3))
+
+    network = Split(of_filled, lambda map: map.mean((0, 1)), extent=(32, 32))
+    image = jnp.zeros((20, 20, 3)).at[12:20].set(1)
+    of_class = EXPLAINERS["hires_cam"].explain(network, image, 0).attribution
+    of_pair = EXPLAINERS["hires_cam"].explain_pair(network, image, image)
+    for found in (of_class, of_pair.probe_similar.attribution, of_pair.gallery_similar.attribution):
+        assert found.shape == (20, 20)
+        np.testing.assert_allclose(np.average(np.arange(20), weights=found.sum(1)), 15.5, atol=1)
+
+
+class Module(nnx.Module):
+    """Two parts with a weight each."""
+
+    def __init__(self):
+        self.of_map, self.of_class = nnx.Param(jnp.ones(3)), nnx.Param(jnp.ones(3))
+
+    def features(self, image):
+        return image[::4, ::4] * self.of_map[None, None]
+
+    def head(self, map):
+        return map.mean((0, 1)) * self.of_class
+
+    def logits(self, image):
+        return self.head(self.features(image))
+
+
+def test_methods_of_a_module_see_its_new_weights():
+    module = Module()
+    networks = [Split(module.features, module.head), module.logits, Picked(module.logits, slice(None))]
+    before = [float(perturb(class_logit, IMAGE, network, 1, iterations=1).first_loss) for network in networks]
+    walks = walk._perturb._cache_size()
+    module.of_class[...] = 3 * module.of_class[...]
+    for network, earlier in zip(networks, before, strict=True):
+        after = perturb(class_logit, IMAGE, network, 1, iterations=1).first_loss
+        np.testing.assert_allclose(after, 3 * earlier, rtol=1e-6)
+    assert walk._perturb._cache_size() == walks
+
+
+def test_switches_and_functions_among_the_leaves_of_a_module_are_code():
+    eqx = pytest.importorskip("equinox")
+    linear = eqx.nn.Linear(3, 4, key=jax.random.key(0))
+    parts = [eqx.nn.Lambda(lambda x: x.mean((0, 1))), eqx.nn.Dropout(0.5), linear]
+    network = eqx.nn.inference_mode(eqx.nn.Sequential(parts))
+    expected = network(IMAGE)[1]
+    assert perturb(class_logit, IMAGE, network, 1, iterations=1).first_loss == pytest.approx(float(expected), rel=1e-6)
+    assert EXPLAINERS["gradient"].explain(network, IMAGE, 1).first_loss == pytest.approx(float(expected), rel=1e-6)
+    with pytest.raises(NetworkError, match="training mode"):
+        perturb(class_logit, IMAGE, eqx.nn.Sequential(parts), 1, iterations=1)

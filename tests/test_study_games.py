@@ -12,7 +12,9 @@ import pytest
 from fame_jax import models
 from fame_jax.cli.console import InputError
 from fame_jax.data.faces import SUNGLASSES
+from fame_jax.data.records import PairRecord, Picture
 from fame_jax.experiments.settings import Settings
+from fame_jax.experiments.store import Run
 from fame_jax.explainers.table import explainer
 from fame_jax.inputs import geometry, images
 from fame_jax.metrics import pearson
@@ -22,6 +24,8 @@ from tests.experiments import tiny
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
+import grid_pointing
+import region_swap
 import study_faithfulness
 import study_games
 import study_tables
@@ -157,7 +161,10 @@ def test_noise_is_of_about_one_grey_level_and_belongs_to_its_picture(tmp_path):
 
 
 def test_sunglasses_and_swaps_of_maps_that_know_nothing(tmp_path):
-    study, dataset = of_pairs(tmp_path)
+    study, _ = of_pairs(tmp_path)
+    tiny.pictures(tmp_path / "people", 8)
+    dataset = tiny.dataset(tmp_path / "people", "pair")
+    dataset = replace(dataset, records=dataset.records[::2])  # No person is on two pairs.
     blob = study.measured(dataset, variant("blob"), ("sunglasses", "swap"), tmp_path)
     left, top, right, bottom = SUNGLASSES
     map = np.asarray(explainer("blob").of_class(None, jnp.zeros((112, 112, 3)), 0))
@@ -223,3 +230,33 @@ def test_maps_without_a_blur_stay_as_they_are():
     rows = ("grad_cam", "gradient")
     names = [v.name for name in rows for v in study_faithfulness.variants_of(name, "class", (25,), (2, 8))]
     assert names == ["grad_cam", "gradient-s2", "gradient-s8"]
+
+
+def test_a_grid_of_which_a_map_is_missing_has_no_share(tmp_path):
+    tiny.pictures(tmp_path / "pictures", 8)
+    dataset = tiny.dataset(tmp_path / "pictures")
+    run = tiny.run(tiny.network(), dataset, "gradient", tmp_path / "run", tiny.settings(None), card=tiny.card())
+    whole = grid_pointing.shares_of(run)
+    assert np.isfinite(whole).all()
+    run.files(3)[[file.parent.parent.name for file in run.files(3)].index("state")].unlink()
+    np.testing.assert_array_equal(grid_pointing.shares_of(Run(run.folder)), [whole[0], np.nan])
+
+
+def test_a_part_is_swapped_with_another_person_or_not_at_all():
+    def pair(*names):
+        probe, gallery = (Picture(pathlib.Path(name)) for name in names)
+        return PairRecord(f"{names}", probe, gallery, True)
+
+    chain = [pair("a", "b"), pair("c", "d"), pair("b", "e"), pair("f", "g"), pair("e", "a")]
+    people = region_swap._people(chain)
+    assert [people[0] == who for who in people] == [True, False, True, False, True]
+    for seed in range(5):
+        others = region_swap._others(people, seed)
+        assert all(people[other] != people[one] for one, other in enumerate(others))
+    assert sorted(region_swap._others([0, 1, 2, 3], 0)) == [0, 1, 2, 3], "each is somebody's other once"
+    assert region_swap._others([7, 7], 0) == [None, None]
+
+
+def test_photographs_without_a_class_are_not_made_again(tmp_path):
+    tiny.pictures(tmp_path, 4)
+    assert [record.label for record in study_games.labelled(tiny.dataset(tmp_path)).records] == [1, 3]

@@ -136,10 +136,11 @@ def test_code_of_somebody_else_is_traced_in_every_process(folder):
     assert not advanced
 
 
-def test_a_damaged_file_is_made_anew(folder, monkeypatch):
+@pytest.mark.parametrize("damaged", [lambda b: b[:-50], lambda b: b[:900] + bytes(20) + b[920:]], ids=["cut", "zeros"])
+def test_a_damaged_file_is_made_anew(damaged, folder, monkeypatch):
     first = walked(network())
     for path in folder.iterdir():
-        path.write_bytes(path.read_bytes()[:-50])
+        path.write_bytes(damaged(path.read_bytes()))
     anew = traced_from_now(monkeypatch)
     assert same(walked(network()), first)
     assert len(anew) == len(list(folder.iterdir()))

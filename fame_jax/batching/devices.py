@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -31,7 +32,10 @@ def local_mesh(mesh: Mesh | None = None) -> Mesh:
     """
     if mesh is None:
         only = jax.config.jax_default_device  # type: ignore[attr-defined]
-        return Mesh(np.array([only] if isinstance(only, jax.Device) else jax.local_devices()), ("batch",))
+        if only is not None:
+            one = only if isinstance(only, jax.Device) else jax.local_devices(backend=only)[0]
+            return Mesh(np.array([one]), ("batch",))
+        return Mesh(np.array(jax.local_devices()), ("batch",))
     if any(device.process_index != jax.process_index() for device in mesh.devices.flat):
         raise ValueError(
             "mesh: it has devices of other processes; expected local ones. Let each process run its own share of the "
@@ -58,7 +62,7 @@ def on_every_row(function: Callable[..., Any], *args: Any) -> Any:
     """`jax.vmap(function)(*args)`; for a single row the function itself, which takes half the time to trace."""
     if jax.tree.leaves(args)[0].shape[0] > 1:
         return jax.vmap(function)(*args)
-    return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], args)))
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], function(*jax.tree.map(lambda x: x[0], args)))
 
 
 def program(static: int, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -170,7 +174,7 @@ def _placed(mesh: Mesh, spec: PartitionSpec) -> jax.sharding.Sharding:
 
 
 def _evenly(count: int | None, most: int, mesh: Mesh) -> int:
-    return most if count is None else even(math.ceil(count / math.ceil(count / most)), mesh)
+    return most if not count else even(math.ceil(count / math.ceil(count / most)), mesh)
 
 
 def _free(mesh: Mesh) -> float | int | None:

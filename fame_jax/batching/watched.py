@@ -10,6 +10,7 @@ import numpy as np
 from fame_jax.batching import devices, slots
 from fame_jax.batching.examples import Example, checked
 from fame_jax.batching.slots import Program
+from fame_jax.options import check_options
 from fame_jax.walk import Loss, Optimizer, Perturbation, arguments, lots, rules_from
 
 
@@ -29,6 +30,7 @@ def watch(
     Returns:
         Iterator. The last loss of all but the last result is that of the image one step before.
     """
+    check_options(window=every)
     rules = rules_from(**options)
     if rules.stop_change is None:
         rules = rules._replace(window=every)

@@ -16,7 +16,8 @@ from fame_jax.export import PLATFORMS, exported
 class Export:
     """Write a method for a network as one program, which runs wherever JAX does, without this package.
 
-    The file is an artefact of jax.export with the parameters inside. It takes an image and a label, for a face network
+    The file is an artefact of jax.export with the parameters inside. Methods that draw random numbers, --method best of
+    classes among them, cannot be written. It takes an image and a label, for a face network
     probe and gallery, and returns a dictionary of maps.
     """
 
@@ -32,6 +33,9 @@ class Export:
     def __call__(self) -> int:
         """Writes the file and says how it is called."""
         self.methods.check()
+        for name, given in (("--batch-size", self.methods.batch_size), ("--seed", self.methods.seed)):
+            if given:
+                raise InputError(f"{name} {given}: a program takes one image and draws nothing; leave it out.")
         if not self.out.absolute().parent.is_dir():
             raise InputError(f"--out {self.out}: its folder is not there.")
         loaded = self.network.load()

@@ -114,9 +114,9 @@ class MethodSheets(_Item):
     def make(self, folder: pathlib.Path) -> bool:
         """Explains, then draws one sheet a network."""
         at_least(1, masks=self.masks)
-        left_out = False
         networks = self.available()
         dataset = figures.dataset(self.inputs, _task(networks[0]), folder)
+        left_out = _told(dataset)
         for network in networks:
             loaded = models.find(network)
             runs = [self._run(loaded, dataset, method, folder / "runs" / network / method) for method in self.methods]
@@ -154,6 +154,9 @@ class AccuracyCurves(_Item):
         scored = {of.manifest["method"]: self.scored(of, "verification") for of in runs}
         if len(scored) < len(runs):
             raise InputError("two runs are of one method; expected one run a method.")
+        for what in ("network", "weights_sha256", "dataset", "records_sha256"):
+            if len({of.manifest[what] for of in runs}) > 1:
+                raise InputError(f"the runs differ in {what}; expected methods on the same pairs with one network.")
         figure, arrays = figures.accuracy(scored, f"{runs[0].manifest['dataset']}, {runs[0].manifest['network']}")
         output.write_figure(folder / "curves.png", figure)
         output.write_arrays(folder / "curves.npz", **arrays)
@@ -174,13 +177,14 @@ class Sweeps(_Item):
     options: tuple[sweeps.Option, ...] = ("steps", "step_size")
     """What is swept, a sheet each. The step size is swept at a fifth of the steps."""
 
-    def make(self, folder: pathlib.Path) -> None:
+    def make(self, folder: pathlib.Path) -> bool:
         """Draws a sheet an option, and prints how much the map still changes along it."""
         name = self.available()[0]
         loaded = models.find(name)
         network, how = loaded.network, geometry(loaded.card, resize=numbers.RESIZE)
-        records = figures.dataset(self.inputs, _task(name), folder).records
-        cases = [sweeps.case(network, record, how) for record in records]
+        dataset = figures.dataset(self.inputs, _task(name), folder)
+        left_out = _told(dataset)
+        cases = [sweeps.case(network, record, how) for record in dataset.records]
         shown = [case.image for case in cases]
         for option in self.options:
             total = len(cases) * sweeps.walks(option, self.iterations)
@@ -190,6 +194,7 @@ class Sweeps(_Item):
             output.write_arrays(folder / f"{option}.npz", images=jnp.stack(shown), **swept._asdict())
             say(f"{name}, {option}: correlation with the next value, mean over {len(shown)}: {swept.agreement()}")
             say(f"wrote {folder / option}.png")
+        return left_out
 
 
 @dataclass(frozen=True)
@@ -232,8 +237,11 @@ class ScoredTable(_Item):
         sets = [text.partition("=") for text in self.inputs if pathlib.Path(text) not in given]
         for network in self.available() if sets else ():
             for name, _, root in sets:
-                dataset, _, protocol = name.partition(":")
-                place = folder / network / f"{dataset}-{protocol or 'default'}"
+                # The name of a data set of TensorFlow begins with tfds: itself.
+                prefix = "tfds:" if name.startswith("tfds:") else ""
+                dataset, _, protocol = name.removeprefix(prefix).partition(":")
+                dataset = prefix + dataset
+                place = folder / network / f"{dataset.replace(':', '-')}-{protocol or 'default'}"
                 folders = [place / method for method in self.methods]
                 left_out |= (
                     RunCommand(
@@ -298,6 +306,13 @@ class Seconds(_Item):
                     found.append(seconds.of_pairs(loaded, *shown, methods=self.methods, **options))
             files.write_json(folder / f"seconds.{name}.json", found[-1])
         return found
+
+
+def _told(dataset: Dataset) -> bool:
+    """Says what a list has lost; whether that is anything."""
+    for problem in dataset.problems:
+        say_error(f"{problem.where}: {problem.reason}")
+    return bool(dataset.problems)
 
 
 def _task(network: str) -> Literal["class", "pair"]:

@@ -179,15 +179,15 @@ def _nowhere() -> Bool[np.ndarray, "112 112"]:
     return np.zeros((SIDE, SIDE), bool)
 
 
-_FACELESS: set[tuple[str, int, int]] = set()
+_FACELESS: set[tuple[Rows, str, int, int]] = set()
 
 
 def _faces_of(path: Path, image: Pixels, find: Rows) -> list[Face]:
-    """The faces of a file; where there are none, that is kept, since a file may be part of many pairs."""
+    """The faces of a file; where one finds none, that is kept, since a file may be part of many pairs."""
     if isinstance(path, Held):
         return detect_at_any_turn(image, find)
     about = os.stat(path)
-    file = (os.path.abspath(path), about.st_mtime_ns, about.st_size)
+    file = (find, os.path.abspath(path), about.st_mtime_ns, about.st_size)
     if file in _FACELESS:
         return []
     found = detect_at_any_turn(image, find)

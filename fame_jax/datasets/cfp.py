@@ -4,11 +4,13 @@ Reference:
     Sengupta et al., "Frontal to Profile Face Verification in the Wild", WACV 2016; the files' own Readme.
 """
 
+import os
 import pathlib
 
 from fame_jax.data.lists import LineError, each_line, existing_folder, numbered_lines, path_inside, whole_number
 from fame_jax.data.records import Dataset, DatasetError, PairRecord, Picture, Problem, dataset_of
 from fame_jax.datasets.eyes import Eyes, read_eyes
+from fame_jax.remote import Remote
 
 FOLDS = tuple(f"{fold:02}" for fold in range(1, 11))
 """Names of the ten folds."""
@@ -67,12 +69,13 @@ def _pictures(
     root: pathlib.Path, side: str, eyes: Eyes, problems: list[Problem], allow_outside: bool
 ) -> dict[int, Picture]:
     """Pictures of `Pair_list_F.txt` or `Pair_list_P.txt` by their number; paths are relative to the list."""
-    folder = root / "Protocol"
+    # As `path_inside` has it.
+    folder, base = root / "Protocol", root if isinstance(root, Remote) else pathlib.Path(os.path.normpath(root))
 
     def parse(line: str) -> tuple[int, Picture]:
         number, _, text = line.partition(" ")
         path = path_inside(root, text.strip(), start=folder, allow_outside=allow_outside)
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        name = path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
         return whole_number(number, "the number", least=1), eyes.picture(path, name)
 
     return dict(each_line(folder / f"Pair_list_{side}.txt", parse, problems))

@@ -152,13 +152,15 @@ def pair_cam(
     Raises:
         NetworkError: see `class_cam`.
     """
+    if target not in ("dot", "cosine"):
+        raise OptionError(f"target={target!r}; expected 'dot' or 'cosine'.")
     (a, pull_a, phi_a), (b, pull_b, phi_b) = _split(network, probe), _split(network, gallery)
     scale = 1 if target == "dot" else 1 / _product_of_norms(phi_a, phi_b)
     (gradient_a,), (gradient_b,) = pull_a(scale * phi_b), pull_b(scale * phi_a)
     return PairMaps(
-        _enlarged(weighting(a, gradient_a), probe, normalise),
+        _enlarged(weighting(a, gradient_a), probe, normalise, extent(network, probe)),
         None,
-        _enlarged(weighting(b, gradient_b), gallery, normalise),
+        _enlarged(weighting(b, gradient_b), gallery, normalise, extent(network, gallery)),
         None,
     )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fame_jax._types import Attribution, Scalar
 from fame_jax.network import traceable
-from fame_jax.options import check_options
+from fame_jax.options import check_options, check_pixels
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,6 +29,7 @@ def compiled(*static: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def call(network: Any, *args: Any, **options: Any) -> Any:
             check_options(**options)
+            check_pixels(*(image for image in args if getattr(image, "ndim", 0) == 3))
             return program(traceable(network), *args, **options)
 
         return cast(Function, call)

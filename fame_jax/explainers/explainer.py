@@ -19,6 +19,7 @@ from fame_jax.explainers.pairs import PairMaps
 from fame_jax.image import whole_blur
 from fame_jax.losses import class_logit, cosine, feature_activation
 from fame_jax.network import traceable, vector
+from fame_jax.options import check_image, check_options
 from fame_jax.presets import PRESETS
 from fame_jax.walk import Loss, Status
 
@@ -113,8 +114,10 @@ class Explainer:
 
         Raises:
             MethodError: if the method does not explain classes, or needs a key and gets none.
+            OptionError: for an image of whole numbers, or none of three axes.
         """
-        found = self.function("class")(network, image, label, **self._key(key), **options)
+        (image,) = _pixels(image)
+        found = self.function("class")(network, image, label, **self._given("class", key, options))
         if isinstance(found, Explanation):
             return found
         return without_walk(found, class_logit(image, traceable(network), label), self.blank)
@@ -123,7 +126,8 @@ class Explainer:
         self, network: Any, image: Image, location: Any, *, key: PRNGKeyArray | None = None, **options: Any
     ) -> Explanation:
         """Explains one location of one image's feature map; see `explain`."""
-        found = self.function("location")(network, image, location, **self._key(key), **options)
+        (image,) = _pixels(image)
+        found = self.function("location")(network, image, location, **self._given("location", key, options))
         if isinstance(found, Explanation):
             return found
         return without_walk(found, feature_activation(image, traceable(network), location), self.blank)
@@ -132,7 +136,8 @@ class Explainer:
         self, network: Any, probe: Image, gallery: Image, *, key: PRNGKeyArray | None = None, **options: Any
     ) -> PairExplanation:
         """Explains the similarity of two faces; see `explain`."""
-        found = self.function("pair")(network, probe, gallery, **self._key(key), **options)
+        probe, gallery = _pixels(probe, gallery)
+        found = self.function("pair")(network, probe, gallery, **self._given("pair", key, options))
         return found if isinstance(found, PairExplanation) else _completed(found, network, probe, gallery, self.blank)
 
     def results(
@@ -184,21 +189,23 @@ class Explainer:
                 the network's normalised space.
 
         Raises:
-            MethodError: for an option that the method does not have.
+            MethodError: for an option that the method does not have, or an unknown preset.
         """
         known = self.options(task)
         if unknown := sorted(options.keys() - known.keys()):
             raise MethodError(
                 f"{self.name} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}."
             )
+        if preset not in PRESETS:
+            raise MethodError(f"preset={preset!r}; expected {' or '.join(PRESETS)}.")
         of_preset = PRESETS[preset].get(self.presets.get(kind_of(task), ""), {})
         told: dict[str, Any] = {} if card is None else {"score": card.score}
         if card is not None and "scale" in of_preset:
             told["scale"] = card.std
         if task == "detect":
             told["score"] = "logit"
-        given = whole_blur(options) if "kernel_size" in known else options
-        return {**of_preset, **{name: value for name, value in told.items() if name in known}, **given}
+        told = {name: value for name, value in told.items() if name in known}
+        return {**of_preset, **told, **self._whole(task, options)}
 
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
@@ -213,12 +220,23 @@ class Explainer:
         given = {"embedding": embedding, **self.options(task), **options}
         return self.costs[kind_of(task)](given) if kind_of(task) in self.costs else Cost(1, 0)
 
-    def _key(self, key: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
+    def _whole(self, task: Task, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A sigma alone takes as many taps as the map allows, of any method that blurs."""
+        return whole_blur(options) if "sigma" in options and "kernel_size" in self.options(task) else options
+
+    def _given(self, task: Task, key: PRNGKeyArray | None, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function of a task is called with beside network and images."""
         if "key" not in self.needs:
-            return {}
+            return {**self._whole(task, options)}
         if key is None:
             raise MethodError(f"{self.name} is random and needs a key: key=jax.random.key(0).")
-        return {"key": key}
+        return {"key": key, **self._whole(task, options)}
+
+
+def _pixels(*images: Any) -> list[Any]:
+    """The images on the device: a network of one's own need not take NumPy's."""
+    check_image(*images)
+    return [jnp.asarray(image) for image in images]
 
 
 def _completed(
@@ -259,7 +277,11 @@ def image_key(seed: int, *images: Any) -> PRNGKeyArray:
     Args:
         seed: chosen by the user.
         *images: `[H, W, C]` in [0, 1], on the host; they count as `float32`.
+
+    Raises:
+        OptionError: for a seed of more than 32 bits.
     """
+    check_options(seed=seed)
     return jax.random.fold_in(jax.random.key(seed), pixel_digest(*images))
 
 

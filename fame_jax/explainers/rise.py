@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled
-from fame_jax.image import minmax_normalise
+from fame_jax.image import max_normalise, minmax_normalise
 from fame_jax.scores import Score, constant, score_of
 
 
@@ -58,9 +58,8 @@ def rise(
         return value * mask, jnp.zeros(masks, value.dtype).at[index].set(value)
 
     total, scores = sum_over(weighted, masks, chunk)
-    # The constant 1 / (N kept) cancels in the scaling.
-    scaled = jnp.clip(minmax_normalise(total / masks), 0, 1)
-    return jnp.where(constant(scores), 0, scaled)
+    # The constant 1 / (N kept) cancels. Divided by the maximum first, or the epsilon would swallow an unlikely class.
+    return jnp.where(constant(scores), 0, minmax_normalise(max_normalise(total)))
 
 
 def smooth_mask(key: PRNGKeyArray, height: int, width: int, *, cells: int, kept: ArrayLike) -> Attribution:

@@ -21,9 +21,22 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Shaped
 
 from fame_jax._types import Image, Output, PerChannel, Scalar
-from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
+from fame_jax.metrics.masks import (
+    TENTHS,
+    AnyMap,
+    Method,
+    Order,
+    count,
+    measured,
+    on_canvas,
+    ranks,
+    shares,
+    subject,
+    warn_of_maps,
+)
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable
+from fame_jax.options import check_pixels
 from fame_jax.scores import Score, constant, score_of
 
 Classifier = Callable[[Image], Output]
@@ -96,8 +109,9 @@ def deletion(
 
     Raises:
         ScoreError: for a score that does not exist, or the softmax of a single output.
+        OptionError: for an image of whole numbers, a map of another size, or shares that cannot be meant.
     """
-    fractions = jnp.asarray(fractions, float)
+    attribution, fractions = subject(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
         image,
@@ -143,7 +157,7 @@ def insertion(
     Returns:
         The curve; with `rank` its score at 1 is the clean one.
     """
-    fractions = jnp.asarray(fractions, float)
+    attribution, fractions = subject(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
         image,
@@ -194,12 +208,13 @@ def class_curves(
     Warns:
         UserWarning: for maps that are all zero or not finite and for scores that did not vary, with their number.
     """
+    check_pixels(images)
+    fractions = shares(fractions)
     blank, not_finite = warn_of_maps(maps, method)
-
     options = {"score": score, "method": method, "order": order, "batch_size": batch_size}
 
     def both(images: jax.Array, maps: jax.Array, labels: jax.Array) -> tuple[Curve, Curve]:
-        return _both(traceable(network), images, maps, labels, jnp.asarray(fractions, float), canvas, **options)
+        return _both(traceable(network), images, maps, labels, fractions, canvas, **options)
 
     removed, shown = in_portions(both, images_at_once, images, maps, labels)
     flat = np.any([constant(jnp.asarray(curve.scores.T)) for curve in (removed, shown)], axis=0)
@@ -246,7 +261,8 @@ def scores_at(
         outputs = network(on_canvas((places < reach) == inserting, image, canvas))
         return score_of(outputs, label, score)
 
-    return jax.lax.map(one, reach, batch_size=min(batch_size, reach.size))
+    scores = jax.lax.map(one, reach, batch_size=min(batch_size, reach.size))
+    return jnp.where(jnp.all(jnp.isfinite(image)), scores, jnp.nan)
 
 
 def curve_of(fractions: Float[Array, " k"], scores: Float[Array, " k"], attribution: AnyMap) -> Curve:

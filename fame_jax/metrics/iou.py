@@ -14,17 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Real
+from jaxtyping import Array, Bool, Real, Shaped
 
 from fame_jax._types import Scalar
-from fame_jax.metrics.masks import AnyMap, measured
+from fame_jax.metrics.masks import AnyMap, mask_of, measured, summable
 from fame_jax.options import OptionError
 
 Boxes = Real[np.ndarray, "boxes 4"]
 """`x_min, y_min, x_max, y_max` in pixels, the maxima outside: a box is `x_max - x_min` wide."""
 
-Mask = Bool[Array | np.ndarray, "height width"]
-"""True inside."""
+Mask = Shaped[Array | np.ndarray, "height width"]
+"""True inside, or any number but 0."""
 
 Masks = Bool[Array, "boxes height width"]
 """One mask a box."""
@@ -102,6 +102,7 @@ def iou(attribution: AnyMap, mask: Mask, threshold: ArrayLike) -> Scalar:
         In [0, 1]; 0 where both are empty, which the published code gets by adding 1e-8 to the union. NaN for a map with
         a pixel that is no finite number, here and below.
     """
+    mask = mask_of(mask, attribution)
     above = attribution >= threshold
     intersection, union = jnp.sum(above & mask), jnp.sum(above | mask)
     return measured(intersection / jnp.maximum(union, 1), attribution)
@@ -161,5 +162,6 @@ def energy_inside(attribution: AnyMap, mask: Mask) -> Scalar:
     Returns:
         In [0, 1]; 0 for an all-zero map.
     """
+    attribution, mask = summable(attribution), mask_of(mask, attribution)
     total = jnp.sum(attribution)
     return measured(jnp.sum(jnp.where(mask, attribution, 0)) / jnp.where(total > 0, total, 1), attribution)

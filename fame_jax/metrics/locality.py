@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from fame_jax._types import Location, Scalar
-from fame_jax.metrics.masks import AnyMap, measured
+from fame_jax.metrics.masks import AnyMap, measured, summable
 
 
 class Locality(NamedTuple):
@@ -56,7 +56,7 @@ def locality(attribution: AnyMap, location: Location, grid: tuple[int, int]) -> 
     (top, bottom), (left, right) = cell_edges(row, grid[0], height), cell_edges(column, grid[1], width)
     rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside: Bool[Array, "height width"] = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    attribution = jnp.asarray(attribution)
+    attribution = summable(attribution)
     mass: Float[Array, "height width"] = attribution / jnp.sum(attribution)
     rows, columns = rows.astype(mass.dtype), columns.astype(mass.dtype)
     centre_row, centre_column = jnp.sum(mass * rows), jnp.sum(mass * columns)

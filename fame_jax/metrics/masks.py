@@ -9,17 +9,18 @@ References:
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Shaped
 
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.image import blurred
-from fame_jax.options import OptionError
+from fame_jax.options import OptionError, check_pixels
 
 AnyMap = Shaped[Array | np.ndarray, "height width"]
 """A map of numbers of any kind: floats, integers of any width, booleans."""
@@ -75,6 +76,52 @@ def finite(attribution: AnyMap) -> Scalar:
 def measured(figures: ArrayLike, attribution: AnyMap) -> Array:
     """Figures of a map; NaN for one with a pixel that is no finite number, which has no ranks, no hit and no figure."""
     return jnp.where(finite(attribution), figures, jnp.nan)
+
+
+def summable(attribution: AnyMap) -> Array:
+    """A map whose sum is exact enough, and no overflow: in 16 bits it ends at 65504."""
+    attribution = jnp.asarray(attribution)
+    return attribution.astype(jnp.promote_types(attribution.dtype, jnp.float32))
+
+
+def mask_of(mask: ArrayLike, attribution: AnyMap) -> Bool[Array, "height width"]:
+    """A mask of a map, whatever numbers stand for its pixels; 0 is outside.
+
+    Raises:
+        OptionError: for a mask of another size.
+    """
+    if jnp.shape(mask) != jnp.shape(attribution):
+        raise OptionError(f"mask: {list(jnp.shape(mask))}; expected {list(jnp.shape(attribution))}, as the map.")
+    return jnp.asarray(mask) != 0
+
+
+def subject(image: Image, attribution: AnyMap) -> AnyMap:
+    """The map of an image, if both are what they should be.
+
+    Raises:
+        OptionError: for an image of whole numbers, or a map of another size.
+    """
+    check_pixels(image)
+    if jnp.shape(attribution) != jnp.shape(image)[:2]:
+        raise OptionError(
+            f"the map is {list(jnp.shape(attribution))}; expected {list(jnp.shape(image)[:2])}, as the image."
+        )
+    return attribution if hasattr(attribution, "dtype") else jnp.asarray(attribution)
+
+
+def shares(fractions: Any, *, ascending: bool = True) -> Array:
+    """Shares of the pixels `[k]`, if they can be meant; traced ones are not known and pass.
+
+    Raises:
+        OptionError: for percents, no share at all, or, of a curve, another order.
+    """
+    if not isinstance(fractions, Tracer):
+        given = np.asarray(fractions, float)
+        fits = given.ndim == 1 and given.size > 0 and np.all((given >= 0) & (given <= 1 + 1e-6))
+        if not fits or (ascending and np.any(np.diff(given) <= 0)):
+            order = ", ascending" if ascending else ""
+            raise OptionError(f"fractions {given.tolist()}: expected shares of the pixels from 0 to 1{order}.")
+    return jnp.asarray(fractions, float)
 
 
 def count(fraction: ArrayLike, pixels: int, *, method: Method = "rank") -> Int[Array, "*fractions"]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from fame_jax._types import Image, Scalar
 from fame_jax.metrics.iou import Mask, energy_inside
-from fame_jax.metrics.masks import AnyMap, measured
+from fame_jax.metrics.masks import AnyMap, mask_of, measured
 
 
 class Concentration(NamedTuple):
@@ -46,7 +46,7 @@ def pointing_game(attribution: AnyMap, mask: Mask) -> Scalar:
     Returns:
         1 for a hit, else 0. An all-zero map points nowhere: 0. NaN for a map with a pixel that is no finite number.
     """
-    hit = jnp.asarray(mask).ravel()[jnp.argmax(attribution)] & jnp.any(attribution != 0)
+    hit = mask_of(mask, attribution).ravel()[jnp.argmax(attribution)] & jnp.any(attribution != 0)
     return measured(hit.astype(float), attribution)
 
 
@@ -104,12 +104,14 @@ def grid_pointing_game(attribution: AnyMap, quarter: ArrayLike) -> Scalar:
         quarter: 0 upper left, 1 upper right, 2 lower left, 3 lower right; traced.
 
     Returns:
-        In [0, 1]; 1/4 for an evenly spread map, 0 for an all-zero one.
+        In [0, 1]; 1/4 for an evenly spread map, 0 for an all-zero one. NaN for a quarter that there is not.
     """
     height, width = attribution.shape
-    row, column = jnp.divmod(jnp.asarray(quarter), 2)
+    quarter = jnp.asarray(quarter)
+    row, column = jnp.divmod(quarter, 2)
     rows, columns = jnp.arange(height) // (height // 2), jnp.arange(width) // (width // 2)
-    return energy_inside(attribution, (rows == row)[:, None] & (columns == column)[None, :])
+    share = energy_inside(attribution, (rows == row)[:, None] & (columns == column)[None, :])
+    return jnp.where((quarter >= 0) & (quarter < 4), share, jnp.nan)
 
 
 def occluded(image: Image, box: tuple[int, int, int, int], colour: ArrayLike = 0.0) -> Image:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.deletion import Classifier
 from fame_jax.metrics.imputation import Imputation, ImputationStatus, RandomKey, impute
-from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, ranks
+from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, ranks, shares, subject
 from fame_jax.network import traceable, vector
 from fame_jax.options import OptionError
 from fame_jax.scores import Score, ScoreError, constant, output_of, score_of
@@ -103,7 +103,7 @@ def road_delete(
         >>> result = jax.vmap(lambda *one: road_delete(network, *one))(images, maps, labels, keys)
         >>> result.drops.mean(axis=0)
     """
-    fractions = jnp.asarray(fractions_removed, float)
+    attribution, fractions = subject(image, attribution), shares(fractions_removed, ascending=False)
     removed = _first(attribution, fractions, method, order)
     if unknown is not None:
         removed |= unknown[None]
@@ -160,7 +160,7 @@ def road_insert(
     Returns:
         Scores, drops against the clean image, and how every imputation ended.
     """
-    fractions = jnp.asarray(fractions_inserted, float)
+    attribution, fractions = subject(image, attribution), shares(fractions_inserted, ascending=False)
     removed = ~_first(attribution, fractions, method, order)
     return _road(
         traceable(network),
@@ -277,6 +277,7 @@ def _road(
         return _score(network(image), label, score)
 
     scores = jax.lax.map(value, filled.imputed, batch_size=min(batch_size, len(removed)))
+    known &= jnp.all(jnp.isfinite(image))
     scores, clean = jnp.where(known, scores, jnp.nan), value(image)
     status = jnp.where(known, filled.status, ImputationStatus.NOT_FINITE)
     return Road(fractions.astype(scores.dtype), scores, clean - scores, status, filled.relative_residual)

@@ -156,10 +156,11 @@ def holm(p_values: Values) -> Float[np.ndarray, " n"]:
 
 def pearson(first: Float[Array | np.ndarray, "*shape"], second: Float[Array | np.ndarray, "*shape"]) -> float:
     """Pearson's correlation of two arrays, entry by entry, in [-1, 1]; NaN where one of them is constant."""
-    centred = [array - array.mean() for array in (np.asarray(a, np.float64).ravel() for a in (first, second))]
-    norms = [np.linalg.norm(array) for array in centred]
-    if min(norms) == 0:
+    arrays = [np.asarray(array, np.float64).ravel() for array in (first, second)]
+    if min(map(np.ptp, arrays)) == 0:
         return np.nan
+    centred = [array - array.mean() for array in arrays]
+    norms = [np.linalg.norm(array) for array in centred]
     return float(np.clip(np.dot(centred[0] / norms[0], centred[1] / norms[1]), -1, 1))
 
 

@@ -18,10 +18,22 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
 from fame_jax._types import Embedding, Image, PerChannel, Scalar
-from fame_jax.metrics.masks import TENTHS, AnyMap, Method, Order, count, measured, on_canvas, ranks, warn_of_maps
+from fame_jax.metrics.masks import (
+    TENTHS,
+    AnyMap,
+    Method,
+    Order,
+    count,
+    measured,
+    on_canvas,
+    ranks,
+    shares,
+    subject,
+    warn_of_maps,
+)
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable, vector
-from fame_jax.options import OptionError
+from fame_jax.options import OptionError, check_pixels
 
 Embedder = Callable[[Image], Embedding]
 """One face `[H, W, C]` in [0, 1] to its embedding `[d]`, of any length."""
@@ -32,7 +44,7 @@ Scores = Float[np.ndarray, " n"]
 Genuine = Shaped[np.ndarray, " n"] | Sequence[int]
 """True or 1 for two faces of one person, False or 0 for impostors."""
 
-Criterion = Literal["equal_error_rate", "max_accuracy"] | float
+Criterion = Literal["equal_error_rate", "max_accuracy"] | float | int
 """What a threshold is chosen for; a number is a false match rate."""
 
 
@@ -133,7 +145,7 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         best = np.argmin(np.abs(accepted * len(pairs) - rejected * len(impostors)))
     elif criterion == "max_accuracy":
         best = np.argmin(accepted + rejected)
-    elif isinstance(criterion, float) and 0 <= criterion < 1:
+    elif not isinstance(criterion, str | bool) and 0 <= criterion < 1:
         thresholds = np.append(np.nextafter(thresholds[:1], np.inf, dtype=thresholds.dtype), thresholds)
         accepted, rejected = np.append(0, accepted), np.append(len(pairs), rejected)
         best = np.flatnonzero(accepted / len(impostors) <= criterion)[-1]
@@ -164,9 +176,11 @@ def verification_accuracy(
         One accuracy, or `[k]`, of the pairs that have a score; NaN if none has.
 
     Raises:
-        OptionError: for a pair that is neither genuine nor an impostor.
+        OptionError: for a pair that is neither genuine nor an impostor, or other numbers of scores and pairs.
     """
     genuine = _of_kinds(genuine)
+    if len(scores) != len(genuine):
+        raise OptionError(f"verification_accuracy: {len(scores)} scores of {len(genuine)} pairs; expected as many.")
     # Compared in double precision, in which a threshold taken from the scores is still one of them.
     accepted = scores.astype(np.float64) >= threshold
     counted = ~np.isnan(scores).T
@@ -217,13 +231,15 @@ def pair_scores(
         bit: a pair at the very threshold stays on its side of it. Both curves are NaN for a map with a pixel that is no
         finite number.
     """
+    gallery_map = None if gallery_map is None else subject(gallery, gallery_map)
+    check_pixels(gallery)
     return _pair_scores(
         traceable(network),
         probe,
         gallery,
-        attribution,
+        subject(probe, attribution),
         gallery_map,
-        jnp.asarray(fractions, float),
+        shares(fractions),
         canvas,
         method=method,
         order=order,

@@ -18,6 +18,7 @@ from fame_jax.onnx.graph import Graph
 from fame_jax.onnx.inspection import ImageInput, depending, fed, map_channels, shapes
 from fame_jax.onnx.operators import ChannelsLast
 from fame_jax.onnx.photometry import Photometry
+from fame_jax.options import check_pixels
 from fame_jax.words import did_you_mean, nearest
 
 Values = Shaped[Array, "..."]
@@ -204,6 +205,7 @@ class OnnxNetwork:
         return next((p.dtype for p in self.parameters.values()), like.dtype)
 
     def _given(self, image: Image) -> dict[str, Value]:
+        check_pixels(image)
         expected = (*self.plan.size, self.plan.image.channels)
         if any(n is not None and n != found for n, found in zip(expected, image.shape, strict=True)):
             sides = ["any" if n is None else n for n in expected]

@@ -37,10 +37,14 @@ def dataset(paths: Sequence[pathlib.Path], task: Task, folder: pathlib.Path) -> 
         folder: where the portrait is put.
 
     Raises:
-        FigureError: for an odd number of faces.
+        FigureError: for an odd number of faces, or a list without a record.
     """
     if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
-        return read("list" if task == "class" else "pairs", paths[0])
+        found = read("list" if task == "class" else "pairs", paths[0])
+        if not found.records:
+            reason = f" ({found.problems[0].where}: {found.problems[0].reason})" if found.problems else ""
+            raise FigureError(f"{paths[0]}: no record that can be shown{reason}.")
+        return found
     if task == "class":
         chosen = [Picture(path) for path in paths or (sample_path("cat"),)]
         named = (ClassRecord(f"{i}: {picture.path.name}", picture) for i, picture in enumerate(chosen, 1))

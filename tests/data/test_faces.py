@@ -185,3 +185,19 @@ def test_each_shared_photograph_has_one_face_that_fits_the_template(shared_data,
     grey = crop.image.mean(-1)
     eyes = np.mean([grey[y - 3 : y + 4, x - 6 : x + 7].mean() for x, y in np.rint(TEMPLATE[:2]).astype(int)])
     assert eyes < grey[62:72, 30:80].mean()
+
+
+def test_what_one_detector_does_not_find_another_may(tmp_path):
+    path, calls = written(tmp_path / "face.png", NOISE), []
+
+    def blind(image):
+        return np.zeros((0, 15), np.float32)
+
+    def counted(image):
+        calls.append(image.shape)
+        return blind(image)
+
+    for find in (blind, counted):
+        with pytest.raises(FaceError, match="no face"):
+            load_face(path, aligned=False, find=find)
+    assert calls

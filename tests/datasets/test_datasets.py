@@ -319,3 +319,11 @@ def test_reader_says_how_files_have_to_lie(name):
     assert "root" in (reader(name).read.__doc__ or "")
     assert "allow_outside" in reader(name).options
     assert reader(name).source
+
+
+def test_eyes_of_cfp_are_found_however_its_folder_is_written(tmp_path):
+    root = synthetic.cfp(tmp_path / "cfp").root
+    first = read("cfp", root, "FF-02", expected={}).records[0].probe.path.relative_to(root).as_posix()
+    eyes = synthetic.write(tmp_path / "eyes.csv", ["PATH,reye_x,reye_y,leye_x,leye_y", f"{first},1,2,3.5,4"])
+    for written in (root, root / "Protocol" / ".."):
+        assert read("cfp", written, "FF-02", expected={}, eyes=eyes).records[0].probe.eyes == ((1, 2), (3.5, 4))

@@ -163,6 +163,16 @@ def test_rise_finds_the_only_pixels_that_count():
     assert 4 <= column < 12
 
 
+def test_rise_of_an_unlikely_class_is_scaled_like_that_of_any_other():
+    def network(image, other):
+        return jnp.stack([jnp.float32(other), 3 * image[8:16, 8:16].mean() - 5])
+
+    image = jnp.ones((32, 32, 3))
+    likely, unlikely = (rise(Partial(network, other=other), image, 1, key=KEY, masks=100) for other in (0.0, 20.0))
+    np.testing.assert_allclose(unlikely.max(), 1, atol=1e-4)
+    assert np.corrcoef(likely.ravel(), unlikely.ravel())[0, 1] > 0.99
+
+
 def test_masks_keep_their_share_and_move_by_less_than_a_cell():
     masks = jax.vmap(lambda k: smooth_mask(k, 30, 40, cells=5, kept=0.3))(jax.random.split(KEY, 2000))
     assert masks.shape == (2000, 30, 40)

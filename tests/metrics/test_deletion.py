@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from fame_jax import OptionError, metrics
 from fame_jax.image import gaussian_blur
 from fame_jax.metrics.causal import rise_deletion, rise_insertion
 from fame_jax.metrics.deletion import class_curves, deletion, insertion
@@ -218,3 +219,26 @@ def test_canvas_may_be_the_images_own_colour_or_a_blur_of_it():
             np.testing.assert_allclose(found["score"], expected.scores, atol=1e-6)
     with pytest.raises(ValueError, match="canvas='grey'; expected numbers, 'mean' or 'blur'"):
         inspect.unwrap(canvas_of)("grey", IMAGE)
+
+
+GREY, RISING = jnp.full((8, 8, 3), 0.5), np.arange(64.0, dtype=np.float32).reshape(8, 8)
+
+
+def brightness(image):
+    return jnp.stack([image.mean(), jnp.float32(0.1)])
+
+
+@pytest.mark.parametrize(
+    "shares", [[0.0, 10.0, 100.0], [0.0, 0.5, 0.2], [-0.1, 0.5], [0.0, float("nan")], [], 0.5], ids=str
+)
+def test_shares_that_cannot_be_meant_are_refused(shares):
+    for measure in (metrics.deletion, metrics.insertion):
+        with pytest.raises(OptionError, match="expected shares of the pixels from 0 to 1, ascending"):
+            measure(brightness, GREY, RISING, 0, fractions=shares)
+
+
+def test_an_image_that_is_not_finite_has_no_figure():
+    image = GREY.at[2:4].set(jnp.nan)
+    relu = lambda x: brightness(jax.nn.relu(x))  # noqa: E731
+    assert np.isnan(metrics.deletion(relu, image, RISING, 0).auc)
+    assert np.isnan(metrics.road_delete(relu, image, RISING, 0, jax.random.key(0)).drops).all()

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fame_jax import metrics
 from fame_jax.data.faces import SUNGLASSES
 from fame_jax.metrics.iou import box_masks
 from fame_jax.metrics.pointing_game import (
@@ -141,3 +142,24 @@ def test_concentration_leaves_out_what_is_not_the_face():
     # Columns 2 and 3 of rows 1 to 3: six of sixteen pixels of the face.
     assert float(found.area) == float(found.share) == pytest.approx(6 / 16)
     assert float(found.ratio) == pytest.approx(1)
+
+
+def test_numbers_of_a_mask_are_inside_wherever_they_are_not_zero():
+    map, inside = np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)
+    map[1, 1], inside[:2, :2] = 1, True
+    for mask in (inside, inside.astype(np.uint8) * 255, inside.astype(np.uint8) * 2, inside.astype(np.float32)):
+        assert metrics.pointing_game(map, mask) == 1
+        assert metrics.iou(map + inside, mask, 0.7) == 1
+
+
+def test_there_is_no_fifth_quarter():
+    assert np.isnan([metrics.grid_pointing_game(np.ones((4, 4), np.float32), i) for i in (-1, 4, 7)]).all()
+
+
+def test_sums_of_maps_of_16_bits_do_not_overflow():
+    map, half = np.full((300, 300), 0.9, np.float16), np.zeros((300, 300), bool)
+    half[:150] = True
+    assert metrics.energy_inside(map, half) == pytest.approx(0.5, abs=1e-3)
+    found = metrics.locality(np.ones((300, 300), np.float16), jnp.array([0, 0]), (1, 1))
+    assert found.outside == pytest.approx(0, abs=1e-3)
+    assert found.shift == pytest.approx(0, abs=0.1)

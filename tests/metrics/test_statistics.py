@@ -162,3 +162,8 @@ def test_holm_by_hand():
     # Sorted: 0.01, 0.02, 0.03, 0.4 times 4, 3, 2, 1; none below the one before it, none above 1.
     np.testing.assert_allclose(holm(np.array([0.03, 0.4, 0.01, 0.02])), [0.06, 0.4, 0.04, 0.06])
     np.testing.assert_array_equal(holm(np.array([0.9, 0.8])), [1, 1])
+
+
+def test_constants_have_no_correlation_whatever_rounding_leaves_of_them():
+    for value in (0.1, 0.3):
+        assert np.isnan(pearson(np.full((5, 7), value), np.full((5, 7), 0.1)))

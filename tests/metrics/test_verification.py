@@ -290,3 +290,13 @@ def test_double_precision_stays_double():
         curves = verification_curves(embedding_of_eyes, probes, galleries, maps, genuine)
         assert curves.scores.insertion.dtype == np.float64
         assert curves.deletion[0] == 1
+
+
+def test_as_many_scores_as_pairs_are_needed():
+    with pytest.raises(OptionError, match="1 scores of 2 pairs"):
+        verification_accuracy(np.array([0.9]), [0, 1], 0.5)
+
+
+def test_no_false_match_at_all_may_be_asked_for_as_a_whole_number():
+    scores, genuine = np.array([0.1, 0.2, 0.8, 0.9]), [0, 0, 1, 1]
+    assert operating_point(scores, genuine, 0) == operating_point(scores, genuine, 0.0)

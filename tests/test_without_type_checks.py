@@ -1,0 +1,58 @@
+"""What the tests' checks of types would tell, told without them: in a process of its own, as a user has it."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import jax, jax.numpy as jnp, numpy as np
+from fame_jax import EXPLAINERS, NetworkError, OptionError, Split, class_logit, metrics, perturb
+
+def network(image):
+    return image.mean((0, 1))
+
+eight, key = np.zeros((32, 32, 3), np.uint8), jax.random.key(0)
+face, map = eight / np.float32(255), np.ones((32, 32), np.float32)
+split, cam = Split(network, network), EXPLAINERS["grad_cam"]
+pixels, shape, label = "the image is uint8", "expected one image [H, W, C]", "expected the index of a class"
+bad = [
+    (OptionError, pixels, lambda: perturb(class_logit, eight, network, 1)),
+    (OptionError, pixels, lambda: EXPLAINERS["xssab"].explain_pair(network, face, eight)),
+    (OptionError, shape, lambda: perturb(class_logit, face[None], network, 1)),
+    (OptionError, "the image is a list", lambda: perturb(class_logit, face.tolist(), network, 1)),
+    (OptionError, "target='dott'", lambda: cam.explain_pair(split, face, face, target="dott")),
+    (ValueError, "expected [32, 32], as the logits", lambda: region(map[:1])),
+    (OptionError, "expected [32, 32], as the map", lambda: metrics.pointing_game(map, map[:16] > 0)),
+    (OptionError, "expected [32, 32], as the map", lambda: metrics.iou(map, map[:1] > 0, 0.5)),
+]
+
+def region(weights):
+    from fame_jax.losses import class_over_region
+
+    return class_over_region(jnp.asarray(face), lambda image: image, weights, 1)
+
+for name in ("gradient", "rise", "blob", "fame", "random"):
+    bad.append((OptionError, pixels, lambda name=name: EXPLAINERS[name].explain(network, eight, 1, key=key)))
+    bad.append((OptionError, shape, lambda name=name: EXPLAINERS[name].explain(network, face[..., 0], 1, key=key)))
+for name in ("fame_evidence", "evidence_cam", "refined_cam", "grad_cam"):
+    bad.append((NetworkError, "no feature map", lambda name=name: EXPLAINERS[name].explain(network, face, 1, key=key)))
+for wrong in (True, np.array([1]), 2.0):
+    bad.append((OptionError, label, lambda wrong=wrong: perturb(class_logit, face, network, wrong)))
+for measure in (metrics.deletion, metrics.insertion, lambda *one: metrics.road_delete(*one, key)):
+    bad.append((OptionError, pixels, lambda measure=measure: measure(network, eight, map, 1)))
+    for other in (map[:1], map[:16, :16]):
+        words = "expected [32, 32], as the image"
+        bad.append((OptionError, words, lambda measure=measure, other=other: measure(network, face, other, 1)))
+for kind, words, call in bad:
+    try:
+        call()
+    except kind as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(words)
+# NumPy's floats are taken, also by a network that would give them back.
+EXPLAINERS["gradient"].explain(network, np.ones((32, 32, 3), np.float32), 1)
+"""
+
+
+def test_bad_input_is_named():
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True)
