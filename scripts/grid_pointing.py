@@ -6,6 +6,7 @@ The other figures of finished maps are fame run's and fame score's.
 """
 
 import pathlib
+import sys
 from typing import Annotated
 
 import jax.numpy as jnp
@@ -20,9 +21,9 @@ from fame_jax.datasets.catalogue import read
 from fame_jax.engine import passes_of
 from fame_jax.experiments.run import run
 from fame_jax.experiments.settings import Settings
-from fame_jax.experiments.store import Run
+from fame_jax.experiments.store import DONE, Run
 from fame_jax.explainers.table import explainer
-from fame_jax.inputs import geometry, images
+from fame_jax.inputs import PictureError, geometry, images
 from fame_jax.words import markdown
 
 
@@ -69,15 +70,27 @@ def main(
 
 
 def shares_of(maps: Run) -> np.ndarray:
-    """The share in the right quarter, the mean over the four maps of each grid, `[grids]`."""
-    found = [float(metrics.grid_pointing_game(jnp.asarray(maps.map(i)), i % 4)) for i in range(len(maps.records))]
+    """The share in the right quarter, the mean over the four maps of each grid, `[grids]`; NaN where one is missing."""
+    done = maps.column("state") == DONE
+    found = [
+        float(metrics.grid_pointing_game(jnp.asarray(maps.map(i)), i % 4)) if done[i] else np.nan
+        for i in range(len(maps.records))
+    ]
     return np.reshape(found, (-1, 4)).mean(axis=1)
 
 
 def composed(found: Dataset, card: models.Card, count: int, seed: int, out: pathlib.Path) -> Dataset:
     """Grids of four photographs of different classes, as files, and four records of each: one for every quarter."""
-    records = [record for record in found.records if isinstance(record, ClassRecord) and record.label is not None]
-    labels, how = np.asarray([record.label for record in records]), geometry(card)
+    how, records = geometry(card), []
+    for record in found.records:
+        if isinstance(record, ClassRecord) and record.label is not None:
+            try:
+                images(record, how)
+            except PictureError as error:
+                print(f"{record.name} is in no grid: {error}", file=sys.stderr)
+                continue
+            records.append(record)
+    labels = np.asarray([record.label for record in records])
     out.mkdir(parents=True, exist_ok=True)
     quarters = []
     for number, members in enumerate(metrics.grid_members(labels, seed)[:count]):

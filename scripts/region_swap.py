@@ -9,6 +9,7 @@ makes faces similar is seen there.
 """
 
 import pathlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -41,7 +42,10 @@ def datasets(pairs: Dataset, card: Card, seed: int, folder: pathlib.Path) -> dic
         except PictureError:
             continue
     swapped, before, covered = [], [], []
-    for number, ((record, (probe, gallery)), other) in enumerate(zip(faces, _others(len(faces), seed), strict=True)):
+    others = _others(_people([record for record, _ in faces]), seed)
+    for number, ((record, (probe, gallery)), other) in enumerate(zip(faces, others, strict=True)):
+        if other is None:
+            continue
         region = [*REGIONS][number % len(REGIONS)]
         patched = with_region(jnp.asarray(probe), jnp.asarray(faces[other][1][0]), region)
         paths = [folder / f"{number}-{kind}.png" for kind in ("swapped", "before", "gallery", "sunglasses")]
@@ -84,9 +88,21 @@ def ratios(changed: Run, before: Run, role: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def _others(number: int, seed: int) -> np.ndarray:
-    """Somebody else for everybody: each is somebody's other once."""
-    order = np.random.default_rng(seed).permutation(number)
-    others = np.empty(number, int)
-    others[order] = np.roll(order, 1)
+def _people(genuine: Sequence[PairRecord]) -> list[int]:
+    """Who is on each pair, as a number: pairs that share a picture, be it by way of others, are of one person."""
+    person: dict[str, int] = {}
+    for number, record in enumerate(genuine):
+        paths = [str(picture.path) for picture in (record.probe, record.gallery)]
+        known = {person[path] for path in paths if path in person}
+        person |= {path: number for path in (*paths, *(path for path, who in person.items() if who in known))}
+    return [person[str(record.probe.path)] for record in genuine]
+
+
+def _others(people: Sequence[int], seed: int) -> list[int | None]:
+    """The pair of somebody else for everybody, each in turn as far as that can be; None where there is nobody else."""
+    order = np.random.default_rng(seed).permutation(len(people))
+    others: list[int | None] = [None] * len(people)
+    for place, one in enumerate(order):
+        before = (int(order[place - step]) for step in range(1, len(people)))
+        others[one] = next((other for other in before if people[other] != people[one]), None)
     return others

@@ -84,11 +84,11 @@ def of_crops(paths, figures):
     """Detections of aligned faces, beside SFace's e+ against another photograph of the person."""
     sface, people = models.load("sface"), defaultdict(list)
     masks = dict(zip(REGIONS, box_masks(np.array(list(REGIONS.values())), 112, 112), strict=True))
-    maps, matches = [], []
+    maps, matches, whose = [], [], []
     masks["elsewhere"] = ~np.any(list(masks.values()), axis=0)
     for path in paths:
         people[path.stem.rpartition("_")[0] or path.stem.rstrip("0123456789")].append(load_face(path).image)
-    for faces in people.values():
+    for person, faces in people.items():
         for face, other in zip(faces, faces[1:] + faces[:1], strict=True):
             of_face = seen(face)
             if of_face is None or len(faces) < 2:
@@ -98,6 +98,7 @@ def of_crops(paths, figures):
             match = np.asarray(e_plus(sface, jnp.asarray(face), jax.jit(sface)(jnp.asarray(other))))
             maps.append(why)
             matches.append(match)
+            whose.append(person)
             for name, mask in masks.items():
                 area = f"({mask.mean():.0%} of the crop)"
                 figures[f"share of YuNet's map on {name} {area}"].append(float(energy_inside(why, mask)))
@@ -115,19 +116,23 @@ def of_crops(paths, figures):
                 figures[f"rank correlation of the map with that with {worn}"].append(spearman(why, hidden))
                 for name, mask in masks.items():
                     figures[f"share on {name} with {worn}"].append(float(energy_inside(hidden, mask)))
-    for whose, others in (("its", matches), ("another person's", matches[2:] + matches[:2])):
-        figures[f"rank correlation of YuNet's map with {whose} e+"] = list(map(spearman, maps, others))
+    figures["rank correlation of YuNet's map with its e+"] = list(map(spearman, maps, matches))
+    for place, why in enumerate(maps):
+        following = [*range(place + 1, len(maps)), *range(place)]
+        if other := [one for one in following if whose[one] != whose[place]]:
+            figures["rank correlation of YuNet's map with another person's e+"].append(spearman(why, matches[other[0]]))
 
 
 def against_d_rise(paths, figures):
     """FAME and D-RISE of whole photographs, all of one size."""
-    for number, path in enumerate(paths):
+    warm = False
+    for path in paths:
         image = jnp.asarray(read_image(path))
         if (found := seen(image)) is None:
             continue
         network = found[0]
         for name, method in (("FAME", lambda *one: walk(*one).attribution), ("D-RISE", d_rise)):
-            if number == 0:
+            if not warm:
                 jax.block_until_ready(method(network, image))
             start = time.perf_counter()
             attribution = jax.block_until_ready(method(network, image))
@@ -135,6 +140,7 @@ def against_d_rise(paths, figures):
             removed, shown = areas(network, image, attribution)
             figures[f"{name}: deletion"].append(float(removed))
             figures[f"{name}: insertion"].append(float(shown))
+        warm = True
     for metric in ("deletion", "insertion"):
         pairs = zip(figures[f"FAME: {metric}"], figures[f"D-RISE: {metric}"], strict=True)
         figures[f"FAME - D-RISE: {metric}"] = [one - other for one, other in pairs]
@@ -144,6 +150,8 @@ def at_once(paths, figures):
     """All boxes of a photograph with ten faces in one call, against a call for each."""
     for start in range(0, len(paths), 10):
         faces = [read_image(path)[::2, ::2] for path in paths[start : start + 10]]
+        if len(faces) < 10:
+            continue
         image = jnp.asarray(np.concatenate([np.concatenate(faces[:5], 1), np.concatenate(faces[5:], 1)]))
         detector = detection.yunet(*image.shape[:2])
         if len(found := detection.detections(detector, image)) < 10:

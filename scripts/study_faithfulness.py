@@ -96,7 +96,8 @@ def main(
     dataset = opened(photographs, number)
     task: Task = dataset.task  # type: ignore[assignment]
     model = model or {"class": "mobilenet_v2"}.get(task, "sface")
-    network = models.find(model, precision=precision)  # type: ignore[arg-type]
+    with jax.enable_x64(precision == "float64"):
+        network = models.find(model, precision=precision)  # type: ignore[arg-type]
     methods = methods or (OF_CLASSES if task == "class" else OF_PAIRS)
     settings = Settings(precision=precision, seed=seed)  # type: ignore[arg-type]
     study = Study(network.card.name, task, settings, games(model, network, task, settings, grids=grids, again=again))

@@ -113,7 +113,9 @@ def _of_class(network: models.Loaded, settings: Settings, grids: int) -> dict[st
         return [Part(quarters, network, {"resize": network.card.size})]
 
     def figures(maps: Run) -> Figures:
-        return {("grid", "higher"): {f"{index}": float(value) for index, value in enumerate(shares_of(maps))}}
+        return {
+            ("grid", "higher"): {f"{i}": float(share) for i, share in enumerate(shares_of(maps)) if np.isfinite(share)}
+        }
 
     return {"grid": Game(("grids",), parts, figures)}
 
@@ -187,7 +189,7 @@ def _once_more(model: Any, network: models.Loaded, settings: Settings, again: in
             return models.find(model, precision="float64")
 
     random = functools.cache(lambda: forgetful(network, settings))
-    few = lambda dataset: replace(dataset, records=dataset.records[:again])  # noqa: E731
+    few = lambda dataset: replace(dataset, records=labelled(dataset).records[:again])  # noqa: E731
     noise = functools.cache(lambda dataset, folder: noisy(few(dataset), network.card, settings.seed, folder / "noise"))
     # A file of the noise is what the network sees already.
     seen = {"aligned": True} if network.card.task == "face" else {"resize": network.card.size}
@@ -208,6 +210,12 @@ def _once_more(model: Any, network: models.Loaded, settings: Settings, again: in
         "sanity": game("sanity", metrics.spearman, "lower"),
         "noise": game("noise", metrics.pearson, "higher"),
     }
+
+
+def labelled(dataset: Dataset) -> Dataset:
+    """The records whose class is known: of another, two networks, or two precisions, may take two."""
+    kept = (r for r in dataset.records if not isinstance(r, ClassRecord) or r.label is not None)
+    return replace(dataset, records=tuple(kept))
 
 
 def forgetful(network: models.Loaded, settings: Settings) -> models.Loaded:
