@@ -15,7 +15,7 @@ from fame_jax.words import columns
 class Models:
     """List the networks: task, size, where their weights come from, and what is installed. Or print one's card."""
 
-    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NETWORK")] = None
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NETWORK]")] = None
     """Name, folder or module:attribute of the network whose card is wanted. Omitted: the table of all."""
 
     def __call__(self) -> int:
