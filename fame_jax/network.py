@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fame_jax._types import FeatureMap, Image, Output
 
@@ -158,16 +157,31 @@ class Coded:
 
     def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
         """Arrays are children, all else is code."""
-        leaves, tree = jax.tree.flatten(self.network)
-        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
-        return (arrays,), (tree, tuple(None if _is_array(leaf) else leaf for leaf in leaves))
+        arrays, code = without_code(self.network)
+        return (arrays,), code
 
     @classmethod
-    def tree_unflatten(cls, static: Any, children: tuple[list[Any]]) -> "Coded":
+    def tree_unflatten(cls, code: Any, children: tuple[list[Any]]) -> "Coded":
         """The inverse of `tree_flatten`."""
-        tree, code = static
-        leaves = [one if other is None else other for one, other in zip(code, children[0], strict=True)]
-        return cls(jax.tree.unflatten(tree, leaves))
+        return cls(with_code(code, *children))
+
+
+def without_code(network: Any) -> tuple[list[Any], Any]:
+    """The arrays of a pytree, None for its other leaves, and what is static: its structure and those leaves."""
+    leaves, tree = jax.tree.flatten(network)
+    arrays = [leaf if is_array(leaf) else None for leaf in leaves]
+    return arrays, (tree, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+
+
+def with_code(static: Any, arrays: list[Any]) -> Any:
+    """The inverse of `without_code`."""
+    tree, code = static
+    return jax.tree.unflatten(tree, [one if other is None else other for one, other in zip(code, arrays, strict=True)])
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf has shape and dtype, as an array or one to be."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def traceable(network: Any) -> Any:
@@ -191,13 +205,13 @@ def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _argument(arg: Any) -> Any:
-    if callable(arg) and not all(map(_is_array, jax.tree.leaves(arg))) and not jax.tree_util.all_leaves([arg]):
+    if callable(arg) and not jax.tree_util.all_leaves([arg]) and any(map(_is_code, jax.tree.leaves(arg))):
         return Coded(arg)
     return jax.tree.map(_without_code, arg)
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+def _is_code(leaf: Any) -> bool:
+    return not is_array(leaf) and (isinstance(leaf, bool) or not isinstance(leaf, int | float | complex))
 
 
 def _unbound(function: Any) -> Any:

@@ -92,7 +92,7 @@ def mask_of(mask: ArrayLike, attribution: AnyMap) -> Bool[Array, "height width"]
     """
     if jnp.shape(mask) != jnp.shape(attribution):
         raise OptionError(f"mask: {list(jnp.shape(mask))}; expected {list(jnp.shape(attribution))}, as the map.")
-    return jnp.asarray(mask) != 0
+    return jnp.asarray(mask).astype(bool)
 
 
 def subject(image: Image, attribution: AnyMap) -> AnyMap:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax.architectures import Precision, precision_of
-from fame_jax.network import head_of
+from fame_jax.network import head_of, is_array, with_code, without_code
 
 
 @jax.tree_util.register_pytree_node_class
@@ -77,17 +77,14 @@ class Adapted:
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
         """Arrays are children, all else is code."""
-        leaves, tree = jax.tree.flatten(self.network)
-        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
-        code = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
-        return (arrays,), (tree, code, self.precision)
+        arrays, code = without_code(self.network)
+        return (arrays,), (code, self.precision)
 
     @classmethod
     def tree_unflatten(cls, static: Any, children: tuple[list[Any]]) -> "Adapted":
         """The inverse of `tree_flatten`."""
-        tree, code, precision = static
-        leaves = [one if other is None else other for one, other in zip(code, children[0], strict=True)]
-        return cls(jax.tree.unflatten(tree, leaves), precision)
+        code, precision = static
+        return cls(with_code(code, *children), precision)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -114,16 +111,12 @@ def adapted(network: Any, precision: Precision) -> Adapted:
     _, dtype, _ = precision_of(precision)
 
     def cast(leaf: Any) -> Any:
-        if not _is_array(leaf):
+        if not is_array(leaf):
             return leaf
         return jnp.asarray(leaf, dtype) if _is_floating(leaf) else jnp.asarray(leaf)
 
     whole = all(callable(getattr(network, name, None)) for name in ("features", "head"))
     return (AdaptedSplit if whole else Adapted)(jax.tree.map(cast, network), precision)
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def _is_floating(value: Any) -> bool:
