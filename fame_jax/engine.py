@@ -25,7 +25,7 @@ from fame_jax.detection.detected import asked, of_box
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, Told, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
 from fame_jax.network import vector
-from fame_jax.options import check_dtype, check_options, check_pixels, whole
+from fame_jax.options import check_dtype, check_options, check_pixels, target_index
 from fame_jax.questions import Boxed, Question, Seen
 from fame_jax.walk import Loss, Perturbation, rules_from
 
@@ -119,9 +119,9 @@ class Engine:
     def _seen(self, question: Question, images: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> Seen:
         target = question.target
         if self.task == "class":
-            target = np.int32(np.argmax(outputs[0])) if target is None else whole(target, ())
+            target = np.int32(np.argmax(outputs[0])) if target is None else target_index(target, ())
         elif self.task == "location":
-            target = whole(target, (2,))
+            target = target_index(target, (2,))
         elif self.task == "detect":
             target = target.typed(self.dtype)
         return Seen(images, target, outputs, pixel_digest(*question.images), question.filled)

@@ -11,7 +11,7 @@ import numpy as np
 from fame_jax.core import Explanation
 from fame_jax.engine import Engine, explained
 from fame_jax.explainers.explainer import Explainer
-from fame_jax.options import OptionError, check_image, whole
+from fame_jax.options import OptionError, check_image, target_index
 from fame_jax.questions import Question
 
 
@@ -79,6 +79,6 @@ def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:
             )
         try:
             check_image(image)
-            yield Question((image,), None if target is None else whole(target, ()))
+            yield Question((image,), None if target is None else target_index(target, ()))
         except OptionError as error:
             raise OptionError(f"explain_many, image {number}: {error}") from None

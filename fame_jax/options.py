@@ -96,7 +96,7 @@ def check_dtype(dtype: Any) -> None:
         )
 
 
-def whole(target: Any, shape: tuple[int, ...]) -> np.ndarray:
+def target_index(target: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A class, or the row and column of a location, as `int32` of this shape.
 
     Raises:

@@ -205,7 +205,7 @@ class Explainer:
         if task == "detect":
             told["score"] = "logit"
         told = {name: value for name, value in told.items() if name in known}
-        return {**of_preset, **told, **self._whole(task, options)}
+        return {**of_preset, **told, **self._whole_blur(task, options)}
 
     def cost(self, task: Task, *, embedding: int = 512, **options: Any) -> Cost:
         """Forward and backward passes for one image or pair with these options; `Cost(1, 0)` if nobody has said.
@@ -220,17 +220,17 @@ class Explainer:
         given = {"embedding": embedding, **self.options(task), **options}
         return self.costs[kind_of(task)](given) if kind_of(task) in self.costs else Cost(1, 0)
 
-    def _whole(self, task: Task, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _whole_blur(self, task: Task, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """A sigma alone takes as many taps as the map allows, of any method that blurs."""
         return whole_blur(options) if "sigma" in options and "kernel_size" in self.options(task) else options
 
     def _given(self, task: Task, key: PRNGKeyArray | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """What the function of a task is called with beside network and images."""
         if "key" not in self.needs:
-            return {**self._whole(task, options)}
+            return {**self._whole_blur(task, options)}
         if key is None:
             raise MethodError(f"{self.name} is random and needs a key: key=jax.random.key(0).")
-        return {"key": key, **self._whole(task, options)}
+        return {"key": key, **self._whole_blur(task, options)}
 
 
 def _pixels(*images: Any) -> list[Any]:

@@ -27,11 +27,11 @@ from fame_jax.metrics.masks import (
     Method,
     Order,
     count,
+    map_of,
     measured,
     on_canvas,
     ranks,
     shares,
-    subject,
     warn_of_maps,
 )
 from fame_jax.metrics.portions import in_portions
@@ -111,7 +111,7 @@ def deletion(
         ScoreError: for a score that does not exist, or the softmax of a single output.
         OptionError: for an image of whole numbers, a map of another size, or shares that cannot be meant.
     """
-    attribution, fractions = subject(image, attribution), shares(fractions)
+    attribution, fractions = map_of(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
         image,
@@ -157,7 +157,7 @@ def insertion(
     Returns:
         The curve; with `rank` its score at 1 is the clean one.
     """
-    attribution, fractions = subject(image, attribution), shares(fractions)
+    attribution, fractions = map_of(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
         image,

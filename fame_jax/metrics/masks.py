@@ -95,7 +95,7 @@ def mask_of(mask: ArrayLike, attribution: AnyMap) -> Bool[Array, "height width"]
     return jnp.asarray(mask).astype(bool)
 
 
-def subject(image: Image, attribution: AnyMap) -> AnyMap:
+def map_of(image: Image, attribution: AnyMap) -> AnyMap:
     """The map of an image, if both are what they should be.
 
     Raises:

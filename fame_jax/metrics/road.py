@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.deletion import Classifier
 from fame_jax.metrics.imputation import Imputation, ImputationStatus, RandomKey, impute
-from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, ranks, shares, subject
+from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, map_of, ranks, shares
 from fame_jax.network import traceable, vector
 from fame_jax.options import OptionError
 from fame_jax.scores import Score, ScoreError, constant, output_of, score_of
@@ -103,7 +103,7 @@ def road_delete(
         >>> result = jax.vmap(lambda *one: road_delete(network, *one))(images, maps, labels, keys)
         >>> result.drops.mean(axis=0)
     """
-    attribution, fractions = subject(image, attribution), shares(fractions_removed, ascending=False)
+    attribution, fractions = map_of(image, attribution), shares(fractions_removed, ascending=False)
     removed = _first(attribution, fractions, method, order)
     if unknown is not None:
         removed |= unknown[None]
@@ -160,7 +160,7 @@ def road_insert(
     Returns:
         Scores, drops against the clean image, and how every imputation ended.
     """
-    attribution, fractions = subject(image, attribution), shares(fractions_inserted, ascending=False)
+    attribution, fractions = map_of(image, attribution), shares(fractions_inserted, ascending=False)
     removed = ~_first(attribution, fractions, method, order)
     return _road(
         traceable(network),

@@ -9,6 +9,7 @@ References:
 import functools
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,11 +25,11 @@ from fame_jax.metrics.masks import (
     Method,
     Order,
     count,
+    map_of,
     measured,
     on_canvas,
     ranks,
     shares,
-    subject,
     warn_of_maps,
 )
 from fame_jax.metrics.portions import in_portions
@@ -145,7 +146,7 @@ def operating_point(scores: Scores, genuine: Genuine, criterion: Criterion = "eq
         best = np.argmin(np.abs(accepted * len(pairs) - rejected * len(impostors)))
     elif criterion == "max_accuracy":
         best = np.argmin(accepted + rejected)
-    elif not isinstance(criterion, str | bool) and 0 <= criterion < 1:
+    elif isinstance(criterion, Real) and not isinstance(criterion, bool) and 0 <= criterion < 1:
         thresholds = np.append(np.nextafter(thresholds[:1], np.inf, dtype=thresholds.dtype), thresholds)
         accepted, rejected = np.append(0, accepted), np.append(len(pairs), rejected)
         best = np.flatnonzero(accepted / len(impostors) <= criterion)[-1]
@@ -231,13 +232,13 @@ def pair_scores(
         bit: a pair at the very threshold stays on its side of it. Both curves are NaN for a map with a pixel that is no
         finite number.
     """
-    gallery_map = None if gallery_map is None else subject(gallery, gallery_map)
+    gallery_map = None if gallery_map is None else map_of(gallery, gallery_map)
     check_pixels(gallery)
     return _pair_scores(
         traceable(network),
         probe,
         gallery,
-        subject(probe, attribution),
+        map_of(probe, attribution),
         gallery_map,
         shares(fractions),
         canvas,
