@@ -1,4 +1,4 @@
-"""Cases of a test that only `.ci/run` takes, or nobody unless asked."""
+"""Cases of a test that only `.ci/thorough` takes, or nobody unless asked."""
 
 import pytest
 

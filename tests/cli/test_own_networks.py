@@ -18,6 +18,7 @@ from fame_jax.cli.thresholds import stored_threshold
 from fame_jax.experiments.store import Run
 from fame_jax.inputs import geometry, images
 from fame_jax.metrics import deletion
+from tests.marks import thorough
 from tests.models.test_own import CODE, START
 
 LABELS = 'card = Card("shapes", "class", 32, 36, labels=("circle", "square", "star"))\npair = network, card\n'
@@ -40,7 +41,7 @@ def write(folder, code, name="mine.py"):
 
 
 @pytest.mark.filterwarnings("default")  # Keras and Haiku have warnings of their own.
-@pytest.mark.parametrize("library", ["nnx", "linen", "equinox", "haiku", "keras"])
+@pytest.mark.parametrize("library", ["nnx", "equinox", *thorough("linen", "haiku", "keras")])
 def test_a_run_and_its_scores_are_pythons(library, folder, fame):
     write(folder, CODE[library])
     with jax.numpy_rank_promotion("allow"):  # Keras adds biases by it.

@@ -21,6 +21,7 @@ from fame_jax.metrics import operating_point, road_delete, verification_curves
 from fame_jax.metrics.table import UnknownMetricError, metric
 from tests.experiments import tiny
 from tests.experiments.runs import FACE, SIDE, pairs, photographs, run_of, write_block
+from tests.marks import thorough
 
 BOX = (2, 3, 9, 12)
 CLASSIFIER = Partial(lambda weights, x: x.ravel() @ weights, jax.random.normal(jax.random.key(0), (SIDE**2 * 3, 3)))
@@ -117,7 +118,7 @@ def test_verification_is_that_of_the_metric_itself(pair_run):
     np.testing.assert_array_equal(correct(found, "deletion").mean(axis=0), curves.deletion)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 40, 1000])
+@pytest.mark.parametrize("cut", [40, *thorough(0, 1, 1000)])
 def test_an_interruption_changes_nothing(class_run, cut):
     score(class_run, "deletion", network=CLASSIFIER)
     file = class_run.folder / "scores" / "deletion.jsonl"

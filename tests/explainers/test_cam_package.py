@@ -19,6 +19,7 @@ from weight_conversion import NAMES
 torch = pytest.importorskip("torch")
 
 from tests.architectures.test_architectures import Twin, small_convnext, small_iresnet, small_vgg  # noqa: E402
+from tests.marks import thorough  # noqa: E402
 from tests.reference import twins  # noqa: E402
 
 
@@ -42,7 +43,7 @@ WEIGHTINGS = {
     "LayerCAM": cam.positive_gradients,
 }
 TWINS = {"resnet": small_resnet, "vgg": small_vgg, "convnext": small_convnext, "iresnet": small_iresnet}
-NETWORKS = ["resnet", "vgg", "convnext", "mobilenet"]
+NETWORKS = ["resnet", *thorough("vgg", "convnext", "mobilenet")]
 
 
 class Pair(NamedTuple):
