@@ -22,7 +22,7 @@ from fame_jax.data.records import PairRecord, Picture, pictures_of
 from fame_jax.datasets.pairs import read_pairs
 from fame_jax.experiments.identity import network_identity
 from fame_jax.inputs import FaceDetector, Geometry, PictureError, face, geometry
-from fame_jax.metrics.verification import Criterion, operating_point
+from fame_jax.metrics.decisions import Criterion, operating_point
 
 RULES: dict[str, Literal["equal_error_rate", "max_accuracy"]] = {
     "eer": "equal_error_rate",

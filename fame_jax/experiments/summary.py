@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fame_jax.experiments.rows import Row, Scores
+from fame_jax.metrics.decisions import OperatingPoint, operating_point, verification_accuracy
 from fame_jax.metrics.imputation import ImputationStatus
 from fame_jax.metrics.statistics import Comparison, Estimate, compare, estimate
 from fame_jax.metrics.table import Figure
-from fame_jax.metrics.verification import OperatingPoint, mean_height, operating_point, verification_accuracy
+from fame_jax.metrics.verification import mean_height
 
 
 class Measured(NamedTuple):

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fame_jax.metrics.causal import rise_deletion, rise_insertion
+from fame_jax.metrics.decisions import OperatingPoint, operating_point, verification_accuracy
 from fame_jax.metrics.deletion import (
     Curve,
     Curves,
@@ -29,15 +30,7 @@ from fame_jax.metrics.pointing_game import (
     pointing_game,
 )
 from fame_jax.metrics.road import Road, road_combined, road_delete, road_insert
-from fame_jax.metrics.verification import (
-    OperatingPoint,
-    PairScores,
-    VerificationCurves,
-    operating_point,
-    pair_scores,
-    verification_accuracy,
-    verification_curves,
-)
+from fame_jax.metrics.verification import PairScores, VerificationCurves, pair_scores, verification_curves
 
 if TYPE_CHECKING:
     from fame_jax.metrics.sanity import MapSimilarity, cascading, independent, map_similarity, randomised

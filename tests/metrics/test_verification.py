@@ -7,8 +7,9 @@ import pytest
 from jax.tree_util import Partial
 
 from fame_jax.losses import cosine
+from fame_jax.metrics.decisions import operating_point, verification_accuracy
 from fame_jax.metrics.masks import selected
-from fame_jax.metrics.verification import operating_point, pair_scores, verification_accuracy, verification_curves
+from fame_jax.metrics.verification import pair_scores, verification_curves
 from fame_jax.options import OptionError
 
 SIDE = 12
