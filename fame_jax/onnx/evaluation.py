@@ -16,6 +16,12 @@ from fame_jax.onnx.operators import OPERATORS, Axes, Call, ChannelsLast, bounded
 Value = Any
 """A NumPy array, a JAX array, or one with channels last."""
 
+_SUM_AND_RELU = "Relu of Add"
+"""Of no file: what two nodes become, see `_merged`."""
+
+_BOUNDS = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Where"}
+"""Operators in which an integer that is too large for JAX does what the largest one does."""
+
 Around = Callable[[Node, Callable[..., Value], Sequence[Value]], Value]
 """A node, what computes its outputs, and its inputs, to what is to stand for its outputs."""
 
@@ -34,7 +40,7 @@ def missing(nodes: Iterable[Node]) -> dict[str, list[str]]:
     """Operators that are not in the table, with the names of their nodes."""
     found: dict[str, list[str]] = {}
     for node in nodes:
-        if node.operator not in OPERATORS:
+        if node.operator not in OPERATORS or node.operator == _SUM_AND_RELU:
             found.setdefault(node.operator, []).append(node.name)
     return found
 
@@ -99,17 +105,24 @@ def _dtype(parameters: Mapping[str, jax.Array], given: Mapping[str, Value]) -> A
 
 
 def _merged(nodes: tuple[Node, ...], wanted: Sequence[str]) -> Iterable[Node]:
-    """A sum that only a `Relu` reads becomes one node with it, see `layers.relu_of_sum`."""
+    """A sum of two results that only a `Relu` reads becomes one node with it, see `layers.relu_of_sum`.
+
+    Of results, as in a residual block: a constant may be minus infinity, of which that form is no number.
+    """
+    made = {name for node in nodes for name in node.outputs}
     uses = Counter(name for node in nodes for name in node.inputs)
     sums = {
         node.outputs[0]: node
         for node in nodes
-        if node.operator == "Add" and uses[node.outputs[0]] == 1 and node.outputs[0] not in wanted
+        if node.operator == "Add"
+        and uses[node.outputs[0]] == 1
+        and node.outputs[0] not in wanted
+        and made.issuperset(node.inputs)
     }
     merged = {node.inputs[0] for node in nodes if node.operator == "Relu" and node.inputs[0] in sums}
     for node in nodes:
         if node.operator == "Relu" and node.inputs[0] in merged:
-            yield dataclasses.replace(node, operator="Relu of Add", inputs=sums[node.inputs[0]].inputs)
+            yield dataclasses.replace(node, operator=_SUM_AND_RELU, inputs=sums[node.inputs[0]].inputs)
         elif node.outputs[0] not in merged:
             yield node
 
@@ -145,7 +158,7 @@ def _applied(node: Node, inputs: Sequence[Value], dtype: Any) -> Value:
         first, *rest = inputs
         outputs = _wrapped(row.function(call, _channels_last(first), *map(as_written, rest)))
     elif row.axes is Axes.AS_WRITTEN:
-        arrays = (x if i in static else _floating(as_written(x), dtype) for i, x in enumerate(inputs))
+        arrays = (x if i in static else _ready(as_written(x), call) for i, x in enumerate(inputs))
         outputs = row.function(call, *arrays)
     else:
         outputs = _in_one_order(row.function, call, inputs, static)
@@ -159,9 +172,7 @@ def _in_one_order(function: Callable[..., Any], call: Call, inputs: Sequence[Val
     rank = max(_array(x).ndim for x in arrays)
     held = [x.array.ndim == rank for x in arrays if isinstance(x, ChannelsLast)]
     last = bool(held) and all(held) and call.get("keepdims", 1) != 0
-    ready = [
-        x if i in static or x is None else _floating(_aligned(x, rank, last), call.dtype) for i, x in enumerate(inputs)
-    ]
+    ready = [x if i in static or x is None else _ready(_aligned(x, rank, last), call) for i, x in enumerate(inputs)]
     outputs = function(dataclasses.replace(call, channels_last=last), *ready)
     return _wrapped(outputs) if last and call.node.operator != "Transpose" else outputs
 
@@ -175,9 +186,21 @@ def _array(x: Value) -> Any:
     return x.array if isinstance(x, ChannelsLast) else x
 
 
-def _floating(x: Any, dtype: Any) -> Any:
+def _ready(x: Any, call: Call) -> Any:
     """Constants in the type of what they meet."""
-    return x.astype(dtype) if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating) else x
+    if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):
+        return x.astype(call.dtype)
+    return _of_32_bits(x, call.node.operator) if isinstance(x, np.ndarray) and x.dtype.kind in "iu" else x
+
+
+def _of_32_bits(x: np.ndarray, operator: str) -> np.ndarray:
+    """Integers that fit those of JAX, without its 64 bits; what only bounds others is the largest or smallest there."""
+    room = np.iinfo(jax.dtypes.canonicalize_dtype(x.dtype))
+    if not x.size or room.min <= x.min() <= x.max() <= room.max:
+        return x
+    if operator not in _BOUNDS:
+        raise GraphError(f"a constant of {x.min()} to {x.max()} does not fit the {room.bits} bits that JAX computes in")
+    return np.clip(x, room.min, room.max)
 
 
 def _channels_last(x: Value) -> Any:

@@ -88,7 +88,7 @@ def with_probes(run: Run, image: Image, probes: list[Values], depending: set[str
 
 def _states(node: Node, output: Value) -> bool:
     """Whether a node is a convolution or batch norm with a bias, and its output a map."""
-    biased = node.operator == "BatchNormalization" or (node.operator == "Conv" and len(node.inputs) > 2)
+    biased = node.operator == "BatchNormalization" or (node.operator == "Conv" and any(node.inputs[2:]))
     return biased and isinstance(output, ChannelsLast) and output.array.ndim == 4
 
 

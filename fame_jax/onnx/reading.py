@@ -63,6 +63,8 @@ def read(
             "expected Photometry(mean, std) with one number for all, or one a channel."
         )
     wanted = (output,) if isinstance(output, str) else tuple(output or (tensor.name for tensor in graph.outputs))
+    if not wanted:
+        raise GraphError(f"{graph.source}: it has no outputs.")
     between = cuts(graph, wanted)
     names = [*wanted, *((name for name in between if name not in wanted) if features is None else [features])]
     traced = forms(graph, constants, image, image_size(image, size), names)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fame_jax import onnx as reader
+from fame_jax.onnx import GraphError
 from fame_jax.onnx.operators import OPERATORS
 from tests.onnx.graphs import model, node, pixels, planes, relative, runtime
 
@@ -71,6 +72,7 @@ CASES = [
     ("ArgMax", {}, {"axis": 1}, 20),
     ("ArgMin", {}, {"axis": -1, "keepdims": 0}, 20),
     ("TopK", {"k": ints(2)}, {"axis": 1}, 20),
+    ("TopK", {}, {"axis": 1, "k": 2}, 9),
     ("Reshape", {"s": ints(0, -1, 8)}, {}, 20),
     ("Transpose", {}, {"perm": [0, 2, 3, 1]}, 20),
     ("Transpose", {}, {"perm": [0, 3, 1, 2]}, 20),
@@ -80,6 +82,7 @@ CASES = [
     ("Concat", {"b": draw(1, 2, HEIGHT, WIDTH)}, {"axis": 1}, 20),
     ("Concat", {"b": draw(1, CHANNELS, 2, WIDTH)}, {"axis": -2}, 20),
     ("Slice", {"s": ints(1, 5), "e": ints(2**63 - 1, -(2**63)), "a": ints(1, 3), "t": ints(2, -2)}, {}, 20),
+    ("Slice", {"s": ints(-100), "e": ints(-200), "a": ints(3), "t": ints(-1)}, {}, 20),
     ("Slice", {}, {"starts": [1], "ends": [3], "axes": [2]}, 7),
     ("Gather", {"i": ints(2, -1)}, {"axis": 1}, 20),
     ("Gather", {"i": np.array(3)}, {"axis": 3}, 20),
@@ -94,6 +97,7 @@ CASES = [
     ("Pad", {"p": ints(0, 1, 2, 0, 0, 0, 1, 3), "v": np.float32(0.5)}, {}, 20),
     ("Pad", {"p": ints(0, 0, 2, 1, 0, 0, 1, 3)}, {"mode": "reflect"}, 20),
     ("Pad", {"p": ints(0, 0, -2, 1, 0, 0, 1, 3)}, {"mode": "edge"}, 20),
+    ("Pad", {"p": ints(0, 0, 9, 1, 0, 0, -1, 20)}, {"mode": "wrap"}, 20),
     ("Pad", {}, {"pads": [0, 0, 1, 1, 0, 0, 0, 2], "value": 1.5}, 7),
     ("Trilu", {"k": np.array(1)}, {"upper": 0}, 20),
     ("CumSum", {"a": np.array(2)}, {"reverse": 1}, 20),
@@ -105,6 +109,7 @@ CASES = [
     ("LessOrEqual", {"b": np.float32(0.1)}, {}, 20),
     ("Upsample", {"s": np.array([1, 1, 2, 3], np.float32)}, {}, 9),
     ("Resize", {"s": np.array([1, 1, 2, 2], np.float32)}, {}, 10),
+    ("Resize", {"s": np.array([1, 1, 0.6, 1.6], np.float32)}, {}, 10),
     # In 64 bits six times this is a little below five.
     ("Resize", {"-": None, "s": np.array([1, 1, 5 / 6, 1.75], np.float32)}, {"mode": "linear"}, 20),
     ("Resize", {"-": None, "s": np.ones(4, np.float32)}, {"mode": "linear", "antialias": 1}, 20),
@@ -200,6 +205,124 @@ def test_relu_and_clip_have_no_gradient_where_they_are_flat_and_at_their_limits(
         network = reader.read(made, photometry="unit")
         slopes = jax.grad(lambda image, network=network: network(image).sum())(picture)
         np.testing.assert_array_equal(np.ravel(slopes), expected)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 0.3, 2.3])
+@pytest.mark.parametrize("mode", ["asymmetric", "half_pixel"])
+def test_the_nearest_pixel_is_that_of_32_bits(factor, mode):
+    options = {"mode": "nearest", "coordinate_transformation_mode": mode, "nearest_mode": "floor"}
+    made = model(
+        [node("Resize", "x - s", **options)],
+        inputs={"x": (1, 3, 1, 73)},
+        constants={"s": np.array([1, 1, 1, factor], np.float32)},
+    )
+    picture = pixels((1, 73))
+    found = reader.read(made, photometry="unit")(jnp.asarray(picture))
+    np.testing.assert_array_equal(np.moveaxis(found, -1, 0), runtime(made, x=planes(picture))[0][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "constant"),
+    [
+        ("Min", "n c", 2**63 - 1),
+        ("Min", "n c", 2**40),
+        ("Max", "n c", -(2**63)),
+        ("Clip", "n o c", 2**63 - 1),
+        ("Where", "t n c", 2**63 - 1),
+    ],
+)
+def test_integers_beyond_32_bits_bound_as_they_do_in_64(name, inputs, constant):
+    made = model(
+        [
+            node("Mul", "x f", "m"),
+            node("Cast", "m", "n", to=7),
+            node("Greater", "n o", "t"),
+            node(name, inputs, "b"),
+            node("ReduceMin" if name == "Where" else "Identity", "b", "r"),
+            node("Cast", "r", "y", to=1),
+        ],
+        inputs={"x": (1, 3, 4, 5)},
+        constants={"f": np.float32(40), "o": np.int64(3), "c": np.int64(constant)},
+    )
+    picture = pixels((4, 5))
+    found = np.asarray(reader.read(made, photometry="unit")(jnp.asarray(picture)))
+    expected = runtime(made, x=planes(picture))[0][0]
+    np.testing.assert_array_equal(np.ravel(np.moveaxis(found, -1, 0) if found.ndim == 3 else found), np.ravel(expected))
+
+
+def test_other_integers_beyond_32_bits_are_refused():
+    made = model(
+        [node("Cast", "x", "n", to=7), node("Mul", "n c", "m"), node("Cast", "m", "y", to=1)],
+        constants={"c": np.int64(2**33)},
+    )
+    with pytest.raises(GraphError, match="8589934592 does not fit the 32 bits"):
+        reader.read(made, photometry="unit")(jnp.zeros((2, 2, 3)))
+
+
+def test_a_limit_that_depends_on_the_pixels_keeps_its_gradient():
+    made = model([node("ReduceMean", "x", "c", keepdims=0), node("Clip", "x c", "y")], opset=17)
+    network = reader.read(made, photometry="unit")
+    picture = jnp.asarray(pixels((2, 2)))
+    slopes = jax.grad(lambda image: network(image).sum())(picture)
+    below = picture < picture.mean()
+    np.testing.assert_allclose(slopes, ~below + below.sum() / picture.size, atol=1e-6)
+
+
+def test_a_rectified_sum_with_minus_infinity_is_zero():
+    made = model([node("Add", "x c", "s"), node("Relu", "s")], constants={"c": np.full(1, -np.inf, np.float32)})
+    np.testing.assert_array_equal(reader.read(made, photometry="unit")(jnp.ones((2, 2, 3))), np.zeros((2, 2, 3)))
+
+
+def test_places_between_two_classes_count_for_the_lower_one():
+    made = model(
+        [node("Mul", "x f", "p"), node("OneHot", "p d v")],
+        constants={"f": np.float32(4), "d": np.int64(4), "v": np.array([0, 1], np.float32)},
+    )
+    picture = pixels((3, 4))
+    found = np.asarray(reader.read(made, photometry="unit")(jnp.asarray(picture)))
+    counts = np.bincount(np.ravel(4 * picture).astype(int), minlength=4)
+    np.testing.assert_array_equal(found.reshape(3, 3, 4, 4).sum((0, 1, 2)), counts)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "opset", "why"),
+    [
+        ([node("GatherND", "x i")], {"i": ints(0, 0, 9).reshape(1, 3)}, 20, "index 9 or 9 into"),
+        ([node("GatherElements", "x i", axis=3)], {"i": ints(7).reshape(1, 1, 1, 1)}, 20, "index 7 or 7 into"),
+        ([node("ScatterND", "x i u")], {"i": ints(0, 9).reshape(1, 2), "u": draw(1, 4, 4)}, 20, "index 9 or 9 into 3"),
+        ([node("ScatterND", "x i u")], {"i": ints(0, 1).reshape(1, 2), "u": draw(4)}, 20, r"updates \[4\]"),
+        ([node("ScatterElements", "x i u")], {"i": ints(0).reshape(1, 1, 1, 1), "u": draw(1)}, 20, r"updates \[1\]"),
+        ([node("Conv", "x w b")], {"w": draw(1, 3, 1, 1), "b": draw(4)}, 20, "for 1 channels"),
+        ([node("Pad", "x p")], {"p": ints(*[0] * 12)}, 20, "12 pads for 4 axes"),
+        ([node("Pad", "x p", mode="reflect")], {"p": ints(0, 0, 0, 50_000, 0, 0, 0, 0)}, 20, "reflect more than there"),
+        (
+            [node("Resize", "x - s", mode="linear", antialias=1)],
+            {"s": np.float32([1, 1, 1e-8, 1])},
+            20,
+            "none would be left",
+        ),
+        ([node("Split", "x", "y z", axis=1)], {}, 11, "3 values into 2 equal"),
+        ([node("BatchNormalization", "x a a a a", spatial=0)], {"a": draw(3, 4, 4)}, 7, "each place"),
+        ([node("Relu of Add", "x x")], {}, 20, "Relu of Add"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_does_not_fit_is_refused(nodes, constants, opset, why):
+    made = model(nodes, inputs={"x": (1, 3, 4, 4)}, constants=constants, opset=opset)
+    with pytest.raises(GraphError, match=why):
+        reader.read(made, photometry="unit")(jnp.ones((4, 4, 3)))
+
+
+def test_a_graph_without_outputs_is_refused():
+    with pytest.raises(GraphError, match="no outputs"):
+        reader.read(model([node("Relu", "x")], outputs=()), photometry="unit")
+
+
+def test_a_convolution_without_a_bias_has_none_to_tell():
+    network = reader.read(
+        model([node("Conv", "x w -")], inputs={"x": (1, 3, 4, 4)}, constants={"w": draw(2, 3, 1, 1)}), photometry="unit"
+    )
+    assert list(network.biases(jnp.ones((4, 4, 3)))) == []
 
 
 @pytest.mark.parametrize(("exponent", "expected"), [(0.5, [3, 2]), (1.5, [27, 8]), (2.0, [81, 16])])

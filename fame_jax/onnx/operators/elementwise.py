@@ -187,17 +187,15 @@ def _is_inf(call: Call, x: Values) -> Values:
 
 @elementwise("Clip", folds=True)
 def _clip(call: Call, x: Values, low: Values | None = None, high: Values | None = None) -> Values:
-    """As torch's hard tanh: no gradient at the limits."""
+    """As torch's hard tanh: no gradient at the limits, but that of a limit which depends on the pixels."""
     low, high = (call.get(key) if limit is None else limit for key, limit in (("min", low), ("max", high)))
-    inside = call.np.ones(x.shape, bool)
-    clipped = x
     if low is not None:
-        low = broadcast(call, x, call.np.asarray(low, x.dtype).reshape((1,) * x.ndim))[1]
-        inside, clipped = inside & (x > low), call.np.maximum(clipped, low)
+        low = call.np.asarray(low, x.dtype).reshape((1,) * x.ndim)
+        x = call.np.where(x <= low, low, x)
     if high is not None:
-        high = broadcast(call, x, call.np.asarray(high, x.dtype).reshape((1,) * x.ndim))[1]
-        inside, clipped = inside & (x < high), call.np.minimum(clipped, high)
-    return clipped if call.np is np else jnp.where(inside, x, lax.stop_gradient(clipped))
+        high = call.np.asarray(high, x.dtype).reshape((1,) * x.ndim)
+        x = call.np.where(x >= high, high, x)
+    return x
 
 
 @elementwise("PRelu")

@@ -9,13 +9,16 @@ import numpy as np
 from fame_jax.onnx.errors import GraphError
 from fame_jax.onnx.operators.table import Axes, Call, Values, bounded, known, operator
 
+_OUTWARD = "floor where it is enlarged, ceil where it is reduced"
+"""Of files before opset 11, which do not say."""
+
 
 @operator("Upsample", axes=Axes.CHANNELS_LAST)
 def _upsample(call: Call, x: Values, scales: Values | None = None) -> Values:
     factors = call.get("scales") if scales is None else known(scales, "scales").tolist()
     sizes = [_scaled(n, f) for n, f in zip(_written(x.shape), factors, strict=True)]
     mode = {"nearest": "nearest", "linear": "linear", "bilinear": "linear"}[call.get("mode", "nearest")]
-    return _resized(call, x, sizes, factors, mode=mode, coordinates="asymmetric", rounding="floor")
+    return _resized(call, x, sizes, factors, mode=mode, coordinates="asymmetric", rounding=_OUTWARD)
 
 
 @operator("Resize", axes=Axes.CHANNELS_LAST)
@@ -49,7 +52,7 @@ def _resize(call: Call, x: Values, *inputs: Values) -> Values:
         factors,
         mode=call.get("mode", "nearest"),
         coordinates=call.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel"),
-        rounding=call.get("nearest_mode", "floor" if old else "round_prefer_floor"),
+        rounding=call.get("nearest_mode", _OUTWARD if old else "round_prefer_floor"),
     )
 
 
@@ -72,9 +75,14 @@ def _resized(
             continue
         if factor <= 0:
             raise GraphError(f"a scale of {factor}")
-        places = _places(coordinates, size, x.shape[axis], factor)
+        if size < 1:
+            raise GraphError(f"{x.shape[axis]} places by a scale of {factor}; none would be left")
+        # Which pixel is nearest is decided in 32 bits, in which a file has its scales.
+        kind = np.float32 if mode == "nearest" else np.float64
+        places = _places(coordinates, size, x.shape[axis], kind(factor))
         if mode == "nearest":
-            x = _nearest(x, axis, places, rounding)
+            outward = "ceil" if factor < 1 else "floor"
+            x = _nearest(x, axis, places.astype(np.float64), outward if rounding == _OUTWARD else rounding)
         else:
             bounded((size, x.shape[axis]))
             weights = _weights(call, places, x.shape[axis], factor, mode)
@@ -82,14 +90,14 @@ def _resized(
     return x
 
 
-def _places(mode: str, size: int, before: int, factor: float) -> np.ndarray:
-    """Where in the old axis each place of the new one lies."""
-    new = np.arange(size, dtype=np.float64)
+def _places(mode: str, size: int, before: int, factor: np.floating) -> np.ndarray:
+    """Where in the old axis each place of the new one lies, in the precision of the factor."""
+    new = np.arange(size, dtype=factor.dtype)
     match mode:
         case "half_pixel":
             return (new + 0.5) / factor - 0.5
         case "pytorch_half_pixel":
-            return (new + 0.5) / factor - 0.5 if size > 1 else np.zeros(size)
+            return (new + 0.5) / factor - 0.5 if size > 1 else np.zeros_like(new)
         case "half_pixel_symmetric":
             adjusted = size / (before * factor)
             return before / 2 * (1 - adjusted) + (new + 0.5) / factor - 0.5
@@ -101,8 +109,6 @@ def _places(mode: str, size: int, before: int, factor: float) -> np.ndarray:
 
 
 def _nearest(x: Values, axis: int, places: np.ndarray, rounding: str) -> Values:
-    # Halves of numbers such as 1/3 times 3 are a bit off.
-    places = np.round(places, 6)
     rounded = {
         "floor": np.floor(places),
         "ceil": np.ceil(places),

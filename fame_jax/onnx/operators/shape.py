@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -73,6 +74,8 @@ def _split(call: Call, x: Values, sizes: Values | None = None) -> tuple[Values, 
     pieces = call.get("split") if sizes is None else call.numbers(sizes, "sizes")
     if pieces is None:
         count = len(call.node.outputs)
+        if call.version < 18 and x.shape[axis] % count:
+            raise GraphError(f"{x.shape[axis]} values into {count} equal pieces")
         each = -(-x.shape[axis] // count)
         pieces = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
     if sum(pieces) != x.shape[axis] or len(pieces) != len(call.node.outputs):
@@ -88,9 +91,11 @@ def _slice(call: Call, x: Values, *inputs: Values) -> Values:
     index = [slice(None)] * x.ndim
     for i, (start, end) in enumerate(zip(starts or (), ends or (), strict=True)):
         axis, step = i if axes is None else axes[i], 1 if steps is None else steps[i]
-        # The end of a slice that goes backwards beyond the first value is left out: -1 would mean the last one.
-        stop = None if step < 0 and end < -x.shape[call.axis(axis, x.ndim)] else end
-        index[call.axis(axis, x.ndim)] = slice(start, stop, step)
+        axis = call.axis(axis, x.ndim)
+        if step < 0:
+            # Backwards a slice begins with the first value at least, and an end beyond that is left out.
+            start, end = max(start, -x.shape[axis]), None if end < -x.shape[axis] else end
+        index[axis] = slice(start, end, step)
     return x[tuple(index)]
 
 
@@ -99,12 +104,23 @@ def _gather(call: Call, x: Values, places: Values) -> Values:
     axis = call.axis(call.get("axis", 0), x.ndim)
     bounded((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
     if isinstance(places, np.ndarray):
-        if places.size and not -x.shape[axis] <= places.min() <= places.max() < x.shape[axis]:
-            raise GraphError(f"index {places.max()} or {places.min()} into {x.shape[axis]} values")
+        _within([places], [x.shape[axis]])
         if call.np is jnp and places.ndim == 0:
             return jax.lax.index_in_dim(x, int(places) % x.shape[axis], axis, keepdims=False)
         places = places % max(x.shape[axis], 1)
     return call.np.take(x, places, axis=axis)
+
+
+def _within(index: Sequence[Values], sizes: Sequence[int]) -> None:
+    """Refuses places that are known and do not exist: JAX would take the nearest one, or none."""
+    for places, size in zip(index, sizes, strict=False):
+        if isinstance(places, np.ndarray) and places.size and not -size <= places.min() <= places.max() < size:
+            raise GraphError(f"index {places.max()} or {places.min()} into {size} values")
+
+
+def _along_axes(places: Values) -> tuple[Values, ...]:
+    """Places `[..., axes]` as an index."""
+    return tuple((np if isinstance(places, np.ndarray) else jnp).moveaxis(places, -1, 0))
 
 
 @written("GatherElements")
@@ -113,6 +129,7 @@ def _gather_elements(call: Call, x: Values, places: Values) -> Values:
     others = [d for d in range(x.ndim) if d != axis]
     if x.ndim != places.ndim or any(size[d] < places.shape[d] for d in others):
         raise GraphError(f"indices {list(places.shape)} into {list(size)} along axis {axis}")
+    _within([places], [size[axis]])
     # Along the other axes there may be fewer indices than values.
     x = x[tuple(slice(None if d == axis else n) for d, n in enumerate(places.shape))]
     return call.np.take_along_axis(x, call.np.where(places < 0, places + size[axis], places), axis)
@@ -125,12 +142,14 @@ def _gather_nd(call: Call, x: Values, places: Values) -> Values:
     grid = call.np.meshgrid(*(np.arange(n) for n in x.shape[:batch]), indexing="ij") if batch else ()
     missing = places.ndim - 1 - batch
     index = [g.reshape(g.shape + (1,) * missing) for g in grid]
-    return x[tuple(index) + tuple(call.np.moveaxis(places, -1, 0))]
+    chosen = _along_axes(places)
+    _within(chosen, x.shape[batch:])
+    return x[(*index, *chosen)]
 
 
 @written("ScatterND")
 def _scatter_nd(call: Call, x: Values, places: Values, updates: Values) -> Values:
-    return _scatter(call, x, tuple(call.np.moveaxis(places, -1, 0)), updates)
+    return _scatter(call, x, _along_axes(places), updates)
 
 
 @written("ScatterElements", "Scatter")
@@ -143,6 +162,10 @@ def _scatter_elements(call: Call, x: Values, places: Values, updates: Values) ->
 
 def _scatter(call: Call, x: Values, index: tuple[Values, ...], updates: Values) -> Values:
     reduction = call.get("reduction", "none")
+    _within(index, x.shape)
+    expected = (*index[0].shape, *x.shape[len(index) :])
+    if updates.shape != expected:
+        raise GraphError(f"updates {list(updates.shape)} of {list(expected)} values")
     if call.np is jnp:
         method = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min": "min"}[reduction]
         return getattr(jnp.asarray(x).at[index], method)(updates)
@@ -172,6 +195,8 @@ def _pad(call: Call, x: Values, *inputs: Values) -> Values:
     pads = call.get("pads") if amounts is None else call.numbers(amounts, "amounts")
     axes = range(x.ndim) if chosen is None else call.numbers(chosen, "axes")
     fill = call.get("value", 0.0) if value is None or not value.size else known(value, "value").item()
+    if len(pads) != 2 * len(axes):
+        raise GraphError(f"{len(pads)} pads for {len(axes)} axes; expected two each")
     widths = [(0, 0)] * x.ndim
     for i, axis in enumerate(axes):
         widths[call.axis(axis, x.ndim)] = (pads[i], pads[len(pads) // 2 + i])
@@ -180,6 +205,13 @@ def _pad(call: Call, x: Values, *inputs: Values) -> Values:
     x, widths = x[crop], [(max(a, 0), max(b, 0)) for a, b in widths]
     if mode == "constant":
         return call.np.pad(x, widths, constant_values=call.np.asarray(fill, x.dtype))
+    if mode == "wrap":
+        for axis, (before, after) in enumerate(widths):
+            size = x.shape[axis]
+            x = call.np.take(x, np.arange(-before, size + after) % size, axis) if before or after else x
+        return x
+    if mode == "reflect" and any(max(width) >= n for n, width in zip(x.shape, widths, strict=True)):
+        raise GraphError(f"pads {widths} reflect more than there is of {list(x.shape)}")
     return call.np.pad(x, widths, mode=mode)
 
 
@@ -213,6 +245,7 @@ def _one_hot(call: Call, places: Values, depth: Values, values: Values) -> Value
     count = int(known(depth, "depth").reshape(()))
     axis = call.get("axis", -1) % (places.ndim + 1)
     bounded((*places.shape, count))
+    places = call.np.trunc(places) if jnp.issubdtype(places.dtype, jnp.floating) else places
     at = call.np.expand_dims(call.np.where(places < 0, places + count, places), axis)
     classes = np.arange(count).reshape([count if i == axis else 1 for i in range(places.ndim + 1)])
     off, on = values[0], values[1]
@@ -230,9 +263,9 @@ def _cum_sum(call: Call, x: Values, axis: Values) -> Values:
 
 
 @operator("TopK")
-def _top_k(call: Call, x: Values, k: Values) -> tuple[Any, Any]:
+def _top_k(call: Call, x: Values, k: Values | None = None) -> tuple[Any, Any]:
     axis = call.axis(call.get("axis", -1), x.ndim)
-    count = int(known(k, "k").reshape(()))
+    count = call.get("k") if k is None else int(known(k, "k").reshape(()))
     moved = jnp.moveaxis(x, axis, -1)
     largest = call.get("largest", 1)
     values, places = jax.lax.top_k(moved if largest else -moved, count)

@@ -104,6 +104,8 @@ def _layout(ndim: int) -> tuple[str, str, str]:
 
 def _channels(values: Values, x: Values) -> Values:
     """One value a channel, of the rank of a map and its type."""
+    if values.shape != x.shape[-1:]:
+        raise GraphError(f"parameters {list(values.shape)} for {x.shape[-1]} channels; expected one each")
     return jnp.asarray(values, x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -176,6 +178,8 @@ def _global_max_pool(call: Call, x: Values) -> Values:
 def _batch_normalization(call: Call, x: Values, scale: Values, shift: Values, mean: Values, variance: Values) -> Values:
     if call.get("training_mode", 0):
         raise GraphError("it uses the statistics of the batch; export the network in evaluation mode")
+    if not call.get("spatial", 1):
+        raise GraphError("statistics of each place are not supported, only those of each channel")
     slope = scale * lax.rsqrt(jnp.asarray(variance, x.dtype) + call.get("epsilon", 1e-5))
     return x * _channels(slope, x) + _channels(shift - mean * slope, x)
 

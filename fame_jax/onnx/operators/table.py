@@ -24,7 +24,7 @@ Values = Any
 
 # Of training, of further outputs that are refused where they are used, or said by the inputs as well.
 _WITHOUT_EFFECT = {
-    *("kernel_shape", "momentum", "spatial", "ratio", "seed", "saturate", "stash_type", "storage_order"),
+    *("kernel_shape", "momentum", "ratio", "seed", "saturate", "stash_type", "storage_order"),
     *("extrapolation_value", "precision", "softmax_precision", "num_outputs"),
 }
 
