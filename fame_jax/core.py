@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
@@ -70,7 +71,9 @@ def attribution(
         OptionError: for a map smaller than half the kernel, or an option that does not exist or cannot be meant.
     """
     check_options(kernel_size=kernel_size, sigma=sigma)
-    grey_weights = grey_weights if isinstance(grey_weights, str) else tuple(grey_weights)
+    if jnp.shape(image) != jnp.shape(perturbed):
+        raise OptionError(f"attribution: images of {list(jnp.shape(image))} and {list(jnp.shape(perturbed))}.")
+    grey_weights = grey_weights if isinstance(grey_weights, str) else tuple(np.asarray(grey_weights).tolist())
     return _attribution(image, perturbed, grey_of, grey_weights, kernel_size, sigma, normalise)
 
 
@@ -158,7 +161,8 @@ def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Stat
         0 steps; the status `not finite` if loss or map are not, and the map is NaN then.
     """
     finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(attribution))
-    code = jnp.select([~finite, ~jnp.any(attribution != 0)], [Status.NOT_FINITE, blank], Status.OK).astype(jnp.int32)
+    code = jnp.where(jnp.any(attribution != 0), Status.OK, blank)
+    code = jnp.where(finite, code, Status.NOT_FINITE).astype(jnp.int32)
     return Explanation(jnp.where(finite, attribution, jnp.nan), None, jnp.int32(0), loss, loss, code)
 
 

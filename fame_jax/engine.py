@@ -69,6 +69,7 @@ class Engine:
         self.network, self.seed = network, seed
         self.task: Task = task
         self.dtype, self.batch_size = jnp.dtype(dtype), batch_size
+        self._outputs: dict[Any, int] = {}
 
     def method(
         self,
@@ -95,12 +96,16 @@ class Engine:
             return ""
         return f"class {label} is outside the network's {outputs} outputs; expected 0 to {outputs - 1}"
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - an engine lives as long as its network is at work.
     def outputs(self, height: int, width: int, channels: int = 3) -> int:
         """How many outputs, or classes of boxes, the network has for an image of this shape."""
         image = jax.ShapeDtypeStruct((height, width, channels), self.dtype)
         boxes, found = self.task == "detect", self.network
-        return jax.eval_shape(lambda x: found(x).scores[0] if boxes else vector(found(x)), image).shape[0]
+        # Traced once for a shape, and once more if layers of the network are replaced by others.
+        asked = image.shape, tuple(map(np.shape, jax.tree.leaves(found)))
+        if asked not in self._outputs:
+            outputs = jax.eval_shape(lambda x: found(x).scores[0] if boxes else vector(found(x)), image)
+            self._outputs = {asked: outputs.shape[0]}
+        return self._outputs[asked]
 
     def look(self, questions: Sequence[Question]) -> list[Seen]:
         """What the network says of every question."""
@@ -234,17 +239,8 @@ class Method:
         return (result for _, result in found)
 
     @functools.cached_property
-    def _explain(self) -> Callable[..., Results]:
-        """One function for all questions, since code created anew would be compiled anew."""
-        row, options, task, seed = self.row, self.options, self.engine.task, self.engine.seed
-
-        def explain(images: Any, network: Any, target: Any, digest: Any) -> Results:
-            key = jax.random.fold_in(jax.random.key(seed), digest)
-            if task == "detect":
-                network, target = asked(network, target), 0
-            return row.results(kind_of(task), network, images, target, key=key, **options)
-
-        return explain
+    def _explain(self) -> "_Explaining":
+        return _Explaining(self.row, self.engine.task, self.engine.seed, self.options)
 
     @functools.cached_property
     def _network(self) -> Any:
@@ -254,6 +250,35 @@ class Method:
         from fame_jax.architectures.probes import probed
 
         return probed(self.engine.network)
+
+
+class _Explaining:
+    """One image, or pair, through a method. Equal ones are one to `jit`: an engine does not compile another's anew."""
+
+    def __init__(self, row: Explainer, task: Task, seed: int, options: Mapping[str, Any]):
+        self.row, self.task, self.seed, self.options = row, task, seed, options
+        self._told = row.name, task, int(seed), tuple((name, _told(options[name])) for name in sorted(options))
+
+    def __call__(self, images: Any, network: Any, target: Any, digest: Any) -> Results:
+        key = jax.random.fold_in(jax.random.key(self.seed), digest)
+        if self.task == "detect":
+            network, target = asked(network, target), 0
+        return self.row.results(kind_of(self.task), network, images, target, key=key, **self.options)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Explaining) and self._told == other._told and self.row == other.row
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+
+def _told(value: Any) -> tuple[type, Any]:
+    """What an option is known by: its kind, too, since 1 equals True; an array is only itself."""
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), id(value)
+    return type(value), value
 
 
 def passes_of(row: Explainer, task: Task, options: Mapping[str, Any]) -> int:
@@ -290,6 +315,7 @@ def explained(
     Returns:
         Iterator over a question as the network sees it, and the results of each method.
     """
+    check_dtype(engine.dtype)
     size, stream, problem = _BLOCK * (engine.batch_size or usual_batch()), iter(questions), None
     while problem is None:
         block, problem = _taken(stream, size)

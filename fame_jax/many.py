@@ -70,7 +70,8 @@ def _asked(images: Iterable[Any], targets: Iterable[Any]) -> Iterator[Question]:
             target = next(rest)
         except StopIteration:
             raise ValueError(f"explain_many: {number} targets and more images; expected one for each.") from None
-        image = np.asarray(image)
+        # A copy: whoever reads frames into one buffer overwrites it before a batch is full.
+        image = np.array(image)
         shape = image.shape if shape is None else shape
         if image.shape != shape:
             raise ValueError(

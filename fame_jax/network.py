@@ -1,5 +1,6 @@
 """The one contract a network fulfils, and a way to make one from any two functions."""
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax._types import FeatureMap, Image, Output
+from fame_jax.options import check_integers
 
 
 class NetworkError(ValueError):
@@ -151,9 +153,9 @@ class Coded:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.network, name)
 
-    def __call__(self, image: Image) -> Any:
-        """What the network returns."""
-        return self.network(image)
+    def __call__(self, *args: Any) -> Any:
+        """What the network, or the loss, returns."""
+        return self.network(*args)
 
     def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
         """Arrays are children, all else is code."""
@@ -201,12 +203,35 @@ def traceable(network: Any) -> Any:
 def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments of a loss as `jit` takes them: a plain function among them is part of the program. See `traceable`."""
     refuse_training(args)
+    check_integers(*args)
     return tuple(map(_argument, args))
 
 
+def opened(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A loss as code, and its arguments after the image: a loss that holds arrays itself becomes one of them.
+
+    Such are a module, one of its methods, or a `Partial` over parameters. As code it would keep those it was compiled
+    with. What a closure or a lambda has got hold of cannot be seen.
+    """
+    held = _unbound(function)
+    if not any(map(is_array, jax.tree.leaves(held))):
+        return function, args
+    return _of_held, (_around_code(held), *args)
+
+
+def _of_held(image: Image, function: Callable[..., Any], *args: Any) -> Any:
+    return function(image, *args)
+
+
+def _around_code(function: Any) -> Any:
+    return function if all(map(is_array, jax.tree.leaves(function))) else Coded(function)
+
+
 def _argument(arg: Any) -> Any:
-    if callable(arg) and not jax.tree_util.all_leaves([arg]) and any(map(_is_code, jax.tree.leaves(arg))):
-        return Coded(arg)
+    # Equinox means what is no array to be code, numbers as well.
+    held = callable(arg) and not jax.tree_util.all_leaves([arg])
+    if held and (_is_equinox(arg) or any(map(_is_code, jax.tree.leaves(arg)))):
+        return _around_code(arg)
     return jax.tree.map(_without_code, arg)
 
 
@@ -214,11 +239,27 @@ def _is_code(leaf: Any) -> bool:
     return not is_array(leaf) and (isinstance(leaf, bool) or not isinstance(leaf, int | float | complex))
 
 
+def _is_equinox(module: Any) -> bool:
+    return any(base.__module__.split(".")[0] == "equinox" for base in type(module).__mro__)
+
+
 def _unbound(function: Any) -> Any:
-    """A method of a pytree as a function of it: to `jit`, methods are equal whose object has other weights by now."""
+    """A method of a pytree as a function of it: to `jit`, methods are equal whose object has other weights by now.
+
+    So are `functools.partial`s over a pytree, which is not one itself.
+    """
     if isinstance(function, types.MethodType) and not jax.tree_util.all_leaves([function.__self__]):
         return jax.tree_util.Partial(function.__func__, function.__self__)
+    if type(function) is functools.partial:
+        inner = _unbound(function.func)
+        parts = (*function.args, *function.keywords.values())
+        if inner is not function.func or not jax.tree_util.all_leaves(parts):
+            return _around_code(jax.tree_util.Partial(_called, inner, *function.args, **function.keywords))
     return function
+
+
+def _called(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return function(*args, **options)
 
 
 def _without_code(leaf: Any) -> Any:

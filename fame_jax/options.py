@@ -29,7 +29,7 @@ def _ascending(value: np.ndarray) -> Any:
 
 _EXPECTED: dict[str, tuple[Fits, str]] = {
     **dict.fromkeys(("window", "kernel_size", "masks", "size", "samples", "steps", "starts"), _whole(1)),
-    **dict.fromkeys(("cells", "chunk", "batch_size", "pixels_a_step"), _whole(1)),
+    **dict.fromkeys(("cells", "chunk", "batch_size", "images_at_once", "pairs_at_once", "pixels_a_step"), _whole(1)),
     "patches": _whole(0),
     # More would be another number in 32 bits than in 64.
     "seed": (lambda value: _whole(0)[0](value) & (value < 2**32), f"a whole number from 0 to {2**32 - 1}"),
@@ -94,6 +94,23 @@ def check_dtype(dtype: Any) -> None:
             f"dtype={dtype} needs 64-bit JAX: call jax.config.update('jax_enable_x64', True) first, or set "
             "JAX_ENABLE_X64=1."
         )
+
+
+def check_integers(*trees: Any) -> None:
+    """Refuses whole numbers that JAX would wrap, without its 64 bits: class 2**32 + 1 would be class 1.
+
+    Raises:
+        OptionError: for the first one.
+    """
+    for leaf in jax.tree.leaves(trees):
+        if not isinstance(leaf, int | np.integer | np.ndarray) or np.asarray(leaf).dtype.kind not in "iu":
+            continue
+        given = np.asarray(leaf)
+        room = np.iinfo(jax.dtypes.canonicalize_dtype(given.dtype))
+        if given.size and not room.min <= given.min() <= given.max() <= room.max:
+            raise OptionError(
+                f"{str(leaf)[:40]}: expected whole numbers of {room.bits} bits, {room.min} to {room.max}."
+            )
 
 
 def target_index(target: Any, shape: tuple[int, ...]) -> np.ndarray:

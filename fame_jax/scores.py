@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from fame_jax._types import Output, Scalar
 from fame_jax.network import vector
-from fame_jax.options import OptionError
+from fame_jax.options import OptionError, check_integers
 
 Score = Literal["softmax", "sigmoid", "logit"] | Callable[[Output], Output]
 """`softmax` where exactly one class is true, `sigmoid` where each may be (also a single logit of yes or no), `logit`
@@ -40,6 +40,7 @@ def output_of(outputs: Any, label: ArrayLike) -> Scalar:
     """
     if jnp.ndim(label) or not jnp.issubdtype(jnp.result_type(label), jnp.integer):
         raise OptionError(f"label {label}: expected the index of a class, a whole number.")
+    check_integers(label)
     return vector(outputs).at[label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
-from fame_jax.network import arguments
+from fame_jax.network import arguments, opened
 from fame_jax.options import check_image, check_options
 from fame_jax.varying import varying_as
 
@@ -144,7 +144,8 @@ def perturb(
     """Walks one image downhill on a loss (Eq. 3); `vmap` it for many.
 
     Args:
-        loss: `loss(image, *args) -> scalar`, static. See `fame_jax.losses`.
+        loss: `loss(image, *args) -> scalar`, static but for the arrays of a module, a method of one or a `Partial`.
+            See `fame_jax.losses`.
         image: `[H, W, C]` in [0, 1]; its dtype is that of the walk.
         *args: traced arguments of the loss: the network, a label, a location, a reference embedding. A plain function
             among them is code, hence static.
@@ -181,6 +182,7 @@ def perturb(
         stop_change=stop_change,
         window=window,
     )
+    loss, args = opened(loss, args)
     return _perturb(loss, optimizer, image, arguments(args), rules)
 
 
@@ -254,17 +256,13 @@ def step(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk) -
     if rules.stop_loss is not None:
         stop |= value < rules.stop_loss
     stuck = jnp.all(there == here)
-    status = jnp.select(
-        [
-            # The image as well: XLA's ReLU on CPU takes a pixel that is no number for 0.
-            ~(jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(here))),
-            stop & (steps == 0),
-            stop | ~stuck,
-            jnp.all(gradient == 0),
-        ],
-        [Status.NOT_FINITE, Status.STOPPED_BEFORE_FIRST_STEP, Status.OK, Status.ZERO_GRADIENT],
-        Status.STEP_WITHOUT_EFFECT,
-    ).astype(jnp.int32)
+    # The image as well: XLA's ReLU on CPU takes a pixel that is no number for 0.
+    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(here))
+    # No `jnp.select`, which under `vmap` refuses arrays that are sharded explicitly.
+    status = jnp.where(jnp.all(gradient == 0), Status.ZERO_GRADIENT, Status.STEP_WITHOUT_EFFECT)
+    status = jnp.where(stop | ~stuck, Status.OK, status)
+    status = jnp.where(stop & (steps == 0), Status.STOPPED_BEFORE_FIRST_STEP, status)
+    status = jnp.where(finite, status, Status.NOT_FINITE).astype(jnp.int32)
     moving = (status == Status.OK) & ~stop
     result = Perturbation(
         perturbed=jnp.where(moving, there, here),

@@ -1,21 +1,25 @@
 """One way from a photograph to its maps, whichever door it comes in by."""
 
+import gc
 import itertools
 import pathlib
+import weakref
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
-from fame_jax import engine, models
-from fame_jax.batching import map_many
+from fame_jax import class_logit, engine, models
+from fame_jax.batching import map_many, perturb_many
 from fame_jax.bridges import numpy_explainer
 from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine, explained
 from fame_jax.experiments.store import Run
 from fame_jax.explainers import EXPLAINERS, MAPS, image_key
+from fame_jax.explainers.explainer import Explainer
 from fame_jax.many import explain_many
 from fame_jax.options import OptionError
 from fame_jax.questions import Question
@@ -256,3 +260,54 @@ def test_a_first_image_that_is_none_is_named_and_shifts_no_target():
 def test_one_image_in_place_of_a_list_is_named():
     with pytest.raises(OptionError, match=r"explain_many, image 0: the image is \[16, 3\]"):
         list(explain_many(network, pictures(1)[0], "gradient"))
+
+
+def test_a_stream_that_fills_one_buffer_gives_the_maps_of_its_images():
+    images = pictures(4)
+
+    def stream():
+        buffer = np.empty((SIDE, SIDE, 3), np.float32)
+        for image in images:
+            buffer[:] = image
+            yield buffer
+
+    found = [one.first_loss for one in explain_many(network, stream(), "gradient", [1] * 4)]
+    np.testing.assert_array_equal(found, [one.first_loss for one in explain_many(network, images, "gradient", [1] * 4)])
+    walks = perturb_many(class_logit, ((image, (1,)) for image in stream()), network, batch_size=2, iterations=1)
+    np.testing.assert_allclose([walk.first_loss for _, walk in walks], found, rtol=1e-5)
+
+
+def test_another_engine_compiles_no_method_anew(monkeypatch):
+    calls = []
+    explain = Explainer.results
+    monkeypatch.setattr(Explainer, "results", lambda *args, **options: calls.append(1) or explain(*args, **options))
+    for _ in range(3):
+        list(explain_many(network, pictures(1), "gradient", [1], sigma=1.25))
+    assert len(calls) == 1
+    list(explain_many(network, pictures(1), "gradient", [1], sigma=1.75))
+    assert len(calls) == 2
+
+
+def test_an_engine_sees_a_new_layer_and_lets_go_of_its_network():
+    class Mean(nnx.Module):
+        def __init__(self, classes):
+            self.layer = nnx.Linear(3, classes, rngs=nnx.Rngs(0))
+
+        def __call__(self, image):
+            return self.layer(image.mean((0, 1)))
+
+    module = Mean(2)
+    found, reference = Engine(module), weakref.ref(module)
+    assert found.outputs(SIDE, SIDE) == 2
+    module.layer = nnx.Linear(3, 5, rngs=nnx.Rngs(0))
+    assert found.outputs(SIDE, SIDE) == 5
+    del module, found
+    gc.collect()
+    assert reference() is None
+
+
+def test_64_bits_that_are_gone_when_a_map_is_asked_for_are_told():
+    with jax.enable_x64(True):
+        found = explain_many(network, [np.zeros((SIDE, SIDE, 3))], "gradient", [1])
+    with pytest.raises(OptionError, match="needs 64-bit JAX"):
+        next(found)

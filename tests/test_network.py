@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,8 +7,12 @@ import pytest
 from flax import nnx
 
 from fame_jax import Network, Split, class_logit, perturb, walk
+from fame_jax.batching import perturb_many
 from fame_jax.explainers import EXPLAINERS
+from fame_jax.metrics import deletion, road_delete
 from fame_jax.network import NetworkError, Picked, extent, head_of, traceable
+from fame_jax.options import OptionError
+from fame_jax.paths import path_sums
 
 IMAGE = jax.random.uniform(jax.random.key(0), (8, 8, 3))
 
@@ -154,3 +160,74 @@ def test_switches_and_functions_among_the_leaves_of_a_module_are_code():
     assert EXPLAINERS["gradient"].explain(network, IMAGE, 1).first_loss == pytest.approx(float(expected), rel=1e-6)
     with pytest.raises(NetworkError, match="training mode"):
         perturb(class_logit, IMAGE, eqx.nn.Sequential(parts), 1, iterations=1)
+
+
+class Judge(Module):
+    """A loss that is a module."""
+
+    def __call__(self, image):
+        return self.logits(image)[1]
+
+    def of_label(self, image, label):
+        return self.logits(image)[label]
+
+
+def judged(scale, judge, image):
+    return judge(image) * scale
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        lambda judge: (judge, ()),
+        lambda judge: (judge.of_label, (1,)),
+        lambda judge: (functools.partial(Judge.of_label, judge, label=1), ()),
+        lambda judge: (jax.tree_util.Partial(Judge.__call__, judge), ()),
+        # The number is code: it is not traced with the module.
+        lambda judge: (functools.partial(judged, 1, judge), ()),
+        lambda judge: (class_logit, (functools.partial(Judge.logits, judge), 1)),
+    ],
+    ids=["module", "method", "partial", "pytree", "number", "network"],
+)
+def test_a_loss_that_holds_a_module_sees_its_new_weights(loss_of):
+    judge = Judge()
+    doors = (
+        lambda loss, args: perturb(loss, IMAGE, *args, iterations=1).first_loss,
+        lambda loss, args: next(perturb_many(loss, [(IMAGE, ())], *args, iterations=1))[1].first_loss,
+        lambda loss, args: path_sums(loss, IMAGE, *args, iterations=1)[1].first_loss,
+    )
+    for door in doors:
+        before = float(door(*loss_of(judge)))
+        judge.of_map[...] = 3 * judge.of_map[...]
+        np.testing.assert_allclose(door(*loss_of(judge)), 3 * before, rtol=1e-6)
+
+
+def test_numbers_of_an_equinox_module_are_code():
+    eqx = pytest.importorskip("equinox")
+
+    class Cropping(eqx.Module):
+        weights: jax.Array
+        rows: int
+
+        def __call__(self, image):
+            return image[: self.rows].mean((0, 1)) @ self.weights
+
+    found = perturb(class_logit, IMAGE, Cropping(jnp.eye(3), 4), 1, iterations=1)
+    np.testing.assert_allclose(found.first_loss, IMAGE[:4, :, 1].mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "explained",
+    [
+        lambda label: perturb(class_logit, IMAGE, Split(features, head), label, iterations=1),
+        lambda label: next(perturb_many(class_logit, [(IMAGE, (label,))], Split(features, head), iterations=1)),
+        lambda label: EXPLAINERS["grad_cam"].explain(Split(features, head), IMAGE, label),
+        lambda label: deletion(Split(features, head), IMAGE, jnp.ones((8, 8)), label),
+        lambda label: road_delete(Split(features, head), IMAGE, jnp.ones((8, 8)), label, jax.random.key(0)),
+    ],
+    ids=["perturb", "perturb_many", "method", "deletion", "road"],
+)
+def test_a_class_that_would_be_wrapped_is_refused(explained):
+    explained(np.int64(1))
+    with pytest.raises(OptionError, match="4294967297: expected"):
+        explained(np.int64(2**32 + 1))

@@ -179,7 +179,7 @@ class Probed:
 
         def add(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             output = layer(*args, **options)
-            return output + next(remaining) if complete or output.ndim == 3 else output
+            return output + next(remaining) if complete or _is_map(output) else output
 
         if complete:
             return _intercepted(self.network, _leaves(self.network), add)(image) + next(remaining)
@@ -190,7 +190,7 @@ class Probed:
 
         def record(layer: Callable[..., Values], *args: Any, **options: Any) -> Values:
             output = layer(*args, **options)
-            if output.ndim == 3:
+            if _is_map(output):
                 biases.append(_stated_bias(layer, output))
             return output
 
@@ -212,6 +212,11 @@ class Probed:
 
         (outputs, stated), (slopes, _) = jax.jvp(run, (image,), (image,))
         return [bias + above_rounding(y - s - bias, y) for bias, y, s in zip(stated, outputs, slopes, strict=True)]
+
+
+def _is_map(output: Values) -> bool:
+    """`[h, w, c]`, or that in a batch of one."""
+    return output.ndim == 3 or (output.ndim == 4 and output.shape[0] == 1)
 
 
 def settled(layer: Callable[..., Values]) -> Callable[..., tuple[Values, Values]]:

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from fame_jax.options import check_integers
+
 Example = tuple[Any, tuple[Any, ...]]
 
 
@@ -32,8 +34,11 @@ def checked(examples: Iterable[Example]) -> Iterator[Example]:
 
 
 def _array(leaf: Any) -> Any:
-    """A NumPy array stays on the host; a Python number gets a dtype of its own, or each kind would compile anew."""
+    """A NumPy array stays on the host; a Python number gets a dtype of its own, or each kind would compile anew.
+
+    A copy: whoever reads frames into one buffer overwrites it before it is sent.
+    """
     if not isinstance(leaf, jax.Array):
-        array = np.asarray(leaf)
-        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+        check_integers(leaf)
+        return np.array(leaf, jax.dtypes.canonicalize_dtype(np.asarray(leaf).dtype))
     return leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from fame_jax._types import Image, Scalar
 from fame_jax.detection.candidates import Box, Candidates, Detection, chosen, overlap
 from fame_jax.network import head_of, traceable
+from fame_jax.options import check_image
 from fame_jax.questions import Boxed
 
 Detector = Callable[[Image], Candidates]
@@ -98,6 +99,7 @@ def detections(
         threshold: see `chosen`.
         overlapping: see `chosen`.
     """
+    check_image(image)
     root = getattr(detector, "root", False)
     return chosen(
         _candidates(traceable(detector), jnp.asarray(image)), threshold=threshold, overlapping=overlapping, root=root

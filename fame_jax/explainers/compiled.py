@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from fame_jax._types import Attribution, Scalar
 from fame_jax.network import traceable
-from fame_jax.options import check_options, check_pixels
+from fame_jax.options import check_integers, check_options, check_pixels
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,7 +29,8 @@ def compiled(*static: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def call(network: Any, *args: Any, **options: Any) -> Any:
             check_options(**options)
-            check_pixels(*(image for image in args if getattr(image, "ndim", 0) == 3))
+            check_pixels(*(x for x in (*args, *options.values()) if getattr(x, "ndim", 0) == 3))
+            check_integers(args, options)
             return program(traceable(network), *args, **options)
 
         return cast(Function, call)

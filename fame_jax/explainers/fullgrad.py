@@ -154,6 +154,8 @@ def _on_grid(share: Values, image: Image, grid: tuple[int, int]) -> FeatureMap |
     locations, after a class token or the like, which drop out.
     """
     height, width, _ = image.shape
+    if share.ndim == 4 and share.shape[0] == 1:
+        share = share[0]  # Of a network that adds a batch axis to its image.
     if share.ndim == 3 and abs(share.shape[0] / height - share.shape[1] / width) <= 1 / min(height, width):
         return share
     tokens = grid[0] * grid[1]

@@ -36,7 +36,7 @@ from fame_jax.metrics.masks import (
 )
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable
-from fame_jax.options import check_pixels
+from fame_jax.options import check_integers, check_options, check_pixels
 from fame_jax.scores import Score, constant, score_of
 
 Classifier = Callable[[Image], Output]
@@ -111,6 +111,8 @@ def deletion(
         ScoreError: for a score that does not exist, or the softmax of a single output.
         OptionError: for an image of whole numbers, a map of another size, or shares that cannot be meant.
     """
+    check_options(batch_size=batch_size)
+    check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
@@ -157,6 +159,8 @@ def insertion(
     Returns:
         The curve; with `rank` its score at 1 is the clean one.
     """
+    check_options(batch_size=batch_size)
+    check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions)
     scores = scores_at(
         traceable(network),
@@ -208,6 +212,8 @@ def class_curves(
     Warns:
         UserWarning: for maps that are all zero or not finite and for scores that did not vary, with their number.
     """
+    check_options(images_at_once=images_at_once, batch_size=batch_size)
+    check_integers(labels)
     check_pixels(images)
     fractions = shares(fractions)
     blank, not_finite = warn_of_maps(maps, method)

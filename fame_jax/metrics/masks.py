@@ -115,7 +115,7 @@ def shares(fractions: Any, *, ascending: bool = True) -> Array:
     Raises:
         OptionError: for percents, no share at all, or, of a curve, another order.
     """
-    if not isinstance(fractions, Tracer):
+    if not any(isinstance(share, Tracer) for share in jax.tree.leaves(fractions)):
         given = np.asarray(fractions, float)
         fits = given.ndim == 1 and given.size > 0 and np.all((given >= 0) & (given <= 1 + 1e-6))
         if not fits or (ascending and np.any(np.diff(given) <= 0)):

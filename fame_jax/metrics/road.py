@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.deletion import Classifier
 from fame_jax.metrics.imputation import Imputation, ImputationStatus, RandomKey, impute
-from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, map_of, ranks, shares
+from fame_jax.metrics.masks import AnyMap, Method, Order, count, finite, map_of, mask_of, ranks, shares
 from fame_jax.network import traceable, vector
-from fame_jax.options import OptionError
+from fame_jax.options import OptionError, check_integers, check_options
 from fame_jax.scores import Score, ScoreError, constant, output_of, score_of
 
 Fill = Literal["linear", "zero"]
@@ -72,7 +72,7 @@ def road_delete(
     method: Method = "rank",
     noise: ArrayLike = 0.01,
     scale: PerChannel = 1.0,
-    unknown: Bool[Array, "height width"] | None = None,
+    unknown: ArrayLike | None = None,
     batch_size: int = 32,
 ) -> Road:
     """ROAD-Delete: the drop of a class's score as pixels are removed in the order of a map.
@@ -103,10 +103,12 @@ def road_delete(
         >>> result = jax.vmap(lambda *one: road_delete(network, *one))(images, maps, labels, keys)
         >>> result.drops.mean(axis=0)
     """
+    check_options(batch_size=batch_size)
+    check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions_removed, ascending=False)
     removed = _first(attribution, fractions, method, order)
     if unknown is not None:
-        removed |= unknown[None]
+        removed |= mask_of(unknown, attribution)[None]
     return _road(
         traceable(network),
         image,
@@ -160,6 +162,8 @@ def road_insert(
     Returns:
         Scores, drops against the clean image, and how every imputation ended.
     """
+    check_options(batch_size=batch_size)
+    check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions_inserted, ascending=False)
     removed = ~_first(attribution, fractions, method, order)
     return _road(

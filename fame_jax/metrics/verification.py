@@ -34,7 +34,7 @@ from fame_jax.metrics.masks import (
 )
 from fame_jax.metrics.portions import in_portions
 from fame_jax.network import traceable, vector
-from fame_jax.options import OptionError, check_pixels
+from fame_jax.options import OptionError, check_options, check_pixels
 
 Embedder = Callable[[Image], Embedding]
 """One face `[H, W, C]` in [0, 1] to its embedding `[d]`, of any length."""
@@ -179,11 +179,13 @@ def verification_curves(
         raise OptionError(
             f"verification_curves: genuine tells of {len(genuine)} pairs, and there are {len(maps)} maps."
         )
+    check_options(pairs_at_once=pairs_at_once, batch_size=batch_size)
+    given = shares(fractions)
     blank, not_finite = warn_of_maps(maps, method)
     options = {"method": method, "order": order, "batch_size": batch_size}
 
     def of_portion(*pairs: jax.Array) -> PairScores:
-        return _pairs_scores(traceable(network), pairs, jnp.asarray(fractions, float), canvas, **options)
+        return _pairs_scores(traceable(network), pairs, given, canvas, **options)
 
     masked_by = (maps,) if gallery_maps is None else (maps, gallery_maps)
     scores = in_portions(of_portion, pairs_at_once, probes, galleries, *masked_by)
@@ -191,14 +193,14 @@ def verification_curves(
         threshold = operating_point(scores.clean, genuine, threshold).threshold
     if decimals is not None:
         threshold = round(threshold, decimals)
-    shares = np.asarray(fractions, np.float64)
+    removed_or_shown = np.asarray(fractions, np.float64)
     removed, shown = (verification_accuracy(s, genuine, threshold) for s in (scores.deletion, scores.insertion))
     return VerificationCurves(
-        fractions=shares,
+        fractions=removed_or_shown,
         deletion=removed,
         insertion=shown,
-        deletion_auc=100 * mean_height(removed, shares),
-        insertion_auc=100 * mean_height(shown, shares),
+        deletion_auc=100 * mean_height(removed, removed_or_shown),
+        insertion_auc=100 * mean_height(shown, removed_or_shown),
         threshold=threshold,
         scores=scores,
         blank=blank,

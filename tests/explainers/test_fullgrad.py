@@ -162,3 +162,28 @@ def test_network_without_a_bias_is_no_case_for_the_biases_of_parameters(images):
 def test_ported_networks_tell_their_biases_themselves(classifier, images):
     expected = fullgrad(Probed(classifier), images[0], LABEL)
     np.testing.assert_allclose(fullgrad(classifier, images[0], LABEL), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["paper", "complete"])
+def test_layers_that_are_called_with_a_batch_axis_count_as_others(form):
+    class Plain(nnx.Module):
+        def __init__(self):
+            self.layer = nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal(0.5))
+
+        def features(self, image):
+            return nnx.relu(self.layer(image))
+
+        def head(self, features):
+            return features.mean((0, 1))
+
+        def __call__(self, image):
+            return self.head(self.features(image))
+
+    class Batched(Plain):
+        def features(self, image):
+            return nnx.relu(self.layer(image[None]))[0]
+
+    image = jax.random.uniform(jax.random.key(0), (12, 12, 3))
+    maps = [fullgrad(Probed(kind()), image, 1, form=form) for kind in (Plain, Batched)]
+    assert float(maps[0].max()) > 0
+    np.testing.assert_allclose(*maps, atol=1e-5)

@@ -192,3 +192,8 @@ def test_chunks_cover_every_index_once(count, chunk):
 def test_chunk_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         sum_over(lambda i: i, 5, 0)
+
+
+def test_a_sum_of_thousands_in_16_bits_loses_none():
+    total = sum_over(lambda i: jnp.bfloat16(1), 2048, 1)
+    assert (total.dtype, float(total)) == (jnp.bfloat16, 2048)

@@ -301,3 +301,16 @@ def test_as_many_scores_as_pairs_are_needed():
 def test_no_false_match_at_all_may_be_asked_for_as_a_whole_number():
     scores, genuine = np.array([0.1, 0.2, 0.8, 0.9]), [0, 0, 1, 1]
     assert operating_point(scores, genuine, 0) == operating_point(scores, genuine, 0.0)
+
+
+def test_percents_are_no_shares():
+    with pytest.raises(OptionError, match="expected shares of the pixels from 0 to 1"):
+        verification_curves(
+            lambda image: image.mean((0, 1)),
+            jnp.ones((2, 4, 4, 3)),
+            jnp.ones((2, 4, 4, 3)),
+            jnp.ones((2, 4, 4)),
+            [1, 0],
+            threshold=0.5,
+            fractions=[0.0, 10.0, 100.0],
+        )
