@@ -17,7 +17,7 @@ MAY_IMPORT = {
     **{f"fame_jax.{name}": () for name in GROUND},
     "fame_jax.options": (),
     "fame_jax.image": ("options",),
-    "fame_jax.network": (),
+    "fame_jax.network": ("options",),
     "fame_jax.scores": ("network", "options"),
     "fame_jax.hoist": (),
     "fame_jax.walk": ("hoist", "image", "network", "options"),
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "fame_jax.architectures": ("hoist", "network", "presets"),
     "fame_jax.models": ("architectures", "data.classes", "image", "network", "onnx", "presets", "weight_conversion"),
     "fame_jax.onnx": ("architectures", "image", "network", "options", "words"),
-    "fame_jax.detection": ("data", "models", "network", "onnx"),
+    "fame_jax.detection": ("data", "models", "network", "onnx", "options"),
     "fame_jax.data": (),
     "fame_jax.datasets": ("data",),
     "fame_jax.experiments": (
