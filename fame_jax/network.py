@@ -207,16 +207,18 @@ def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(map(_argument, args))
 
 
-def opened(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A loss as code, and its arguments after the image: a loss that holds arrays itself becomes one of them.
+def code_and_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A loss as code and its arguments after the image, see `arguments`; a loss that holds arrays is one of them.
 
     Such are a module, one of its methods, or a `Partial` over parameters. As code it would keep those it was compiled
     with. What a closure or a lambda has got hold of cannot be seen.
     """
     held = _unbound(function)
     if not any(map(is_array, jax.tree.leaves(held))):
-        return function, args
-    return _of_held, (_around_code(held), *args)
+        return function, arguments(args)
+    return _of_held, arguments((_around_code(held), *args))
 
 
 def _of_held(image: Image, function: Callable[..., Any], *args: Any) -> Any:

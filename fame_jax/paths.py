@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax._types import Image
-from fame_jax.network import arguments, opened
+from fame_jax.network import code_and_arguments
 from fame_jax.varying import varying_as
 from fame_jax.walk import Loss, Optimizer, Perturbation, Rules, Status, Walk, begin, evaluation, lots, rules_from, step
 
@@ -33,8 +33,7 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
         TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
     """
     _refuse_comparisons("path_average", options)
-    loss, args = opened(loss, args)
-    args = arguments(args)
+    loss, args = code_and_arguments(loss, args)
     total, walk = _summed(_so_far, loss, optimizer, image, args, rules_from(**options))
     mean = image + total / jnp.maximum(walk.steps, 1).astype(image.dtype)
     last_loss = jax.jit(loss)(mean, *args).astype(image.dtype)
@@ -65,8 +64,8 @@ def path_sums(
         Zhu et al., "MFABA: A More Faithful and Accelerated Boundary-Based Attribution Method", AAAI 2024.
     """
     _refuse_comparisons("path_sums", options)
-    loss, args = opened(loss, args)
-    return _summed(_share, loss, optimizer, image, arguments(args), rules_from(**options))
+    loss, args = code_and_arguments(loss, args)
+    return _summed(_share, loss, optimizer, image, args, rules_from(**options))
 
 
 def _refuse_comparisons(what: str, options: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
-from fame_jax.network import arguments, opened
+from fame_jax.network import arguments, code_and_arguments
 from fame_jax.options import check_image, check_options
 from fame_jax.varying import varying_as
 
@@ -182,8 +182,8 @@ def perturb(
         stop_change=stop_change,
         window=window,
     )
-    loss, args = opened(loss, args)
-    return _perturb(loss, optimizer, image, arguments(args), rules)
+    loss, args = code_and_arguments(loss, args)
+    return _perturb(loss, optimizer, image, args, rules)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from fame_jax.batching import devices
 from fame_jax.batching.ahead import Ahead
 from fame_jax.batching.examples import Example, checked
-from fame_jax.walk import arguments, opened
+from fame_jax.walk import code_and_arguments
 
 _DEPTH = 2
 """Batches read ahead: one being sent, one ready."""
@@ -53,8 +53,8 @@ def map_many(
     """
     mesh = devices.local_mesh(mesh)
     size = None if batch_size is None else devices.even(batch_size, mesh)
-    function, shared = opened(function, shared)
-    return _maps(function, examples, arguments(shared), size, mesh, devices.number(examples, count), progress)
+    function, shared = code_and_arguments(function, shared)
+    return _maps(function, examples, shared, size, mesh, devices.number(examples, count), progress)
 
 
 def _maps(

@@ -19,7 +19,7 @@ from fame_jax.batching import devices, slots
 from fame_jax.batching.ahead import Ahead
 from fame_jax.batching.examples import Example, checked
 from fame_jax.batching.slots import Program
-from fame_jax.walk import Loss, Optimizer, Perturbation, arguments, lots, opened, rules_from
+from fame_jax.walk import Loss, Optimizer, Perturbation, code_and_arguments, lots, rules_from
 
 _HELD = 8
 """In order, no example begins that is this many batches after the oldest one under way."""
@@ -76,8 +76,8 @@ def perturb_many(
         raise ValueError(f"window={rules.window}: expected a number of steps, 1 or more.")
     mesh = devices.local_mesh(mesh)
     size = None if batch_size is None else devices.even(batch_size, mesh)
-    loss, shared = opened(loss, shared)
-    program = Program(mesh, loss, optimizer, rules, arguments(shared))
+    loss, shared = code_and_arguments(loss, shared)
+    program = Program(mesh, loss, optimizer, rules, shared)
     walks = _walks(program, examples, size, devices.number(examples, count), in_order, progress)
     return _ordered(walks) if in_order else walks
 

@@ -11,7 +11,7 @@ from fame_jax.batching import devices, slots
 from fame_jax.batching.examples import Example, checked
 from fame_jax.batching.slots import Program
 from fame_jax.options import check_options
-from fame_jax.walk import Loss, Optimizer, Perturbation, arguments, lots, opened, rules_from
+from fame_jax.walk import Loss, Optimizer, Perturbation, code_and_arguments, lots, rules_from
 
 
 def watch(
@@ -36,8 +36,8 @@ def watch(
         rules = rules._replace(window=every)
     mesh = devices.local_mesh()
     (image, args) = devices.replicated(mesh, next(checked([example])))
-    loss, shared = opened(loss, shared)
-    program = Program(mesh, loss, optimizer, rules, devices.replicated(mesh, arguments(shared)))
+    loss, shared = code_and_arguments(loss, shared)
+    program = Program(mesh, loss, optimizer, rules, devices.replicated(mesh, shared))
     held = slots.empty(mesh, optimizer, mesh.size, rules, image, args)
     held = slots.placed(mesh, optimizer, rules, held, 0, image, args)
     moving = True

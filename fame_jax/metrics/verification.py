@@ -180,12 +180,12 @@ def verification_curves(
             f"verification_curves: genuine tells of {len(genuine)} pairs, and there are {len(maps)} maps."
         )
     check_options(pairs_at_once=pairs_at_once, batch_size=batch_size)
-    given = shares(fractions)
+    traced = shares(fractions)
     blank, not_finite = warn_of_maps(maps, method)
     options = {"method": method, "order": order, "batch_size": batch_size}
 
     def of_portion(*pairs: jax.Array) -> PairScores:
-        return _pairs_scores(traceable(network), pairs, given, canvas, **options)
+        return _pairs_scores(traceable(network), pairs, traced, canvas, **options)
 
     masked_by = (maps,) if gallery_maps is None else (maps, gallery_maps)
     scores = in_portions(of_portion, pairs_at_once, probes, galleries, *masked_by)
@@ -193,14 +193,14 @@ def verification_curves(
         threshold = operating_point(scores.clean, genuine, threshold).threshold
     if decimals is not None:
         threshold = round(threshold, decimals)
-    removed_or_shown = np.asarray(fractions, np.float64)
+    of_image = np.asarray(fractions, np.float64)
     removed, shown = (verification_accuracy(s, genuine, threshold) for s in (scores.deletion, scores.insertion))
     return VerificationCurves(
-        fractions=removed_or_shown,
+        fractions=of_image,
         deletion=removed,
         insertion=shown,
-        deletion_auc=100 * mean_height(removed, removed_or_shown),
-        insertion_auc=100 * mean_height(shown, removed_or_shown),
+        deletion_auc=100 * mean_height(removed, of_image),
+        insertion_auc=100 * mean_height(shown, of_image),
         threshold=threshold,
         scores=scores,
         blank=blank,
