@@ -15,8 +15,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fame_jax._types import Attribution, Image, Scalar
-from fame_jax.image import LUMA, blurred, grey, max_normalise, minmax_normalise, whole_blur
-from fame_jax.options import OptionError, check_options
+from fame_jax.image import LUMA, blurred, blurs_whole, grey, max_normalise, minmax_normalise
+from fame_jax.options import OptionError, check_image, check_options
 from fame_jax.paths import path_average
 from fame_jax.walk import Loss, Perturbation, Status, perturb
 
@@ -41,6 +41,7 @@ class Explanation(NamedTuple):
     status: Scalar
 
 
+@blurs_whole
 def attribution(
     image: Image,
     perturbed: Image,
@@ -60,7 +61,7 @@ def attribution(
             first, so that opposite changes of channels cancel (the authors' published code).
         grey_weights: weights of the channels, see `fame_jax.image.grey`, or `mean` or `max` over them. The published
             code's are reversed on faces, whose tensors are BGR.
-        kernel_size: taps of the blur; None for no blur, or with a sigma for as many taps as the map allows.
+        kernel_size: taps of the blur; None for no blur. With a sigma alone, as many as the map allows.
         sigma: standard deviation of the blur in pixels; None for the kernel's own, 7.7 for 49.
         normalise: `max` divides by the largest value; `minmax` also moves the smallest to 0.
 
@@ -68,9 +69,11 @@ def attribution(
         `[H, W]` in [0, 1]; all zeros where nothing has changed.
 
     Raises:
-        OptionError: for a map smaller than half the kernel, or an option that does not exist or cannot be meant.
+        OptionError: for a map smaller than half the kernel, images of whole numbers or of two sizes, or an option that
+            does not exist or cannot be meant.
     """
     check_options(kernel_size=kernel_size, sigma=sigma)
+    check_image(image, perturbed)
     if jnp.shape(image) != jnp.shape(perturbed):
         raise OptionError(f"attribution: images of {list(jnp.shape(image))} and {list(jnp.shape(perturbed))}.")
     grey_weights = grey_weights if isinstance(grey_weights, str) else tuple(np.asarray(grey_weights).tolist())
@@ -112,8 +115,7 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
         *args: traced arguments of the loss.
         average: make the map of the mean of all images on the path, which float32 reproduces better; see
             `fame_jax.paths.path_average`. The paper takes the last image.
-        **options: the named arguments of `perturb` and of `attribution`; a `sigma` without a `kernel_size` takes as
-            many taps as the map allows.
+        **options: the named arguments of `perturb` and of `attribution`.
 
     Returns:
         The map `[H, W]` in [0, 1] and the fields of `Perturbation`.
@@ -169,7 +171,7 @@ def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Stat
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of `explain` by whom they belong to: `perturb` first, `attribution` second."""
     of_map = {name: value for name, value in options.items() if name in _ATTRIBUTION_OPTIONS}
-    return {name: value for name, value in options.items() if name not in of_map}, whole_blur(of_map)
+    return {name: value for name, value in options.items() if name not in of_map}, of_map
 
 
 def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:

@@ -1,7 +1,8 @@
 """Pure functions of one image or one map: grey, Gaussian blur, resize, normalisation."""
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from jaxtyping import Array, Float
 
 from fame_jax._types import Attribution, Image, PerChannel
 from fame_jax.options import OptionError, check_options
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's `rgb_to_grayscale` (OpenCV and the ITU have 0.299 for red)."""
@@ -100,6 +103,16 @@ def whole_blur(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a map with as many taps as it allows where a sigma is given alone: 49 would cut off one above 12."""
     alone = options.get("sigma") is not None and "kernel_size" not in options
     return {**options, "kernel_size": None} if alone else dict(options)
+
+
+def blurs_whole(function: Function) -> Function:
+    """Of a function with `kernel_size` and `sigma`: `whole_blur` of what it is called with."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        return function(*args, **whole_blur(options))
+
+    return cast(Function, call)
 
 
 def _blur_matrix(size: int, taps: Float[Array, " taps"]) -> Float[Array, "size size"]:

@@ -15,8 +15,14 @@ class OptionError(ValueError):
     """An option whose value cannot be meant; the message names it and says what is expected."""
 
 
-def _whole(lowest: int) -> tuple[Fits, str]:
-    return (lambda value: (value >= lowest) & (value == np.floor(value))), f"a whole number, {lowest} or more"
+def _whole(lowest: int, highest: int | None = None) -> tuple[Fits, str]:
+    """Of an integer type: a range, a shape or a seed takes no 4.0."""
+
+    def fits(value: np.ndarray) -> Any:
+        return (value.dtype.kind in "iu") & (value >= lowest) & (highest is None or value <= highest)
+
+    room = f", {lowest} or more" if highest is None else f" from {lowest} to {highest}"
+    return fits, f"a whole number{room}, of an integer type"
 
 
 def _positive(value: np.ndarray) -> Any:
@@ -32,8 +38,8 @@ _EXPECTED: dict[str, tuple[Fits, str]] = {
     **dict.fromkeys(("cells", "chunk", "batch_size", "images_at_once", "pairs_at_once", "pixels_a_step"), _whole(1)),
     "patches": _whole(0),
     # More would be another number in 32 bits than in 64.
-    "seed": (lambda value: _whole(0)[0](value) & (value < 2**32), f"a whole number from 0 to {2**32 - 1}"),
-    "iterations": (lambda value: _whole(0)[0](value) & (value < 2**31 - 1), f"a whole number from 0 to {2**31 - 2}"),
+    "seed": _whole(0, 2**32 - 1),
+    "iterations": _whole(0, 2**31 - 2),
     "step_size": (_positive, "a finite number above 0"),
     "sigma": (_positive, "a finite number of pixels above 0"),
     "scale": (_positive, "finite numbers above 0"),

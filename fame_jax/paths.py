@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fame_jax._types import Image
 from fame_jax.network import code_and_arguments
+from fame_jax.options import check_image
 from fame_jax.varying import varying_as
 from fame_jax.walk import Loss, Optimizer, Perturbation, Rules, Status, Walk, begin, evaluation, lots, rules_from, step
 
@@ -30,9 +31,11 @@ def path_average(loss: Loss, image: Image, *args: Any, optimizer: Optimizer = lo
         all else is as `perturb` has it.
 
     Raises:
+        OptionError: see `perturb`.
         TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
     """
     _refuse_comparisons("path_average", options)
+    check_image(image)
     loss, args = code_and_arguments(loss, args)
     total, walk = _summed(_so_far, loss, optimizer, image, args, rules_from(**options))
     mean = image + total / jnp.maximum(walk.steps, 1).astype(image.dtype)
@@ -58,12 +61,14 @@ def path_sums(
         and what `perturb` returns.
 
     Raises:
+        OptionError: see `perturb`.
         TypeError: for an option that `perturb` does not have, or the two that would compare maps of single images.
 
     References:
         Zhu et al., "MFABA: A More Faithful and Accelerated Boundary-Based Attribution Method", AAAI 2024.
     """
     _refuse_comparisons("path_sums", options)
+    check_image(image)
     loss, args = code_and_arguments(loss, args)
     return _summed(_share, loss, optimizer, image, args, rules_from(**options))
 

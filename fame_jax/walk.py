@@ -24,7 +24,7 @@ from fame_jax._types import Attribution, Image, PerChannel, Scalar
 from fame_jax.hoist import hoisted
 from fame_jax.image import gaussian_blur, grey, max_normalise
 from fame_jax.network import arguments, code_and_arguments
-from fame_jax.options import check_image, check_options
+from fame_jax.options import OptionError, check_image, check_options
 from fame_jax.varying import varying_as
 
 Loss = Callable[..., Scalar]
@@ -201,7 +201,14 @@ def _perturb(loss: Loss, optimizer: Optimizer, image: Image, args: tuple[Any, ..
 
 
 def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
-    """The walk before its first step."""
+    """The walk before its first step.
+
+    Raises:
+        OptionError: for a scale of another number of channels.
+    """
+    shape = jnp.asarray(rules.scale).shape
+    if shape not in ((), (1,), image.shape[-1:]):
+        raise OptionError(f"scale is of shape {list(shape)}; expected one number, or {image.shape[-1]} of channels.")
     zero = jnp.zeros((), image.dtype)
     result = Perturbation(image, jnp.int32(0), zero, zero, jnp.int32(Status.OK))
     earlier = None if rules.stop_change is None else jnp.zeros(image.shape[:2], image.dtype)

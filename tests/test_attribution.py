@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fame_jax import Status, attribution, explain, perturb
-from fame_jax.explainers import EXPLAINERS
+from fame_jax import OptionError, Status, attribution, explain, perturb
+from fame_jax.explainers import EXPLAINERS, class_starts, expected_gradients, path_sums_map
+from fame_jax.explainers.floors import random_blurred_map
 from fame_jax.paths import path_average, path_sums
 from tests.test_core import IMAGE, SIZE, linear, status
 
@@ -87,3 +88,38 @@ def test_a_sigma_alone_is_the_maps_whatever_the_taps_are_by_default():
         assert row.chosen("class", {"sigma": 9.0})["kernel_size"] is None
         assert row.chosen("class", {"sigma": 9.0, "kernel_size": 11})["kernel_size"] == 11
         assert "kernel_size" not in row.chosen("class", {})
+
+
+def test_a_sigma_alone_is_the_same_blur_by_function_and_by_table():
+    image, key = jax.random.uniform(jax.random.key(3), (64, 64, 3), minval=0.7), jax.random.key(0)
+    how = {
+        "expected_gradients": (expected_gradients, {"samples": 2, "key": key}),
+        "fame_starts": (class_starts, {"starts": 1, "iterations": 1, "key": key, "loss": "logit"}),
+        "path_sums": (path_sums_map, {"iterations": 2}),
+        "random_blurred": (lambda _, image, label, **options: random_blurred_map(image, **options), {"key": key}),
+    }
+    for method, (function, options) in how.items():
+        found, cut = (function(_colours, image, 1, sigma=20.0, **options, **k) for k in ({}, {"kernel_size": 49}))
+        by_table = EXPLAINERS[method].explain(_colours, image, 1, sigma=20.0, **options).attribution
+        found, cut = (getattr(x, "attribution", x) for x in (found, cut))
+        np.testing.assert_allclose(found, by_table, atol=1e-6)
+        assert np.abs(found - cut).max() > 0.01, method
+
+
+def _colours(image):
+    return (image**2 * jnp.linspace(0, 1, len(image))[:, None, None]).mean((0, 1))
+
+
+@pytest.mark.parametrize("call", [perturb, path_average, path_sums, explain])
+def test_a_scale_of_another_number_of_channels_is_refused(call):
+    with pytest.raises(OptionError, match="expected one number, or 3 of channels"):
+        call(linear, IMAGE, jnp.ones_like(IMAGE), scale=(0.2, 0.3))
+
+
+def test_weights_of_channels_may_be_a_list():
+    how = {"starts": 1, "iterations": 1, "loss": "logit", "key": jax.random.key(0)}
+    maps = [
+        EXPLAINERS["fame_starts"].explain(_colours, IMAGE, 1, grey_weights=w([0.2, 0.3, 0.5]), **how)
+        for w in (list, tuple)
+    ]
+    np.testing.assert_array_equal(*(found.attribution for found in maps))

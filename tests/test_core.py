@@ -239,6 +239,7 @@ BAD_OPTIONS = [
     {"window": 0},
     {"window": -3},
     {"window": 2.5},
+    {"window": 4.0},
     {"stop_change": -0.1},
     {"stop_change": 1.5},
     {"stop_change": float("nan")},

@@ -5,7 +5,8 @@ import sys
 
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np
-from fame_jax import EXPLAINERS, NetworkError, OptionError, Split, class_logit, metrics, perturb
+from fame_jax import EXPLAINERS, NetworkError, OptionError, Split, attribution, class_logit, explain, metrics, perturb
+from fame_jax.paths import path_sums
 
 def network(image):
     return image.mean((0, 1))
@@ -19,6 +20,10 @@ bad = [
     (OptionError, pixels, lambda: EXPLAINERS["xssab"].explain_pair(network, face, eight)),
     (OptionError, shape, lambda: perturb(class_logit, face[None], network, 1)),
     (OptionError, "the image is a list", lambda: perturb(class_logit, face.tolist(), network, 1)),
+    (OptionError, pixels, lambda: attribution(eight, eight)),
+    (OptionError, pixels, lambda: explain(class_logit, eight, network, 1, average=True)),
+    (OptionError, pixels, lambda: path_sums(class_logit, eight, network, 1)),
+    (OptionError, "missing is uint8", lambda: metrics.impute(face, eight[..., 0], key)),
     (OptionError, "target='dott'", lambda: cam.explain_pair(split, face, face, target="dott")),
     (ValueError, "expected [32, 32], as the logits", lambda: region(map[:1])),
     (OptionError, "expected [32, 32], as the map", lambda: metrics.pointing_game(map, map[:16] > 0)),
@@ -37,7 +42,8 @@ for name in ("fame_evidence", "evidence_cam", "refined_cam", "grad_cam"):
     bad.append((NetworkError, "no feature map", lambda name=name: EXPLAINERS[name].explain(network, face, 1, key=key)))
 for wrong in (True, np.array([1]), 2.0):
     bad.append((OptionError, label, lambda wrong=wrong: perturb(class_logit, face, network, wrong)))
-for measure in (metrics.deletion, metrics.insertion, lambda *one: metrics.road_delete(*one, key)):
+causal = lambda *one: metrics.rise_deletion(*one[:3], mean=0.5), lambda *one: metrics.rise_insertion(*one[:3])
+for measure in (metrics.deletion, metrics.insertion, lambda *one: metrics.road_delete(*one, key), *causal):
     bad.append((OptionError, pixels, lambda measure=measure: measure(network, eight, map, 1)))
     for other in (map[:1], map[:16, :16]):
         words = "expected [32, 32], as the image"
@@ -49,6 +55,7 @@ for kind, words, call in bad:
         assert words in str(error), error
     else:
         raise AssertionError(words)
+assert float(metrics.occluded(face + 1, (2, 2, 4, 4)).min()) == 0
 # NumPy's floats are taken, also by a network that would give them back.
 EXPLAINERS["gradient"].explain(network, np.ones((32, 32, 3), np.float32), 1)
 """

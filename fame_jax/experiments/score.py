@@ -121,9 +121,11 @@ def settings(run: Run, row: Metric, preset: str, options: Mapping[str, Any]) -> 
         known["score"] = "logit" if run.task == "detect" else run.manifest.get("score", "softmax")
     if "mean" in known:
         known["mean"] = run.manifest.get("mean", known["mean"])
+    if preset not in PRESETS:
+        raise ScoreError(f"preset={preset!r}; expected {' or '.join(PRESETS)}.")
     chosen = {**known, **(PRESETS[preset][row.preset] if row.preset else {}), **options}
     for name in {"fractions", "thresholds"} & set(chosen):
-        values = [float(value) for value in chosen[name]]
+        values = np.asarray(chosen[name], float).reshape(-1).tolist()
         if not values or values != sorted(set(values)) or not 0 <= values[0] <= values[-1] <= 1:
             raise ScoreError(f"{row.name}: {name} {values}; expected ascending numbers from 0 to 1.")
         chosen[name] = values

@@ -44,7 +44,7 @@ def sum_over(function: OfIndex, count: int, chunk: int) -> Any:
 
 def _wide(dtype: Any) -> Any:
     """Thousands of values in 16 bits are added up in 32: to a sum of 256 a bfloat16 of 1 adds nothing."""
-    return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.floating) else dtype
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4 else dtype
 
 
 def _chunks(count: int, chunk: int) -> Int[Array, "steps chunk"]:

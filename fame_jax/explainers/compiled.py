@@ -29,6 +29,7 @@ def compiled(*static: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def call(network: Any, *args: Any, **options: Any) -> Any:
             check_options(**options)
+            options |= {name: tuple(options[name]) for name in static if isinstance(options.get(name), list)}
             check_pixels(*(x for x in (*args, *options.values()) if getattr(x, "ndim", 0) == 3))
             check_integers(args, options)
             return program(traceable(network), *args, **options)

@@ -95,7 +95,8 @@ def corrrise(
     count, product = sum_over(moments, masks, chunk)
     share = count / masks
     spread = jnp.sqrt(share * (1 - share))[None] * deviation[:, None, None]
-    defined = (spread > 0) & varies[:, None, None]
+    # Numbers of masks, which are whole; a share of all may be off 1 by its rounding.
+    defined = ((count > 0) & (count < masks))[None] & (spread > 0) & varies[:, None, None]
     correlation = jnp.where(defined, product / masks / jnp.where(defined, spread, 1), 0)
     correlation = jnp.where(finite[:, None, None], correlation, jnp.nan)
     return PairMaps(*signed_maps(correlation[0]), *signed_maps(correlation[1]))

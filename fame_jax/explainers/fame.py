@@ -16,7 +16,7 @@ from fame_jax._types import Embedding, Image, Location, Output, Scalar
 from fame_jax.core import Explanation, explain
 from fame_jax.losses import class_logit, cosine, feature_activation, similarity, similarity_free_norm
 from fame_jax.network import Network, feature_map, traceable, vector
-from fame_jax.options import OptionError
+from fame_jax.options import OptionError, check_options
 
 
 class PairExplanation(NamedTuple):
@@ -82,14 +82,17 @@ def location_maps(
         An `Explanation` whose fields have two leading axes, rows and columns: maps are `[rows, columns, H, W]`.
 
     Raises:
-        OptionError: for a row that the feature map does not have.
+        OptionError: for no rows, or one that the feature map does not have.
     """
+    check_options(batch_size=batch_size)
     height, width, _ = jax.eval_shape(functools.partial(feature_map, network), image).shape
     chosen = tuple(range(height)) if rows is None else rows
     if outside := [row for row in chosen if not 0 <= row < height]:
         raise OptionError(
             f"location_maps: row {outside[0]} is outside the feature map, whose rows are 0 to {height - 1}."
         )
+    if not chosen:
+        raise OptionError(f"location_maps: rows=(): expected some of 0 to {height - 1}, or None for all.")
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(chosen), jnp.arange(width), indexing="ij"), axis=-1).reshape(-1, 2)
     maps = jax.lax.map(
         lambda location: location_map(network, image, location, **options), grid, batch_size=batch_size or len(grid)

@@ -15,10 +15,11 @@ from fame_jax._types import Attribution, Embedding, Image, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled
 from fame_jax.explainers.pairs import PairMaps, Pull, signed_maps, traced_back
-from fame_jax.image import blurred, max_normalise
+from fame_jax.image import blurred, blurs_whole, max_normalise
 from fame_jax.varying import varying_as
 
 
+@blurs_whole
 @compiled("per_dimension", "kernel_size", "chunk")
 def fggb(
     network: Callable[[Image], Embedding],
@@ -44,7 +45,7 @@ def fggb(
             network and protocol.
         per_dimension: compares every dimension with t itself rather than with its share t / D. With the usual
             thresholds all weights are then negative and e+ is blank.
-        kernel_size: taps of the final blur; None for as many as the face allows.
+        kernel_size: taps of the final blur; with None, or a sigma alone, as many as the face allows.
         sigma: its standard deviation in pixels.
         chunk: dimensions in memory at once; each is a backward pass.
 

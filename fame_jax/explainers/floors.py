@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray
 
 from fame_jax._types import Attribution, Image
 from fame_jax.explainers.pairs import PairMaps
-from fame_jax.image import blurred, max_normalise, minmax_normalise
+from fame_jax.image import blurred, blurs_whole, max_normalise, minmax_normalise
 
 
 def random_map(image: Image, key: PRNGKeyArray) -> Attribution:
@@ -23,6 +23,7 @@ def random_map(image: Image, key: PRNGKeyArray) -> Attribution:
     return jax.random.uniform(key, image.shape[:2], jnp.float32).astype(image.dtype)
 
 
+@blurs_whole
 def random_blurred_map(
     image: Image, key: PRNGKeyArray, *, kernel_size: int | None = 49, sigma: ArrayLike | None = None
 ) -> Attribution:

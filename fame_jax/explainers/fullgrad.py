@@ -129,7 +129,8 @@ def fullgrad(
         raise OptionError(f"fullgrad: form={form!r}; expected 'paper', 'complete' or 'idiap'.")
     rows, columns, _ = jax.eval_shape(functools.partial(feature_map, network), image).shape
     of_image, of_layers = full_gradients(network, image, label, complete=form == "complete")
-    maps = [_on_grid(share, image, (rows, columns)) for share in (of_image, *of_layers)]
+    all_maps = form != "complete"
+    maps = [_on_grid(share, image, (rows, columns), all_maps) for share in (of_image, *of_layers)]
     merge = _scaled_jointly if form == "idiap" else _scaled_apart
     merged = [merge(jnp.abs(share), image) for share in maps if share is not None]
     return jnp.clip(minmax_normalise(functools.reduce(jnp.add, merged), 1e-7), 0, 1)
@@ -147,16 +148,16 @@ def _scaled_jointly(share: FeatureMap, image: Image) -> Attribution:
     return jax.scipy.ndimage.map_coordinates(total, jnp.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
 
 
-def _on_grid(share: Values, image: Image, grid: tuple[int, int]) -> FeatureMap | None:
+def _on_grid(share: Values, image: Image, grid: tuple[int, int], is_map: bool) -> FeatureMap | None:
     """A layer's share as `[h, w, c]`, or None if it has no place in the image.
 
-    A map has the image's proportions, up to the rounding of strides. Tokens are as many as the feature map has
-    locations, after a class token or the like, which drop out.
+    Of convolutions and batch norms each is a map. Of other layers a map has the image's proportions, up to the rounding
+    of strides; tokens are as many as the feature map has locations, after a class token or the like, which drop out.
     """
     height, width, _ = image.shape
     if share.ndim == 4 and share.shape[0] == 1:
         share = share[0]  # Of a network that adds a batch axis to its image.
-    if share.ndim == 3 and abs(share.shape[0] / height - share.shape[1] / width) <= 1 / min(height, width):
+    if share.ndim == 3 and (is_map or abs(share.shape[0] / height - share.shape[1] / width) <= 1 / min(height, width)):
         return share
     tokens = grid[0] * grid[1]
     if share.ndim >= 2 and tokens <= share.shape[0] <= tokens + grid[0]:

@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray
 from fame_jax._types import Attribution, Image, Output, Scalar
 from fame_jax.explainers.chunks import sum_over
 from fame_jax.explainers.compiled import compiled, known
-from fame_jax.image import blurred, grey, max_normalise
+from fame_jax.image import blurred, blurs_whole, grey, max_normalise
 from fame_jax.losses import class_evidence, class_logit
 from fame_jax.options import OptionError
 from fame_jax.walk import Loss
@@ -245,6 +245,7 @@ def expected_path_integral(
     return _sum_along_paths(path, class_loss(loss), network, image, label, samples, chunk)
 
 
+@blurs_whole
 def expected_gradients(
     network: Any,
     image: Image,

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.image import gaussian_blur
 from fame_jax.metrics.deletion import Classifier, Curve, area_of, curve_of, scores_at
-from fame_jax.metrics.masks import AnyMap, ranks
+from fame_jax.metrics.masks import AnyMap, map_of, ranks
 from fame_jax.network import traceable, vector
 from fame_jax.options import check_options
 from fame_jax.scores import Score
@@ -41,6 +41,9 @@ def rise_deletion(
     Returns:
         The curve of `ceil(H W / pixels_a_step) + 1` scores at equal distances, which makes its area
         `(sum - first / 2 - last / 2) / steps` as published, even where the last step is a shorter one.
+
+    Raises:
+        OptionError: for an image of whole numbers, a map of another size, or a step of no pixels.
     """
     return _causal(network, image, attribution, mean, pixels_a_step, False, score, batch_size)
 
@@ -70,7 +73,11 @@ def rise_insertion(
 
     Returns:
         The curve; its last score is the clean one.
+
+    Raises:
+        OptionError: see `rise_deletion`.
     """
+    map_of(image, attribution)
     blurred = jax.vmap(gaussian_blur, (2, None, None), 2)(image, kernel_size, sigma)
     return _causal(network, image, attribution, blurred, pixels_a_step, True, score, batch_size)
 
@@ -86,6 +93,7 @@ def _causal(
     batch_size: int,
 ) -> Curve:
     check_options(pixels_a_step=pixels_a_step, batch_size=batch_size)
+    attribution = map_of(image, attribution)
     network = traceable(network)
     steps = -(-attribution.size // pixels_a_step)
     reach = jnp.minimum(jnp.arange(steps + 1) * pixels_a_step, attribution.size)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt32
 
 from fame_jax._types import Image, PerChannel, Scalar
 from fame_jax.metrics.multigrid import Planes, laplacian, solved
+from fame_jax.options import OptionError
 
 RandomKey = Key[Array, ""] | UInt32[Array, "2"]
 
@@ -89,10 +90,15 @@ def impute(
     Returns:
         Imputed image, status, iterations, relative residual.
 
+    Raises:
+        OptionError: for `missing` of numbers, of which nobody knows from which on a pixel is missing.
+
     Example:
         >>> keys = jax.random.split(jax.random.key(0), len(images))
         >>> result = jax.vmap(impute)(images, missing, keys)
     """
+    if jnp.asarray(missing).dtype != bool:
+        raise OptionError(f"impute: missing is {jnp.asarray(missing).dtype}; expected booleans, such as mask > 0.")
     planes = image.transpose(2, 0, 1)
     one = (planes, missing, jnp.asarray(tolerance, image.dtype), jnp.asarray(max_iterations))
     solution, *outcome = (result[0] for result in _solutions(*(value[None] for value in one)))

@@ -105,8 +105,13 @@ def grid_pointing_game(attribution: AnyMap, quarter: ArrayLike) -> Scalar:
 
     Returns:
         In [0, 1]; 1/4 for an evenly spread map, 0 for an all-zero one. NaN for a quarter that there is not.
+
+    Raises:
+        ValueError: for a map with an odd side, which no grid has.
     """
     height, width = attribution.shape
+    if height % 2 or width % 2:
+        raise ValueError(f"grid_pointing_game: a map of {height}x{width} has no quarters; both sides must be even.")
     quarter = jnp.asarray(quarter)
     row, column = jnp.divmod(quarter, 2)
     rows, columns = jnp.arange(height) // (height // 2), jnp.arange(width) // (width // 2)
@@ -126,6 +131,7 @@ def occluded(image: Image, box: tuple[int, int, int, int], colour: ArrayLike = 0
         `[H, W, C]`.
     """
     x_min, y_min, x_max, y_max = box
+    image = jnp.asarray(image)
     return image.at[y_min:y_max, x_min:x_max].set(jnp.asarray(colour, image.dtype))
 
 

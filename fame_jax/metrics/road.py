@@ -103,7 +103,7 @@ def road_delete(
         >>> result = jax.vmap(lambda *one: road_delete(network, *one))(images, maps, labels, keys)
         >>> result.drops.mean(axis=0)
     """
-    check_options(batch_size=batch_size)
+    check_options(batch_size=batch_size, noise=noise, scale=scale)
     check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions_removed, ascending=False)
     removed = _first(attribution, fractions, method, order)
@@ -162,7 +162,7 @@ def road_insert(
     Returns:
         Scores, drops against the clean image, and how every imputation ended.
     """
-    check_options(batch_size=batch_size)
+    check_options(batch_size=batch_size, noise=noise, scale=scale)
     check_integers(label)
     attribution, fractions = map_of(image, attribution), shares(fractions_inserted, ascending=False)
     removed = ~_first(attribution, fractions, method, order)

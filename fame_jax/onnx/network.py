@@ -265,4 +265,16 @@ def forms(
             raise GraphError(f"{graph.source}: no node makes a tensor {name!r}; {near}")
     seen = {name: (value.shape, False) for name, value in constants.items()}
     seen |= shapes(graph, parameters, image, size, names)
-    return [Form(name, map_channels(seen[name]), seen[name][0]) for name in names]
+    return [Form(name, map_channels(seen[name]) or _channels_of(seen[name][0], size), seen[name][0]) for name in names]
+
+
+def _channels_of(shape: tuple[int, ...], size: tuple[int, int]) -> Literal["first"] | None:
+    """`first` for what has the image's proportions in its last two axes alone: a product that ends a mask head, say.
+
+    Operators on maps tell where channels are, products and the like do not.
+    """
+
+    def is_map(height: int, width: int) -> bool:
+        return abs(height / size[0] - width / size[1]) <= 1 / min(size)
+
+    return "first" if len(shape) == 4 and is_map(*shape[2:]) and not is_map(*shape[1:3]) else None

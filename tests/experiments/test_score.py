@@ -192,6 +192,8 @@ def test_changed_options_and_changed_runs_are_not_mixed(class_run):
         ("iou", {"threshold": 0.5}, "no option 'threshold'; it has thresholds, choose, convention"),
         ("deletion", {"fractions": [0.5, 0.1]}, "expected ascending numbers from 0 to 1"),
         ("deletion", {"fractions": [0, 1.5]}, "expected ascending numbers from 0 to 1"),
+        ("deletion", {"fractions": 1.5}, "expected ascending numbers from 0 to 1"),
+        ("energy", {"preset": "offical"}, "preset='offical'; expected paper or official"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_work(class_run, name, options, words):

@@ -112,3 +112,13 @@ def test_faces_of_different_sizes_are_refused(face_network, images):
 def test_unknown_statistic_is_refused(face_network, images):
     with pytest.raises(ValueError, match="'rank'"):
         inspect.unwrap(corrrise)(face_network, *images[:2], key=KEY, statistic="kendall", **MASKS)
+
+
+@pytest.mark.parametrize("masks", [41, 61])
+def test_a_pixel_that_is_always_kept_is_zero_where_a_share_of_all_masks_is_off_one(masks, face_network, images):
+    assert np.float32(masks) * np.float32(1 / masks) != 1
+    kept = masks_of(KEY, 32, masks=masks, patches=1, size=3)
+    untouched = kept.min(axis=0) == 1
+    assert untouched.any()
+    for map in corrrise(face_network, *images[:2], key=KEY, masks=masks, patches=1, size=3):
+        assert not np.asarray(map)[untouched].any()

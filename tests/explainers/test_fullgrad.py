@@ -187,3 +187,32 @@ def test_layers_that_are_called_with_a_batch_axis_count_as_others(form):
     maps = [fullgrad(Probed(kind()), image, 1, form=form) for kind in (Plain, Batched)]
     assert float(maps[0].max()) > 0
     np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["paper", "idiap"])
+def test_layers_that_cut_the_border_off_count_on_photographs_that_are_no_squares(form):
+    """Two convolutions without padding on 32x64 pixels, whose maps have other proportions, and each alone."""
+
+    class Cutting(nnx.Module):
+        def __init__(self, first, second):
+            self.layers = nnx.List(
+                [
+                    nnx.Conv(i, 4, (3, 3), padding="VALID", bias_init=nnx.initializers.constant(b), rngs=nnx.Rngs(0))
+                    for i, b in ((3, first), (4, second))
+                ]
+            )
+
+        def features(self, image):
+            for layer in self.layers:
+                image = layer(image)
+            return image
+
+        def head(self, features):
+            return (features**2).mean((0, 1))
+
+        def __call__(self, image):
+            return self.head(self.features(image))
+
+    image = jax.random.uniform(jax.random.key(0), (32, 64, 3))
+    with_both, without = (fullgrad(Probed(Cutting(1.0, second)), image, 1, form=form) for second in (1.0, 0.0))
+    assert float(jnp.abs(with_both - without).max()) > 0.01

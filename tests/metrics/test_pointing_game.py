@@ -163,3 +163,8 @@ def test_sums_of_maps_of_16_bits_do_not_overflow():
     found = metrics.locality(np.ones((300, 300), np.float16), jnp.array([0, 0]), (1, 1))
     assert found.outside == pytest.approx(0, abs=1e-3)
     assert found.shift == pytest.approx(0, abs=0.1)
+
+
+def test_a_map_with_an_odd_side_has_no_quarters():
+    with pytest.raises(ValueError, match="7x8 has no quarters"):
+        grid_pointing_game(jnp.ones((7, 8)), 0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from fame_jax import OptionError
 from fame_jax.metrics.imputation import ImputationStatus, impute
 from fame_jax.metrics.masks import selected
 from fame_jax.metrics.road import DECILES, road_combined, road_delete, road_insert
@@ -136,3 +137,9 @@ def test_options_that_do_not_exist_are_named():
         road_delete(NETWORK, IMAGE, RANDOM, LABEL, KEY, fill="blur")
     with pytest.raises(Exception, match="score"):
         road_delete(NETWORK, IMAGE, RANDOM, LABEL, KEY, score="rank")
+
+
+@pytest.mark.parametrize(("option", "value"), [("noise", -0.1), ("scale", -1.0), ("scale", (1.0, 1.0, 0.0))])
+def test_noise_that_cannot_be_meant_is_refused(option, value):
+    with pytest.raises(OptionError, match=f"{option}="):
+        road_delete(NETWORK, IMAGE, RANDOM, 0, KEY, **{option: value})

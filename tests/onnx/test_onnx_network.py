@@ -211,6 +211,19 @@ def test_a_map_of_which_the_graph_does_not_tell_the_channels_has_to_be_told():
     np.testing.assert_allclose(network.head(image), image.mean((0, 1)), rtol=1e-6)
 
 
+def test_the_product_that_ends_a_mask_head_has_channels_last_as_a_convolution():
+    weights = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    product = model([node("Relu", "x", "r"), node("Einsum", "w r", equation="qc,nchw->nqhw")], constants={"w": weights})
+    plain = model([node("Relu", "x", "r"), node("Conv", "r w")], constants={"w": weights[..., None, None]})
+    for size in (16, (10, 14)):
+        image = jnp.asarray(pixels(size))
+        found, expected = (
+            reader.read(content(made), photometry="unit", size=image.shape[:2])(image) for made in (product, plain)
+        )
+        assert found.shape == (*image.shape[:2], 5)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_an_image_of_another_size_and_unknown_tensors_are_refused_in_one_line(made):
     made = convolutional()
     for axis, size in ((2, 16), (3, 20)):
