@@ -123,6 +123,7 @@ def explain(loss: Loss, image: Image, *args: Any, average: bool = False, **optio
     Example:
         >>> maps = jax.vmap(lambda image, label: explain(class_logit, image, network, label))(images, labels)
     """
+    check_image(image)
     of_walk, of_map = split_options(options)
     # What is refused is refused before the walk.
     jax.eval_shape(functools.partial(attribution, **of_map), image, image)

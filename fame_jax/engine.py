@@ -24,6 +24,7 @@ from fame_jax.core import Explanation, after_walk, split_options
 from fame_jax.detection.detected import asked, of_box
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, Told, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
+from fame_jax.held import is_array
 from fame_jax.network import vector
 from fame_jax.options import check_dtype, check_options, check_pixels, target_index
 from fame_jax.questions import Boxed, Question, Seen
@@ -142,6 +143,9 @@ class Method:
     """
 
     def __init__(self, engine: Engine, row: Explainer, options: dict[str, Any]):
+        weights = options.get("grey_weights")
+        if is_array(weights) or isinstance(weights, list):
+            options = {**options, "grey_weights": tuple(np.asarray(weights).tolist())}
         self.engine, self.row, self.options = engine, row, options
 
     @property
@@ -169,7 +173,8 @@ class Method:
             if self.walks:
                 jax.eval_shape(lambda image: self._walk_without_steps(image, target), images[0])
             else:
-                jax.eval_shape(lambda *images: self._explain(images, self._network, target, np.uint32(0)), *images)
+                shared, digest = (self._network, *self._traced), np.uint32(0)
+                jax.eval_shape(lambda *images: self._explain(images, *shared, target, digest), *images)
         except MethodError:
             raise
         except Exception as error:  # Methods and JAX raise nearly anything for a value they cannot use.
@@ -224,6 +229,7 @@ class Method:
             yield tuple(itertools.islice(found, len(MAPS[engine.task])))
 
     def _mapped(self, seen: Sequence[Seen], progress: Progress) -> Iterator[Results]:
+        check_options(**self.options)
         size = self.engine.batch_size
         if size is None and "chunk" in self.row.options(self.engine.task):
             size = min(batch_of(self.row, self.engine.task), len(seen))
@@ -232,6 +238,7 @@ class Method:
             self._explain,
             examples,
             self._network,
+            *self._traced,
             batch_size=size,
             count=len(examples),
             progress=lambda count: progress(count * self.passes),
@@ -240,7 +247,13 @@ class Method:
 
     @functools.cached_property
     def _explain(self) -> "_Explaining":
-        return _Explaining(self.row, self.engine.task, self.engine.seed, self.options)
+        arrays = self._traced[1]
+        return _Explaining(self.row, self.engine.task, {k: v for k, v in self.options.items() if k not in arrays})
+
+    @property
+    def _traced(self) -> tuple[Any, dict[str, Any]]:
+        """The seed, and the options that are arrays, as they are now: other values of them compile nothing."""
+        return np.uint32(self.engine.seed), {name: np.array(v) for name, v in self.options.items() if _is_traced(v)}
 
     @functools.cached_property
     def _network(self) -> Any:
@@ -255,15 +268,17 @@ class Method:
 class _Explaining:
     """One image, or pair, through a method. Equal ones are one to `jit`: an engine does not compile another's anew."""
 
-    def __init__(self, row: Explainer, task: Task, seed: int, options: Mapping[str, Any]):
-        self.row, self.task, self.seed, self.options = row, task, seed, options
-        self._told = row.name, task, int(seed), tuple((name, _told(options[name])) for name in sorted(options))
+    def __init__(self, row: Explainer, task: Task, options: Mapping[str, Any]):
+        self.row, self.task, self.options = row, task, options
+        self._told = row.name, task, tuple((name, _told(options[name])) for name in sorted(options))
 
-    def __call__(self, images: Any, network: Any, target: Any, digest: Any) -> Results:
-        key = jax.random.fold_in(jax.random.key(self.seed), digest)
+    def __call__(
+        self, images: Any, network: Any, seed: Any, arrays: Mapping[str, Any], target: Any, digest: Any
+    ) -> Results:
+        key = jax.random.fold_in(jax.random.key(seed), digest)
         if self.task == "detect":
             network, target = asked(network, target), 0
-        return self.row.results(kind_of(self.task), network, images, target, key=key, **self.options)
+        return self.row.results(kind_of(self.task), network, images, target, key=key, **self.options, **arrays)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Explaining) and self._told == other._told and self.row == other.row
@@ -272,8 +287,13 @@ class _Explaining:
         return hash(self._told)
 
 
+def _is_traced(option: Any) -> bool:
+    """Whether an option is an array: numbers of Python, and NumPy's whole ones, may be shapes."""
+    return is_array(option) and (option.ndim > 0 or jnp.issubdtype(option.dtype, jnp.floating))
+
+
 def _told(value: Any) -> tuple[type, Any]:
-    """What an option is known by: its kind, too, since 1 equals True; an array is only itself."""
+    """What an option is known by: its kind, too, since 1 equals True; what has no hash is only itself."""
     try:
         hash(value)
     except TypeError:

@@ -126,7 +126,7 @@ def _parts(thing: Any, digest: Any) -> list[Any]:
 
 def _of_code(thing: Any, digest: Any) -> list[Any]:
     _put(digest, _name(thing).encode())
-    library = _is_of_a_library(thing)
+    library = is_of_a_library(thing)
     if library and "<locals>" not in _name(thing):
         return []
     if not library:
@@ -136,14 +136,14 @@ def _of_code(thing: Any, digest: Any) -> list[Any]:
             raise _Unknown(f"{_name(thing)} has no source file") from None
     if isinstance(thing, type):
         methods = () if library else (getattr(one, "fget", one) for one in vars(thing).values())
-        return [*thing.__bases__, *itertools.chain(*map(_named, filter(inspect.isroutine, methods)))]
+        return [*thing.__bases__, *itertools.chain(*map(named, filter(inspect.isroutine, methods)))]
     thing = inspect.unwrap(thing)
     cells = [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
     enclosed = [*cells, getattr(thing, "__defaults__", None), getattr(thing, "__kwdefaults__", None)]
-    return enclosed if library else [*enclosed, *_named(thing)]
+    return enclosed if library else [*enclosed, *named(thing)]
 
 
-def _named(function: Any) -> list[Any]:
+def named(function: Any) -> list[Any]:
     """What the code of a function names of its module: its weights there, the functions that it calls."""
     function = inspect.unwrap(getattr(function, "__func__", function))
     around, codes = getattr(function, "__globals__", {}), [getattr(function, "__code__", None)]
@@ -157,7 +157,7 @@ def _named(function: Any) -> list[Any]:
 
 def _of_module(module: types.ModuleType, digest: Any) -> list[Any]:
     _put(digest, module.__name__.encode())
-    if not _is_of_a_library(module):
+    if not is_of_a_library(module):
         try:
             _put(digest, inspect.getsource(module).encode())
         except (OSError, TypeError):
@@ -176,7 +176,7 @@ def _of_object(thing: Any) -> list[Any]:
     return [type(thing), kept]
 
 
-def _is_of_a_library(thing: Any) -> bool:
+def is_of_a_library(thing: Any) -> bool:
     """Whether it is of Python, of this package or of an installed one, whose version the manifest has."""
     module = (thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)) or ""
     found = sys.modules.get(module)
@@ -191,5 +191,5 @@ def _is_of_a_library(thing: Any) -> bool:
 
 def _name(thing: Any) -> str:
     """Of somebody's own without the module, which is another where a file is run or has moved."""
-    module = f"{thing.__module__}." if _is_of_a_library(thing) and hasattr(thing, "__module__") else ""
+    module = f"{thing.__module__}." if is_of_a_library(thing) and hasattr(thing, "__module__") else ""
     return module + getattr(thing, "__qualname__", type(thing).__qualname__)

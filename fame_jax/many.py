@@ -1,7 +1,7 @@
 """Any method over a stream of images of one's own: `fame_jax.explain_many`."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import jax
@@ -46,9 +46,14 @@ def explain_many(
 
     Raises:
         MethodError: for an unknown method or option.
-        OptionError: for an image of whole numbers, or a target that is no index.
-        ValueError: for images of several sizes, or fewer targets than images. What comes before is yielded first.
+        OptionError: for targets that are no list, an image of whole numbers, or a target that is no index.
+        ValueError: for more targets than images; for images of several sizes, or fewer targets, once what comes before
+            is yielded.
     """
+    if not isinstance(targets, Iterable):
+        raise OptionError(f"targets={targets!r}: expected a class for each image, such as [{targets!r}] for one.")
+    if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) > len(images):
+        raise ValueError(f"explain_many: {len(targets)} targets and {len(images)} images; expected one for each.")
     images = iter(images)
     if dtype is None:
         first = list(itertools.islice(images, 1))

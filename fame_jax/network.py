@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax._types import FeatureMap, Image, Output
+from fame_jax.held import as_code, is_array
 from fame_jax.options import check_integers
 
 
@@ -43,7 +44,7 @@ class Split:
 
     A callable that is a pytree (an NNX or Equinox module, a `jax.tree_util.Partial` over parameters), or a method of
     one, is traced: new weights do not recompile. A plain function is static, and arrays it closes over become constants
-    of the program: those that change later are not seen.
+    of the program, which is compiled anew for others.
 
     Args:
         features: image `[H, W, C]` to feature map `[h, w, c]`.
@@ -76,7 +77,7 @@ class Split:
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Pytree callables are children; plain functions are part of the structure."""
         parts = (self.features, self.head, self.head_of, self.whole)
-        static = tuple(f if jax.tree_util.all_leaves([f]) else None for f in parts)
+        static = tuple(as_code(f) if f is not None and jax.tree_util.all_leaves([f]) else None for f in parts)
         children = tuple(None if s is not None else f for s, f in zip(static, parts, strict=True))
         return children, (static, self.extent)
 
@@ -181,11 +182,6 @@ def with_code(static: Any, arrays: list[Any]) -> Any:
     return jax.tree.unflatten(tree, [one if other is None else other for one, other in zip(code, arrays, strict=True)])
 
 
-def is_array(leaf: Any) -> bool:
-    """Whether a leaf has shape and dtype, as an array or one to be."""
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-
-
 def traceable(network: Any) -> Any:
     """What `jit` takes as an argument: a pytree as it is; anything else as a pytree without leaves around its code.
 
@@ -212,12 +208,12 @@ def code_and_arguments(
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """A loss as code and its arguments after the image, see `arguments`; a loss that holds arrays is one of them.
 
-    Such are a module, one of its methods, or a `Partial` over parameters. As code it would keep those it was compiled
-    with. What a closure or a lambda has got hold of cannot be seen.
+    Such are a module, one of its methods, or a `Partial` over parameters: other weights compile nothing. For others
+    that a closure or an object has got hold of it is compiled anew, see `fame_jax.held`.
     """
     held = _unbound(function)
     if not any(map(is_array, jax.tree.leaves(held))):
-        return function, arguments(args)
+        return as_code(function), arguments(args)
     return _of_held, arguments((_around_code(held), *args))
 
 
@@ -256,7 +252,9 @@ def _unbound(function: Any) -> Any:
         inner = _unbound(function.func)
         parts = (*function.args, *function.keywords.values())
         if inner is not function.func or not jax.tree_util.all_leaves(parts):
-            return _around_code(jax.tree_util.Partial(_called, inner, *function.args, **function.keywords))
+            plain = jax.tree_util.all_leaves([inner])
+            first = (as_code(inner),) if plain else (_called, inner)
+            return _around_code(jax.tree_util.Partial(*first, *function.args, **function.keywords))
     return function
 
 
@@ -270,7 +268,7 @@ def _without_code(leaf: Any) -> Any:
         return leaf
     features, head = getattr(leaf, "features", None), getattr(leaf, "head", None)
     if features is None or head is None:
-        return jax.tree_util.Partial(leaf)
+        return jax.tree_util.Partial(as_code(leaf))
     whole: Any = leaf
     return Split(features, head, getattr(leaf, "head_of", None), extent=getattr(leaf, "extent", None), whole=whole)
 

@@ -84,6 +84,16 @@ def check_image(*images: Any) -> None:
                 f"the image is {list(image.shape)}; expected one image [H, W, C]: image[..., None] if it is grey, "
                 "jax.vmap for a batch."
             )
+        if _is_planes(*image.shape):
+            raise OptionError(
+                f"the image is {list(image.shape)}: its channels seem to be first. Give it as [H, W, C], and turn it "
+                "where your network wants it otherwise: lambda image: network(image.transpose(2, 0, 1))."
+            )
+
+
+def _is_planes(first: int, rows: int, columns: int) -> bool:
+    """`[C, H, W]` of colours, or of a grey square; else one row of many channels is a signal."""
+    return min(rows, columns) > 4 and (first in (3, 4) or (first == 1 and rows == columns))
 
 
 def check_dtype(dtype: Any) -> None:

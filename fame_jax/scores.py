@@ -78,4 +78,10 @@ def score_of(outputs: Any, label: ArrayLike, score: Score = "softmax") -> Scalar
 def constant(scores: Float[Array, "n ..."]) -> Array:
     """Whether scores differ by no more than rounding along their first axis; False where one is no number."""
     largest = jnp.max(jnp.abs(scores), axis=0)
-    return jnp.ptp(scores, axis=0) <= 8 * jnp.finfo(scores.dtype).eps * largest
+    return jnp.ptp(scores, axis=0) <= rounding(scores.dtype) * largest
+
+
+def rounding(dtype: Any) -> float:
+    """The share by which rounding moves a score: eight units in the last place, in 16 bits one, up to 1/128."""
+    kind = jnp.finfo(dtype)
+    return float(kind.eps) * (8 if kind.bits > 16 else 1)

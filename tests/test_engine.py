@@ -1,6 +1,7 @@
 """One way from a photograph to its maps, whichever door it comes in by."""
 
 import gc
+import inspect
 import itertools
 import pathlib
 import weakref
@@ -19,7 +20,7 @@ from fame_jax.data.images import load, sample_path
 from fame_jax.engine import Engine, explained
 from fame_jax.experiments.store import Run
 from fame_jax.explainers import EXPLAINERS, MAPS, image_key
-from fame_jax.explainers.explainer import Explainer
+from fame_jax.explainers.explainer import Explainer, MethodError
 from fame_jax.many import explain_many
 from fame_jax.options import OptionError
 from fame_jax.questions import Question
@@ -311,3 +312,68 @@ def test_64_bits_that_are_gone_when_a_map_is_asked_for_are_told():
         found = explain_many(network, [np.zeros((SIDE, SIDE, 3))], "gradient", [1])
     with pytest.raises(OptionError, match="needs 64-bit JAX"):
         next(found)
+
+
+def test_an_option_that_is_an_array_may_change_in_place_and_compiles_nothing_anew():
+    traces, images = [], pictures(1)
+
+    def counted(image):
+        traces.append(None)
+        return jnp.tanh(image.mean((0, 1)) * 9)
+
+    def found(**options):
+        (one,) = explain_many(counted, images, "integrated_gradients", [1], steps=3, **options)
+        return one.attribution
+
+    baseline = np.zeros(images[0].shape, np.float32)
+    before = found(baseline=baseline)
+    first = len(traces)
+    baseline[::2] += 0.9
+    after = found(baseline=baseline)
+    assert len(traces) == first
+    assert np.abs(after - before).max() > 0.01
+    direct = EXPLAINERS["integrated_gradients"].explain(counted, jnp.asarray(images[0]), 1, steps=3, baseline=baseline)
+    np.testing.assert_allclose(after, direct.attribution, atol=1e-6)
+
+
+def test_another_seed_compiles_nothing():
+    traces, images = [], pictures(1)
+
+    def counted(image):
+        traces.append(None)
+        return jnp.tanh((image**3).mean((0, 1)) * 9)
+
+    maps, counts = [], []
+    for seed in (0, 1, 2**32 - 1):
+        (one,) = explain_many(counted, images, "smooth_grad", [1], samples=2, seed=seed)
+        maps.append(one.attribution)
+        counts.append(len(traces))
+        key = image_key(seed, images[0])
+        direct = EXPLAINERS["smooth_grad"].explain(network, jnp.asarray(images[0]), 1, samples=2, key=key)
+        assert direct.attribution.shape == one.attribution.shape
+    assert counts[1] == counts[2] == counts[0]
+    assert np.abs(maps[0] - maps[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [(3, r"targets=3: expected a class for each image, such as \[3\]"), ([1, 2, 3], "3 targets and 2 images")],
+)
+def test_targets_that_are_not_one_for_each_image_are_refused(targets, words):
+    with pytest.raises(ValueError, match=words):
+        inspect.unwrap(explain_many)(network, pictures(2), "gradient", targets)
+
+
+@pytest.mark.parametrize(
+    "returned", [lambda image: image, lambda image: image[::2, ::2, 0], lambda image: image[None, ..., 0]]
+)
+def test_a_method_of_ones_own_returns_one_number_a_pixel(returned):
+    with pytest.raises(MethodError, match=r"mine returned \[.*\]; expected a map \[16, 16\]"):
+        list(explain_many(network, [np.ones((16, 16, 3), np.float32)], _mine(returned), [1]))
+
+
+def _mine(returned):
+    def mine(network, image, label):
+        return returned(image)
+
+    return mine

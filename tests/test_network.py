@@ -1,4 +1,6 @@
+import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -231,3 +233,110 @@ def test_a_class_that_would_be_wrapped_is_refused(explained):
     explained(np.int64(1))
     with pytest.raises(OptionError, match="4294967297: expected"):
         explained(np.int64(2**32 + 1))
+
+
+def _seen(weights, image):
+    return jnp.tanh((image**3).mean((0, 1)) @ weights) ** 2
+
+
+class _Plain:
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, image):
+        return _seen(self.weights, image)
+
+    def loss(self, image, label):
+        return self(image)[label]
+
+
+@dataclasses.dataclass
+class _WithoutHash(_Plain):
+    weights: Any
+
+
+class _Parts(_Plain):
+    def features(self, image):
+        return image[::2, ::2]
+
+    def head(self, features):
+        return _seen(self.weights, features)
+
+
+_GLOBAL = {}
+
+
+def _of_a_global(image):
+    return _called_by_it(image)
+
+
+def _called_by_it(image):
+    return _seen(_GLOBAL["weights"], image)
+
+
+def _walked(loss, *args):
+    return perturb(loss, IMAGE, *args, iterations=2).perturbed
+
+
+def _gradient(network):
+    return EXPLAINERS["gradient"].explain(network, IMAGE, 1).attribution
+
+
+HOLDERS = {
+    "object": (_Plain, _gradient),
+    "object, walked": (_Plain, lambda o: _walked(class_logit, o, 1)),
+    "without hash": (_WithoutHash, _gradient),
+    "method of it": (_Plain, lambda o: _walked(o.loss, 1)),
+    "parts": (_Parts, lambda o: EXPLAINERS["layer_cam"].explain(o, IMAGE, 1).attribution),
+    "parts in a split": (
+        _Parts,
+        lambda o: EXPLAINERS["layer_cam"].explain(Split(o.features, o.head), IMAGE, 1).attribution,
+    ),
+    "closure": (_Plain, lambda o: _gradient(_around(o))),
+    "metric": (_Plain, lambda o: deletion(o, IMAGE, IMAGE[..., 0], 1).scores),
+}
+
+
+@functools.cache
+def _around(held):
+    return lambda image: held(image)
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_other_arrays_that_plain_code_has_got_hold_of_are_seen(name):
+    make, result = HOLDERS[name]
+    one, other = (jax.random.normal(jax.random.key(seed), (3, 4)) for seed in (1, 2))
+    holder = make(one)
+    if isinstance(holder, _WithoutHash):
+        with pytest.raises(TypeError):
+            hash(holder)
+    before = result(holder)
+    np.testing.assert_array_equal(result(holder), before)
+    holder.weights = other
+    after = result(holder)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_allclose(after, result(make(other)), atol=1e-6)
+
+
+def test_other_arrays_that_functions_name_of_their_module_are_seen():
+    maps = []
+    for seed in (1, 2):
+        _GLOBAL["weights"] = jax.random.normal(jax.random.key(seed), (3, 4))
+        maps.append(_walked(class_logit, _of_a_global, 1))
+        np.testing.assert_allclose(maps[-1], _walked(class_logit, _Plain(_GLOBAL["weights"]), 1), atol=1e-6)
+    assert np.abs(maps[0] - maps[1]).max() > 1e-4
+
+
+def test_plain_code_that_holds_the_same_arrays_compiles_once():
+    traces = []
+
+    class Counted(_Plain):
+        def __call__(self, image):
+            traces.append(None)
+            return super().__call__(image)
+
+    network = Counted(jnp.ones((3, 4)))
+    _walked(class_logit, network, 1)
+    first = len(traces)
+    _walked(class_logit, network, 2)
+    assert len(traces) == first > 0

@@ -6,6 +6,7 @@ import sys
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np
 from fame_jax import EXPLAINERS, NetworkError, OptionError, Split, attribution, class_logit, explain, metrics, perturb
+from fame_jax.batching import map_many
 from fame_jax.paths import path_sums
 
 def network(image):
@@ -19,6 +20,11 @@ bad = [
     (OptionError, pixels, lambda: perturb(class_logit, eight, network, 1)),
     (OptionError, pixels, lambda: EXPLAINERS["xssab"].explain_pair(network, face, eight)),
     (OptionError, shape, lambda: perturb(class_logit, face[None], network, 1)),
+    (OptionError, "channels seem to be first", lambda: perturb(class_logit, face.transpose(2, 0, 1), network, 1)),
+    (OptionError, "channels seem to be first", lambda: cam.explain(split, face[None, ..., 0], 1)),
+    (OptionError, "expected an array", lambda: explain(class_logit, network, face, 1)),
+    (ValueError, "example 0: expected an image and the tuple", lambda: list(map_many(network, [face]))),
+    (ValueError, "example 0: expected an image and the tuple", lambda: list(map_many(network, [(face, 1)]))),
     (OptionError, "the image is a list", lambda: perturb(class_logit, face.tolist(), network, 1)),
     (OptionError, pixels, lambda: attribution(eight, eight)),
     (OptionError, pixels, lambda: explain(class_logit, eight, network, 1, average=True)),

@@ -70,30 +70,46 @@ class Rest:
         return _intercepted(self.network, [self.path], replace)(self.image)
 
 
-def split_at(network: nnx.Module, layer: str, image: Image) -> Split:
+@register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rests:
+    """Image to the `Rest` that holds for it."""
+
+    network: nnx.Module
+    path: Path = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, image: Image) -> Rest:
+        """The rest of the network for an image."""
+        return Rest(self.network, image, self.path)
+
+
+def split_at(network: nnx.Module, layer: str, image: Image | None = None) -> Split:
     """The network split at any layer, so that its CAMs and locations can be explained.
 
-    What bypasses the layer (the shortcut of a residual block, say) is no function of the layer's output, so `head`
-    holds for the one image: split inside the function that is vmapped.
+    What bypasses the layer (the shortcut of a residual block, say) is no function of the layer's output: the head is
+    that of an image, `head_of(image)`, which explainers take.
 
     Args:
         network: an NNX module.
         layer: path of a layer that returns `[h, w, c]`, or its end if only one layer's path ends so.
-        image: `[H, W, C]` in [0, 1].
+        image: `[H, W, C]` in [0, 1], for which `head` holds; None for no such head.
 
     Returns:
-        `features`, the layer's output for any image, and `head`, the rest of the network for this one.
+        `features`, the layer's output; `head_of`, the rest of the network for an image, and `head`, that for this one.
 
     Raises:
         ValueError: if there is no such layer, with the nearest names, or if more than one is meant.
 
     Example:
-        >>> maps = jax.vmap(lambda image, label: grad_cam(split_at(network, "layer3.5", image), image, label))(
-        ...     images, labels
-        ... )
+        >>> maps = jax.vmap(functools.partial(grad_cam, split_at(network, "layer3.5")))(images, labels)
     """
     path = _find(network, layer)
-    return Split(LayerOutput(network, path), Rest(network, image, path))
+    rests = Rests(network, path)
+    return Split(LayerOutput(network, path), _no_head if image is None else rests(image), rests, whole=network)
+
+
+def _no_head(features: FeatureMap) -> Output:
+    raise NetworkError("a network that is split at a layer has a head for an image: network.head_of(image)(features).")
 
 
 def layer_outputs(network: nnx.Module, image: Image) -> tuple[Output, dict[str, Values]]:

@@ -113,7 +113,7 @@ class VisionTransformer(nnx.Module):
     channels, as in a ResNet. So the activation at a location (Eq. 5) is what that patch contributes to the output.
 
     The patch tokens as they are before block i can be explained through
-    `fame_jax.architectures.probes.split_at(network, "layers.i.patches", image)`, which holds the class token as it is
+    `fame_jax.architectures.probes.split_at(network, "layers.i.patches")`, which holds the class token as it is
     for that image.
     """
 

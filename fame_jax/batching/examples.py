@@ -18,7 +18,12 @@ def checked(examples: Iterable[Example]) -> Iterator[Example]:
         ValueError: naming the first example that differs.
     """
     expected = None
-    for index, (image, args) in enumerate(examples):
+    for index, example in enumerate(examples):
+        if not (isinstance(example, tuple) and len(example) == 2 and isinstance(example[1], tuple | list)):
+            raise ValueError(
+                f"example {index}: expected an image and the tuple of its arguments, such as (image, (285,))."
+            )
+        image, args = example
         leaves, structure = jax.tree.flatten((image, tuple(args)))
         arrays = [_array(leaf) for leaf in leaves]
         found = ", ".join(f"{array.dtype.name}{list(array.shape)}" for array in arrays), structure

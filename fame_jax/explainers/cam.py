@@ -93,6 +93,7 @@ def class_cam(
     """
     features, head = feature_map(network, image), head_of(network, image)
     logit, gradient = jax.value_and_grad(lambda features: output_of(head(features), label))(features)
+    features, gradient = _wide(features, image), _wide(gradient, image)
     return known(_enlarged(weighting(features, gradient), image, normalise, extent(network, image)), logit)
 
 
@@ -158,9 +159,11 @@ def pair_cam(
     scale = 1 if target == "dot" else 1 / _product_of_norms(phi_a, phi_b)
     (gradient_a,), (gradient_b,) = pull_a(scale * phi_b), pull_b(scale * phi_a)
     return PairMaps(
-        _enlarged(weighting(a, gradient_a), probe, normalise, extent(network, probe)),
+        _enlarged(weighting(_wide(a, probe), _wide(gradient_a, probe)), probe, normalise, extent(network, probe)),
         None,
-        _enlarged(weighting(b, gradient_b), gallery, normalise, extent(network, gallery)),
+        _enlarged(
+            weighting(_wide(b, gallery), _wide(gradient_b, gallery)), gallery, normalise, extent(network, gallery)
+        ),
         None,
     )
 
@@ -170,6 +173,11 @@ def _split(network: Network, image: Image) -> tuple[FeatureMap, Callable[[Output
     features, head = feature_map(network, image), head_of(network, image)
     output, pull = jax.vjp(lambda features: vector(head(features)), features)
     return features, pull, output
+
+
+def _wide(values: FeatureMap, image: Image) -> FeatureMap:
+    """In the image's precision, if that is more: a map in 16 bits has a few hundred ranks."""
+    return values.astype(image.dtype) if image.dtype.itemsize > values.dtype.itemsize else values
 
 
 def _product_of_norms(one: Embedding, other: Embedding) -> Scalar:

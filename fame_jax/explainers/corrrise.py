@@ -23,6 +23,7 @@ from fame_jax.explainers.pairs import PairMaps, signed_maps
 from fame_jax.losses import cosine
 from fame_jax.network import vector
 from fame_jax.options import OptionError
+from fame_jax.scores import rounding
 
 
 @compiled("masks", "patches", "size", "statistic", "chunk")
@@ -79,7 +80,7 @@ def corrrise(
 
     scores = map_over(scores_of, masks, chunk)
     finite = jnp.all(jnp.isfinite(scores), axis=0)
-    varies = jnp.ptp(scores, axis=0) > 8 * jnp.finfo(scores.dtype).eps
+    varies = jnp.ptp(scores, axis=0) > rounding(scores.dtype)
     if statistic == "rank":
         scores = jax.vmap(average_ranks, 1, 1)(scores)
     elif statistic != "pearson":

@@ -113,11 +113,12 @@ class Explainer:
         """Explains one class of one image; the key is ignored by methods without randomness.
 
         Raises:
-            MethodError: if the method does not explain classes, or needs a key and gets none.
+            MethodError: if the method does not explain classes, needs a key and gets none, or returns no map `[H, W]`.
             OptionError: for an image of whole numbers, or none of three axes.
         """
         (image,) = _pixels(image)
         found = self.function("class")(network, image, label, **self._given("class", key, options))
+        self._check_map(found, image)
         if isinstance(found, Explanation):
             return found
         return without_walk(found, class_logit(image, traceable(network), label), self.blank)
@@ -128,6 +129,7 @@ class Explainer:
         """Explains one location of one image's feature map; see `explain`."""
         (image,) = _pixels(image)
         found = self.function("location")(network, image, location, **self._given("location", key, options))
+        self._check_map(found, image)
         if isinstance(found, Explanation):
             return found
         return without_walk(found, feature_activation(image, traceable(network), location), self.blank)
@@ -138,6 +140,7 @@ class Explainer:
         """Explains the similarity of two faces; see `explain`."""
         probe, gallery = _pixels(probe, gallery)
         found = self.function("pair")(network, probe, gallery, **self._given("pair", key, options))
+        self._check_map(found.probe_similar, probe)
         return found if isinstance(found, PairExplanation) else _completed(found, network, probe, gallery, self.blank)
 
     def results(
@@ -223,6 +226,13 @@ class Explainer:
     def _whole_blur(self, task: Task, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """A sigma alone takes as many taps as the map allows, of any method that blurs."""
         return whole_blur(options) if "sigma" in options and "kernel_size" in self.options(task) else options
+
+    def _check_map(self, found: Any, image: Image) -> None:
+        shape = jnp.shape(found.attribution if isinstance(found, Explanation) else found)
+        if shape != image.shape[:2]:
+            raise MethodError(
+                f"{self.name} returned {list(shape)}; expected a map {list(image.shape[:2])}, one number a pixel."
+            )
 
     def _given(self, task: Task, key: PRNGKeyArray | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """What the function of a task is called with beside network and images."""

@@ -53,6 +53,10 @@ def explainer(method: str | Explainer | Callable[..., Any], task: Task = "class"
     if isinstance(method, Explainer):
         return method
     if not isinstance(method, str):
+        if not callable(method):
+            raise MethodError(
+                f"method={str(method)[:40]}: expected a name such as {EXPLAINERS['fame'].name!r}, or a function."
+            )
         return of_your_own(method)
     method = BEST[task] if method == "best" else method
     if method not in EXPLAINERS:

@@ -81,7 +81,8 @@ def measured(figures: ArrayLike, attribution: AnyMap) -> Array:
 def summable(attribution: AnyMap) -> Array:
     """A map whose sum is exact enough, and no overflow: in 16 bits it ends at 65504."""
     attribution = jnp.asarray(attribution)
-    return attribution.astype(jnp.promote_types(attribution.dtype, jnp.float32))
+    wide = jnp.issubdtype(attribution.dtype, jnp.floating) and attribution.dtype.itemsize >= 4
+    return attribution if wide else attribution.astype(jnp.float32)
 
 
 def mask_of(mask: ArrayLike, attribution: AnyMap) -> Bool[Array, "height width"]:

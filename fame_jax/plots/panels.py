@@ -75,7 +75,7 @@ def explanation(
     if box is not None:
         _outline(left, box)
     shown = middle.imshow(np.asarray(attribution), cmap=colours, vmin=0, vmax=1)
-    bare(middle, "which pixels would have to change")
+    bare(middle, "map")
     show(right, overlay(image, attribution, colours=colours, opacity=opacity), "overlay")
     figure.colorbar(shown, ax=right, label="relevance", shrink=0.9)
     figure.suptitle(title)

@@ -95,3 +95,10 @@ def test_scores_that_differ_by_rounding_are_constant_and_nan_is_not():
     assert bool(constant(jnp.zeros(4)))
     assert not bool(constant(jnp.array([1e-9, 2e-9])))
     assert not bool(constant(jnp.array([1.0, jnp.nan])))
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(jnp.bfloat16, 1), (jnp.float16, 1), (jnp.float32, 8)])
+def test_scores_vary_from_more_than_rounding_on(kind, factor):
+    eps = float(jnp.finfo(kind).eps)
+    assert bool(constant(jnp.asarray([1, 1 + factor * eps], kind) * 8))
+    assert not bool(constant(jnp.asarray([1, 1 + 2 * factor * eps], kind) * 8))
