@@ -19,6 +19,7 @@ from fame_jax.image import LUMA, blurred, blurs_whole, grey, max_normalise, minm
 from fame_jax.options import OptionError, check_image, check_options
 from fame_jax.paths import path_average
 from fame_jax.walk import Loss, Perturbation, Status, perturb
+from fame_jax.words import did_you_mean
 
 
 class Explanation(NamedTuple):
@@ -170,7 +171,14 @@ def without_walk(attribution: Attribution, loss: Scalar, blank: ArrayLike = Stat
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of `explain` by whom they belong to: `perturb` first, `attribution` second."""
+    """Options of `explain` by whom they belong to: `perturb` first, `attribution` second.
+
+    Raises:
+        TypeError: for an option of neither, with the nearest.
+    """
+    known = sorted(_ATTRIBUTION_OPTIONS | _WALK_OPTIONS)
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"there is no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
     of_map = {name: value for name, value in options.items() if name in _ATTRIBUTION_OPTIONS}
     return {name: value for name, value in options.items() if name not in of_map}, of_map
 
@@ -185,6 +193,7 @@ def _grey(image: Image, weights: tuple[float, ...] | str) -> Attribution:
     return grey(image, weights)
 
 
-_ATTRIBUTION_OPTIONS = {
-    name for name, p in inspect.signature(attribution).parameters.items() if p.kind is p.KEYWORD_ONLY
-}
+_ATTRIBUTION_OPTIONS, _WALK_OPTIONS = (
+    {name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    for function in (attribution, perturb)
+)

@@ -50,7 +50,8 @@ def as_code(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def held_arrays(function: Callable[..., Any]) -> list[Any]:
     """The arrays that a callable closes over, has as attributes or names of its module, and those of what it calls."""
-    found, seen, ahead = [], dict[int, Any](), [function]
+    found, seen = [], dict[int, Any]()
+    ahead: list[Any] = [function]
     while ahead:
         thing = ahead.pop()
         if id(thing) in seen:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from fame_jax._types import FeatureMap, Image, Output
 from fame_jax.held import as_code, is_array
-from fame_jax.options import check_integers
+from fame_jax.options import OptionError, check_integers
 
 
 class NetworkError(ValueError):
@@ -197,10 +197,17 @@ def traceable(network: Any) -> Any:
 
 
 def arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments of a loss as `jit` takes them: a plain function among them is part of the program. See `traceable`."""
+    """Arguments of a loss as `jit` takes them: a plain function among them is part of the program. See `traceable`.
+
+    Raises:
+        OptionError: for text, and whole numbers of more bits than JAX has.
+    """
     refuse_training(args)
     check_integers(*args)
-    return tuple(map(_argument, args))
+    wrapped = tuple(map(_argument, args))
+    if texts := [leaf for leaf in jax.tree.leaves(wrapped) if isinstance(leaf, str)]:
+        raise OptionError(f"argument {texts[0][:40]!r}: expected a number, an array, a network or a function.")
+    return wrapped
 
 
 def code_and_arguments(

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -38,8 +40,10 @@ def output_of(outputs: Any, label: ArrayLike) -> Scalar:
         NetworkError: for anything but one vector.
         OptionError: for a label that is no index.
     """
-    if jnp.ndim(label) or not jnp.issubdtype(jnp.result_type(label), jnp.integer):
-        raise OptionError(f"label {label}: expected the index of a class, a whole number.")
+    known = isinstance(label, int | np.integer | np.ndarray | jax.Array)
+    if not known or jnp.ndim(label) or not jnp.issubdtype(jnp.result_type(label), jnp.integer):
+        given = label.aval if isinstance(label, Tracer) else type(label) if isinstance(label, list) else repr(label)
+        raise OptionError(f"label {given}: expected the index of a class, a whole number.")
     check_integers(label)
     return vector(outputs).at[label].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 

@@ -165,7 +165,8 @@ def perturb(
         Perturbed image, steps taken, first and last loss, status.
 
     Raises:
-        OptionError: for an option whose value cannot be meant, or an image of whole numbers, before anything is traced.
+        OptionError: for an option whose value cannot be meant, or an image of whole numbers, before anything is traced;
+            for a loss that is not one number.
         NetworkError: for a network in training mode.
 
     Example:
@@ -218,7 +219,17 @@ def begin(optimizer: Optimizer, image: Image, rules: Rules) -> Walk:
 
 def evaluation(loss: Loss, image: Image, args: tuple[Any, ...]) -> Evaluation:
     """Loss and gradient at images like this one; call it before a loop, so that what `args` decide is done once."""
-    return hoisted(jax.value_and_grad(loss), image, *arguments(args))
+
+    def one_number(image: Image, *args: Any) -> Scalar:
+        value = loss(image, *args)
+        if jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise OptionError(
+                f"the loss returned {jnp.result_type(value)}{list(jnp.shape(value))}; expected one floating-point "
+                "number: pick one, as in lambda image, network, label: network(image)[label]."
+            )
+        return value
+
+    return hoisted(jax.value_and_grad(one_number), image, *arguments(args))
 
 
 def advance(evaluate: Evaluation, optimizer: Optimizer, rules: Rules, walk: Walk, count: ArrayLike) -> Walk:
