@@ -21,19 +21,16 @@ import numpy as np
 from fame_jax.batching import map_many, perturb_many
 from fame_jax.batching.devices import usual_batch
 from fame_jax.core import Explanation, after_walk, split_options
-from fame_jax.detection.detected import asked, of_box
+from fame_jax.detection.detected import of_box
 from fame_jax.explainers.explainer import MAPS, Explainer, MethodError, Task, Told, kind_of, pixel_digest
 from fame_jax.explainers.table import explainer
-from fame_jax.held import is_array
+from fame_jax.explaining import Explaining, Results, arrays_of, hashable
 from fame_jax.network import vector
 from fame_jax.options import check_dtype, check_options, check_pixels, target_index
 from fame_jax.questions import Boxed, Question, Seen
 from fame_jax.walk import Loss, Perturbation, rules_from
 
 Progress = Callable[[int], object]
-
-Results = tuple[Explanation | None, ...]
-"""In the order of `MAPS`, as NumPy arrays; None for a map that the method does not have."""
 
 _BLOCK = 2
 """Batches whose images are on the host together."""
@@ -143,10 +140,7 @@ class Method:
     """
 
     def __init__(self, engine: Engine, row: Explainer, options: dict[str, Any]):
-        weights = options.get("grey_weights")
-        if is_array(weights) or isinstance(weights, list):
-            options = {**options, "grey_weights": tuple(np.asarray(weights).tolist())}
-        self.engine, self.row, self.options = engine, row, options
+        self.engine, self.row, self.options = engine, row, hashable(options)
 
     @property
     def passes(self) -> int:
@@ -246,14 +240,13 @@ class Method:
         return (result for _, result in found)
 
     @functools.cached_property
-    def _explain(self) -> "_Explaining":
-        arrays = self._traced[1]
-        return _Explaining(self.row, self.engine.task, {k: v for k, v in self.options.items() if k not in arrays})
+    def _explain(self) -> Explaining:
+        arrays = arrays_of(self.options)
+        return Explaining(self.row, self.engine.task, {k: v for k, v in self.options.items() if k not in arrays})
 
     @property
     def _traced(self) -> tuple[Any, dict[str, Any]]:
-        """The seed, and the options that are arrays, as they are now: other values of them compile nothing."""
-        return np.uint32(self.engine.seed), {name: np.array(v) for name, v in self.options.items() if _is_traced(v)}
+        return np.uint32(self.engine.seed), arrays_of(self.options)
 
     @functools.cached_property
     def _network(self) -> Any:
@@ -263,42 +256,6 @@ class Method:
         from fame_jax.architectures.probes import probed
 
         return probed(self.engine.network)
-
-
-class _Explaining:
-    """One image, or pair, through a method. Equal ones are one to `jit`: an engine does not compile another's anew."""
-
-    def __init__(self, row: Explainer, task: Task, options: Mapping[str, Any]):
-        self.row, self.task, self.options = row, task, options
-        self._told = row.name, task, tuple((name, _told(options[name])) for name in sorted(options))
-
-    def __call__(
-        self, images: Any, network: Any, seed: Any, arrays: Mapping[str, Any], target: Any, digest: Any
-    ) -> Results:
-        key = jax.random.fold_in(jax.random.key(seed), digest)
-        if self.task == "detect":
-            network, target = asked(network, target), 0
-        return self.row.results(kind_of(self.task), network, images, target, key=key, **self.options, **arrays)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Explaining) and self._told == other._told and self.row == other.row
-
-    def __hash__(self) -> int:
-        return hash(self._told)
-
-
-def _is_traced(option: Any) -> bool:
-    """Whether an option is an array: numbers of Python, and NumPy's whole ones, may be shapes."""
-    return is_array(option) and (option.ndim > 0 or jnp.issubdtype(option.dtype, jnp.floating))
-
-
-def _told(value: Any) -> tuple[type, Any]:
-    """What an option is known by: its kind, too, since 1 equals True; what has no hash is only itself."""
-    try:
-        hash(value)
-    except TypeError:
-        return type(value), id(value)
-    return type(value), value
 
 
 def passes_of(row: Explainer, task: Task, options: Mapping[str, Any]) -> int:

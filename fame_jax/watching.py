@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from fame_jax.batching.watched import watch
 from fame_jax.core import Explanation, after_walk
-from fame_jax.engine import Method, Results, starts, without_filling
+from fame_jax.engine import Method, starts, without_filling
 from fame_jax.explainers.explainer import MAPS
+from fame_jax.explaining import Results
 from fame_jax.questions import Seen
 from fame_jax.walk import Perturbation
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from fame_jax import files
 from fame_jax.app.asked import Asked
-from fame_jax.engine import Results
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.explaining import Results
 from fame_jax.models import Card
 from fame_jax.questions import Seen
 from fame_jax.report import page

@@ -23,9 +23,10 @@ from fame_jax.app.line import Line
 from fame_jax.app.looked import Look, Looked
 from fame_jax.app.memory import MOST_UPLOADED, Photographs, Recent
 from fame_jax.data.images import load
-from fame_jax.engine import Method, Results
+from fame_jax.engine import Method
 from fame_jax.explainers.explainer import MAPS
 from fame_jax.explainers.table import EXPLAINERS
+from fame_jax.explaining import Results
 from fame_jax.inputs import geometry
 from fame_jax.metrics.evenness import remark
 from fame_jax.metrics.locality import locality
