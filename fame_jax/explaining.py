@@ -27,6 +27,8 @@ class Explaining:
 
     def __init__(self, row: Explainer, task: Task, options: Mapping[str, Any]):
         self.row, self.task, self.options = row, task, options
+        # For `held.as_code`, which looks at attributes: a method of one's own may have got hold of arrays.
+        self.function = row.function(task)
         self._told = row.name, task, tuple((name, _told(options[name])) for name in sorted(options))
 
     def __call__(

@@ -377,3 +377,17 @@ def _mine(returned):
         return returned(image)
 
     return mine
+
+
+def test_other_arrays_that_a_method_of_ones_own_has_got_hold_of_are_seen():
+    held = {}
+
+    def mine(network, image, label):
+        return held["map"] * image[..., 0]
+
+    image, maps = np.ones((16, 16, 3), np.float32), []
+    for value in (0.25, 0.5):
+        held["map"] = jnp.full((16, 16), value)
+        (one,) = explain_many(network, [image], mine, [1])
+        maps.append(float(one.attribution.max()))
+    assert maps == [0.25, 0.5]
