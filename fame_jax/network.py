@@ -336,12 +336,20 @@ def feature_map(network: Any, image: Image) -> FeatureMap:
         raise NetworkError("the network has no feature map: give it features and head, fame_jax.Split(features, head).")
     features, (height, width) = network.features(image), extent(network, image)
     shape = getattr(features, "shape", ())
-    if len(shape) != 3 or abs(shape[0] / height - shape[1] / width) > 2 / min(height, width):
+    if len(shape) != 3 or not _is_of(shape[0], shape[1], height, width):
         raise NetworkError(
             f"the network's features are {list(shape)}; expected [h, w, c], a map of the proportions of the image of "
             f"{height}x{width}: channels last, without a batch axis, tokens put back on their grid."
         )
     return features
+
+
+def _is_of(rows: int, columns: int, height: int, width: int) -> bool:
+    """Whether a map has the proportions of an image, or of an image without a border: networks without padding."""
+    if abs(rows / height - columns / width) <= 2 / min(height, width):
+        return True
+    stride = (width - height) / (columns - rows) if columns != rows else 0
+    return stride > 0 and 0 <= height - rows * stride <= min(height, width) / 2
 
 
 def head_of(network: Any, image: Image) -> Callable[[FeatureMap], Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from fame_jax import NetworkError, explain_many
+from fame_jax import NetworkError, Split, explain_many
 from fame_jax.architectures.probes import split_at
 from fame_jax.explainers import EXPLAINERS
 
@@ -52,3 +52,19 @@ def test_maps_of_weights_in_16_bits_have_the_ranks_of_the_image():
     found = EXPLAINERS["layer_cam"].explain(Sixteen(), image, 1).attribution
     assert found.dtype == jnp.float32
     assert len(np.unique(found)) > 2000
+
+
+@pytest.mark.parametrize("shape", [(32, 96), (96, 32)])
+def test_networks_without_padding_are_explained_on_long_photographs(shape):
+    def features(image):
+        height, width = shape
+        seen = sum(image[i : height - 8 + i, i : width - 8 + i] for i in range(9))[::2, ::2]
+        return jnp.tile(seen, 4)
+
+    image = jax.random.uniform(jax.random.key(0), (*shape, 3))
+    found = EXPLAINERS["layer_cam"].explain(Split(features, lambda map: (map**2).mean((0, 1))), image, 1)
+    assert found.attribution.shape == shape
+    assert float(found.attribution.max()) > 0.99
+    turned = Split(lambda image: features(image).transpose(2, 0, 1), lambda map: (map**2).mean((1, 2)))
+    with pytest.raises(NetworkError, match="channels last"):
+        EXPLAINERS["layer_cam"].explain(turned, image, 1)
