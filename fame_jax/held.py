@@ -1,7 +1,8 @@
-"""Plain callables as code of a program, known by the arrays that they have got hold of.
+"""What of a callable is code of a program and what is data: the arrays that it has got hold of.
 
 To `jit` a function is code and so is an object with `__call__`: arrays that it closes over, holds or names of its
-module are constants of the program, and others in their place would not be seen. A pytree's arrays are arguments.
+module are constants of the program, and others in their place would not be seen. A pytree's arrays are arguments,
+and what else is among its leaves is code (`Coded`).
 """
 
 import functools
@@ -35,6 +36,50 @@ class Held:
     def identity_parts(self) -> list[Any]:
         """For `fame_jax.identity`."""
         return [self.function]
+
+
+@jax.tree_util.register_pytree_node_class
+class Coded:
+    """A callable pytree whose arrays are traced and whose other leaves are code.
+
+    Equinox keeps functions and switches among the leaves of a module.
+    """
+
+    def __init__(self, network: Any):
+        self.network = network
+
+    def __getattr__(self, name: str) -> Any:
+        """`features` and what goes with them, if the network has them."""
+        if name not in ("features", "head", "head_of", "extent") or "network" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.network, name)
+
+    def __call__(self, *args: Any) -> Any:
+        """What the network, or the loss, returns."""
+        return self.network(*args)
+
+    def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
+        """Arrays are children, all else is code."""
+        arrays, code = without_code(self.network)
+        return (arrays,), code
+
+    @classmethod
+    def tree_unflatten(cls, code: Any, children: tuple[list[Any]]) -> "Coded":
+        """The inverse of `tree_flatten`."""
+        return cls(with_code(code, *children))
+
+
+def without_code(network: Any) -> tuple[list[Any], Any]:
+    """The arrays of a pytree, None for its other leaves, and what is static: its structure and those leaves."""
+    leaves, tree = jax.tree.flatten(network)
+    arrays = [leaf if is_array(leaf) else None for leaf in leaves]
+    return arrays, (tree, tuple(None if is_array(leaf) else leaf for leaf in leaves))
+
+
+def with_code(static: Any, arrays: list[Any]) -> Any:
+    """The inverse of `without_code`."""
+    tree, code = static
+    return jax.tree.unflatten(tree, [one if other is None else other for one, other in zip(code, arrays, strict=True)])
 
 
 def as_code(function: Callable[..., Any]) -> Callable[..., Any]:

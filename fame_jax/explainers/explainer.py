@@ -240,7 +240,7 @@ class Explainer:
             return {**self._whole_blur(task, options)}
         if key is None:
             raise MethodError(f"{self.name} is random and needs a key: key=jax.random.key(0).")
-        if not isinstance(key, jax.Array):
+        if not isinstance(key, jax.Array | np.ndarray):
             raise MethodError(f"{self.name}: key={key!r} is no random key; expected key=jax.random.key({key!r}), say.")
         return {"key": key, **self._whole_blur(task, options)}
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from fame_jax.architectures import Precision, precision_of
-from fame_jax.held import is_array
-from fame_jax.network import head_of, with_code, without_code
+from fame_jax.held import is_array, with_code, without_code
+from fame_jax.network import head_of
 
 
 @jax.tree_util.register_pytree_node_class
